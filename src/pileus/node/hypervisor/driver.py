@@ -1,0 +1,61 @@
+"""The contract of a hypervisor driver."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from pileus.model.guests import ConsoleKind, Diagnostics, Guest, ObservedGuest
+from pileus.model.hosts import DriverCapabilities
+from pileus.model.messages import SnapshotDone
+
+Changed = Callable[[ObservedGuest], None]
+"""Called by a driver, in the event loop, when a guest changed by itself (it powered off, its process died)."""
+
+OpenTap = Callable[[str, str], int]
+"""(domain id, port id) -> an open descriptor of the port's tap device, owned by the caller afterwards."""
+
+
+class HypervisorDriver(Protocol):
+    """Few verbs, each idempotent and taking whole desired structs. Errors that a user should read are `NodeFailed`."""
+
+    name: str
+
+    async def probe(self) -> DriverCapabilities:
+        """Try what this host can do; functional, with a time-out, kept for the life of the host's boot."""
+        ...
+
+    async def start(self, changed: Changed) -> list[ObservedGuest]:
+        """Adopt what runs already, begin to watch it, and say what there is."""
+        ...
+
+    async def observe(self) -> list[ObservedGuest]:
+        """Every guest of which anything is left on this host."""
+        ...
+
+    async def apply(self, guest: Guest) -> ObservedGuest:
+        """Bring the guest to the desired state; the result carries `error` where that failed."""
+        ...
+
+    async def remove(self, guest_id: str) -> None:
+        """Leave nothing of the guest: process, disks, records. Fine when it is gone already."""
+        ...
+
+    async def snapshot(self, guest_id: str, destination: Path) -> SnapshotDone:
+        """Copy the root disk as it is now (running or not) to a stand-alone qcow2 file."""
+        ...
+
+    async def console(self, guest_id: str, kind: ConsoleKind) -> str:
+        """The path of a Unix socket that carries this console."""
+        ...
+
+    async def console_log(self, guest_id: str, lines: int | None) -> str:
+        """The last lines of the serial console since the guest's last power-on."""
+        ...
+
+    async def stats(self, guest_id: str) -> Diagnostics:
+        """Figures of a running guest."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything; guests go on."""
+        ...

@@ -1,0 +1,44 @@
+"""The contract of a network driver."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from pileus.model.hosts import Capability
+from pileus.model.routing import RoutingDomain
+
+MetadataOf = Callable[[str], dict[str, str] | None]
+"""Guest id -> its metadata documents by path, or None when it is not known here."""
+
+
+class NetworkDriver(Protocol):
+    """Few verbs, each idempotent and taking whole desired structs. Errors that a user should read are `NodeFailed`."""
+
+    name: str
+
+    async def probe(self) -> list[Capability]:
+        """What this host's kernel and tools can do, found by trying."""
+        ...
+
+    async def start(self, metadata_of: MetadataOf) -> dict[str, str]:
+        """Adopt what is there (namespaces, dnsmasq), listen for metadata requests again; returns `observe()`."""
+        ...
+
+    async def observe(self) -> dict[str, str]:
+        """Routing domain id -> digest of what was applied last in full ("" when incomplete)."""
+        ...
+
+    async def apply(self, domain: RoutingDomain) -> str:
+        """Bring the domain to this state and return its digest; cheap when nothing changed."""
+        ...
+
+    async def remove(self, domain_id: str) -> None:
+        """Leave nothing of the domain. Fine when it is gone already."""
+        ...
+
+    def open_tap(self, domain_id: str, port_id: str) -> int:
+        """An open descriptor of the port's tap in the domain's namespace (made if missing); the caller owns it."""
+        ...
+
+    async def close(self) -> None:
+        """Stop listening; namespaces and traffic go on."""
+        ...
