@@ -1,0 +1,45 @@
+"""What every handler may use: the store, the settings, the bus, the tokens, the wake-ups."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from pileus.bus.local import Bus
+from pileus.config import Config
+from pileus.model.identity import Identity
+from pileus.store.database import Database
+
+if TYPE_CHECKING:
+    from pileus.api.routes import Service
+
+Wake = Callable[[str, str], None]
+"""(reconciler's name, id): look at this soon. Losing a wake-up costs time only."""
+
+
+class Tokens(Protocol):
+    """Makes sense of a token's text."""
+
+    def validate(self, text: str) -> Identity:
+        """Who that is; Unauthorized when it is not a token of ours, has expired or was revoked."""
+        ...
+
+
+class Cloud(msgspec.Struct, kw_only=True):
+    """One Cloud Manager process. `services` are those of the catalog, by prefix."""
+
+    config: Config
+    db: Database
+    bus: Bus
+    tokens: Tokens
+    wake: Wake
+    services: "dict[str, Service]" = {}
+    policy_overrides: dict[str, str] = {}
+    started_at: float = msgspec.field(default_factory=time.time)
+
+    @property
+    def images(self) -> Path:
+        """Where image content lies, by hash."""
+        return self.config.directory / "images"

@@ -1,0 +1,131 @@
+"""A request on its way through the chain, and what a handler may answer."""
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from pileus.model.errors import Invalid
+from pileus.model.identity import Identity
+
+if TYPE_CHECKING:
+    from pileus.api.cloud import Cloud
+    from pileus.api.routes import Route, Service
+
+Version = tuple[int, int]
+
+
+class Response:
+    """A status with a body: a document (encoded as JSON), bytes, a stream of bytes, or nothing."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
+        self.status = status
+        self.body = body
+        self.headers = headers or {}
+
+
+class Request:
+    """One call of the API. `params` are the path's, `query` the query's (last value wins; `queries` keeps all)."""
+
+    __slots__ = (
+        "_receive",
+        "_scope",
+        "action",
+        "body",
+        "cloud",
+        "headers",
+        "id",
+        "identity",
+        "method",
+        "notes",
+        "params",
+        "path",
+        "queries",
+        "query",
+        "raw",
+        "received_at",
+        "route",
+        "service",
+        "version",
+    )
+
+    def __init__(self, cloud: "Cloud", scope: dict[str, Any], receive: Callable[[], Awaitable[Any]]) -> None:
+        self._scope = scope
+        self._receive = receive
+        self.cloud = cloud
+        self.id = f"req-{uuid.uuid4()}"
+        self.method: str = scope.get("method", "GET")
+        self.path: str = scope["path"]
+        self.headers: dict[str, str] = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        self.queries: list[tuple[str, str]] = _queries(scope.get("query_string", b""))
+        self.query: dict[str, str] = dict(self.queries)
+        self.params: dict[str, str] = {}
+        self.service: Service
+        self.route: Route
+        self.action: str | None = None
+        self.identity: Identity
+        self.version: Version = (0, 0)
+        self.raw: Any = None  # the body as plain lists and dicts
+        self.body: Any = None  # the body as the route's struct
+        self.received_at = time.time()
+        self.notes: dict[str, Any] = {}  # what one step leaves for a later one
+
+    @property
+    def base_url(self) -> str:
+        """The address of this listener as the client sees it, without a slash at the end."""
+        if self.cloud.config.public_url:
+            return self.cloud.config.public_url.rstrip("/")
+        scheme = self._scope.get("scheme", "http")
+        return f"{scheme}://{self.headers.get('host') or self.cloud.config.listen}"
+
+    @property
+    def service_url(self) -> str:
+        """The address of the service, such as http://127.0.0.1:5000/compute."""
+        return f"{self.base_url}/{self.service.prefix}"
+
+    @property
+    def remote_address(self) -> str:
+        """The address that the request came from."""
+        client = self._scope.get("client")
+        return client[0] if client else ""
+
+    @property
+    def project_id(self) -> str:
+        """The project of the token; Invalid when it has none."""
+        if self.identity.project_id is None:
+            raise Invalid("The token is not scoped to a project; this request needs one.")
+        return self.identity.project_id
+
+    def all_queries(self, name: str) -> list[str]:
+        """Every value of a query parameter, in order."""
+        return [value for key, value in self.queries if key == name]
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body in chunks; Invalid when the client goes away before its end."""
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise Invalid("The client closed the connection before the end of the body.", disconnected=True)
+            if chunk := message.get("body", b""):
+                yield chunk
+            if not message.get("more_body"):
+                return
+
+
+def _queries(raw: bytes) -> list[tuple[str, str]]:
+    if not raw:
+        return []
+    try:
+        return parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=500, errors="strict")
+    except (ValueError, UnicodeDecodeError) as error:
+        raise Invalid("The query string is not valid: it must be URL-encoded UTF-8 with at most 500 fields.") from error
+
+
+def encode(document: Any) -> bytes:
+    """A document as JSON."""
+    return msgspec.json.encode(document)

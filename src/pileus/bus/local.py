@@ -1,0 +1,58 @@
+"""The bus inside one process: a request is a call, an event is a callback."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from pileus.model.errors import NodeFailed, Unavailable
+from pileus.model.hosts import HostReport
+from pileus.model.messages import Failed, NodeReply, NodeRequest
+
+Handle = Callable[[NodeRequest], Awaitable[NodeReply]]
+Listener = Callable[[HostReport], None]
+
+
+class Bus(Protocol):
+    """What the levels say to each other through."""
+
+    async def request(self, host: str, message: NodeRequest, timeout: float = 120.0) -> NodeReply:
+        """A node's reply. NodeFailed when it says that it failed, Unavailable when it does not answer in `timeout` seconds."""
+        ...
+
+    def report(self, report: HostReport) -> None:
+        """A node's report, to whoever listens."""
+        ...
+
+
+class LocalBus:
+    """Agents and listeners of one process."""
+
+    def __init__(self) -> None:
+        self.agents: dict[str, Handle] = {}
+        self.listeners: list[Listener] = []
+
+    def attach(self, host: str, handle: Handle) -> None:
+        """From now on requests to this host go there."""
+        self.agents[host] = handle
+
+    def detach(self, host: str) -> None:
+        """The host answers no more."""
+        self.agents.pop(host, None)
+
+    async def request(self, host: str, message: NodeRequest, timeout: float = 120.0) -> NodeReply:
+        """The agent's reply."""
+        handle = self.agents.get(host)
+        if handle is None:
+            raise Unavailable(f"Host {host} is not connected.")
+        try:
+            reply = await asyncio.wait_for(handle(message), timeout)
+        except TimeoutError as error:
+            raise Unavailable(f"Host {host} did not answer within {timeout:g} s.") from error
+        if isinstance(reply, Failed):
+            raise NodeFailed(reply.reason, detail=reply.detail, kind=reply.kind)
+        return reply
+
+    def report(self, report: HostReport) -> None:
+        """Hand a report to every listener."""
+        for listener in self.listeners:
+            listener(report)

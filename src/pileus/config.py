@@ -1,0 +1,41 @@
+"""The settings of a cloud: one struct, each with a default that works; kept in `DIR/config.json` when changed."""
+
+import hashlib
+from pathlib import Path
+
+from pileus.model.base import Model
+
+MIB = 1 << 20
+
+
+class Config(Model, frozen=True, kw_only=True):
+    """What an operator may set. Sizes in bytes, times in seconds, unless the name says otherwise."""
+
+    state: str = "/var/lib/pileus"
+    listen: str = "127.0.0.1:5000"
+    public_url: str | None = None  # None: the address that the client used
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    region: str = "RegionOne"
+    simulate: int = 0  # simulated hosts; 0: this machine's real hypervisors
+    token_lifetime: float = 3600.0 * 12
+    body_limit: int = 2 * MIB  # of a JSON body
+    image_size_limit: int = 1 << 40
+    cpu_allocation_ratio: float = 4.0
+    memory_allocation_ratio: float = 1.0
+    disk_allocation_ratio: float = 1.0
+    reserved_memory_mib: int = 512
+    public_cidr: str | None = None  # None: the first free of 172.24.4.0/24, 172.24.5.0/24, ...
+    list_limit: int = 1000
+    node_silence: float = 60.0  # after this without a report a host counts as down
+    shutdown_grace: float = 60.0
+
+    @property
+    def directory(self) -> Path:
+        """The state directory."""
+        return Path(self.state)
+
+    @property
+    def tag(self) -> str:
+        """Four hex digits that mark this cloud's devices, namespaces and cgroups on a host."""
+        return hashlib.sha256(str(self.directory.resolve()).encode()).hexdigest()[:4]

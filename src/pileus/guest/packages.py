@@ -1,0 +1,121 @@
+"""Fetches distribution packages by apt into a private directory and unpacks them there; root and installation are not needed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+TIMEOUT = 600.0  # seconds for one call of apt; a mirror may be slow
+
+
+class BuildError(Exception):
+    """The guest image cannot be built."""
+
+
+class Unpacked(msgspec.Struct, frozen=True):
+    """A package that was fetched: its name, version and the directory that holds its files."""
+
+    name: str
+    version: str
+    directory: Path
+
+
+def run(argv: Sequence[str], *, cwd: Path | None = None, text: str | None = None, env: dict[str, str] | None = None) -> str:
+    """Run a tool of the host, in the C locale and UTC, and give back what it printed. A failure says what it said."""
+    environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC", **(env or {})}
+    try:
+        done = subprocess.run(argv, cwd=cwd, input=text, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except FileNotFoundError as error:
+        raise BuildError(f"{argv[0]} is needed to build the guest image, and is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise BuildError(f"{argv[0]} did not end within {TIMEOUT:.0f} seconds") from error
+    if done.returncode != 0:
+        raise BuildError(f"{' '.join(argv[:3])} failed: {done.stderr.strip()[-800:] or done.stdout.strip()[-800:]}")
+    return done.stdout
+
+
+def matches(library: str, package: str) -> bool:
+    """Whether a package's name is the one that Debian's rules give a library: libext2fs.so.2 lives in libext2fs2 or libext2fs2t64."""
+    if library == "libz.so.1":
+        return package == "zlib1g"
+    stem = re.sub(r"[-_.]", "", library.replace(".so", "")).lower()
+    return re.sub(r"[-_.]", "", package).lower().startswith(stem)
+
+
+class Packages:
+    """The packages of one build, fetched one by one and kept below `work`."""
+
+    def __init__(self, work: Path, progress: Callable[[str], None]) -> None:
+        self.work = work
+        self.progress = progress
+        self.unpacked: dict[str, Unpacked] = {}
+        self._options: list[str] = []
+        self._downloads = work / "downloads"
+        self._downloads.mkdir(parents=True, exist_ok=True)
+
+    def candidate(self, name: str) -> str | None:
+        """The version that apt would install, or None if it knows no such package."""
+        policy = run(["apt-cache", *self._options, "policy", name])
+        found = re.search(r"Candidate: (\S+)", policy)
+        return None if found is None or found[1] == "(none)" else found[1]
+
+    def prepare(self, probe: str, *, refresh: bool = False) -> None:
+        """Make sure that apt has lists of packages. Missing (or old, with `refresh`) ones are fetched into a private directory."""
+        if not refresh and self.candidate(probe) is not None:
+            return
+        state = self.work / "apt"
+        (state / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+        (state / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
+        self._options = ["-o", f"Dir::State::lists={state}/lists", "-o", f"Dir::Cache={state}/cache", "-o", "APT::Sandbox::User="]
+        self.progress("guest image: fetching the lists of packages (apt-get update)")
+        run(["apt-get", *self._options, "-q", "update"])
+
+    def depends(self, name: str) -> list[str]:
+        """The real packages that `name` depends on; of alternatives, all."""
+        lines = run(["apt-cache", *self._options, "depends", "--no-recommends", "--no-suggests", "--no-conflicts", name]).splitlines()
+        found = [line.split("Depends:")[1].strip() for line in lines if "Depends:" in line]
+        return [package for package in found if not package.startswith("<")]
+
+    def first(self, names: Iterable[str], why: str) -> str:
+        """The first of the names that this distribution has."""
+        names = list(names)
+        for name in names:
+            if self.candidate(name) is not None:
+                return name
+        raise BuildError(f"no package {' or '.join(names)} is known to apt; it is needed for {why}")
+
+    def fetch(self, name: str, why: str) -> Unpacked:
+        """Download and unpack a package; the same answer when it was done before."""
+        if name in self.unpacked:
+            return self.unpacked[name]
+        self.progress(f"guest image: package {name} ({why})")
+        before = set(self._downloads.iterdir())
+        options = [*self._options, *(["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else [])]
+        try:
+            run(["apt-get", *options, "-q", "download", name], cwd=self._downloads)
+        except BuildError as error:
+            raise BuildError(f"package {name} cannot be had; it is needed for {why}. {error}") from error
+        archive = next(iter(set(self._downloads.iterdir()) - before))
+        directory = self.work / "unpacked" / name
+        directory.mkdir(parents=True)
+        run(["dpkg-deb", "-x", str(archive), str(directory)])
+        version = run(["dpkg-deb", "-f", str(archive), "Version"]).strip()
+        archive.unlink()
+        self.unpacked[name] = Unpacked(name, version, directory)
+        return self.unpacked[name]
+
+    def libraries_of(self, names: Iterable[str]) -> list[str]:
+        """All library packages that the packages depend on, directly or through a library."""
+        seen: list[str] = []
+        queue = list(names)
+        while queue:
+            for package in self.depends(queue.pop(0)):
+                if package not in seen and (package.startswith("lib") or package == "zlib1g"):
+                    seen.append(package)
+                    queue.append(package)
+        return seen

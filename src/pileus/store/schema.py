@@ -1,0 +1,54 @@
+"""Brings a database to the newest schema by the numbered migrations."""
+
+import time
+from importlib import resources
+
+from pileus.model.errors import Unavailable
+from pileus.store.database import Database, Reader, Transaction
+
+CREATE = "CREATE TABLE IF NOT EXISTS schema_migrations (name TEXT PRIMARY KEY, applied_at DOUBLE PRECISION NOT NULL)"
+
+
+def migrations() -> list[tuple[str, str]]:
+    """(name, SQL) of each migration, in order."""
+    folder = resources.files("pileus.store.migrations")
+    files = sorted((item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda item: item.name)
+    return [(item.name.removesuffix(".sql"), item.read_text()) for item in files]
+
+
+def statements(sql: str) -> list[str]:
+    """The statements of a file: separated by a semicolon at a line's end; comment lines are dropped."""
+    text = "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
+    return [part.strip() for part in text.split(";\n") if part.strip().strip(";")]
+
+
+async def applied(db: Reader) -> list[str]:
+    """The names of the migrations that the database has."""
+    return [row[0] for row in await db.all("SELECT name FROM schema_migrations ORDER BY name")]
+
+
+async def migrate(db: Database) -> list[str]:
+    """Run what is missing; returns the names that ran. A database newer than this program is refused."""
+
+    async def prepare(tx: Transaction) -> list[str]:
+        await tx.execute(CREATE)
+        return await applied(tx)
+
+    have = set(await db.write(prepare))
+    known = migrations()
+    unknown = sorted(have - {name for name, _ in known})
+    if unknown:
+        raise Unavailable(f"The database was made by a newer pileus (migration {unknown[-1]}); upgrade the program.")
+    ran: list[str] = []
+    for name, sql in known:
+        if name in have:
+            continue
+
+        async def run(tx: Transaction, name: str = name, sql: str = sql) -> None:
+            for statement in statements(sql):
+                await tx.execute(statement.rstrip(";"))
+            await tx.execute("INSERT INTO schema_migrations (name, applied_at) VALUES (?, ?)", name, time.time())
+
+        await db.write(run)
+        ran.append(name)
+    return ran

@@ -1,0 +1,164 @@
+"""SQLite: reads inline on the event loop, writes by one thread that puts all that wait into one commit.
+
+Transactions are coroutines that await nothing but the database; here the database never suspends them, so the writer thread
+runs each to its end with a single `send`. The same coroutines run on a database that does suspend.
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Coroutine, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pileus.model.errors import Conflict, Unavailable
+from pileus.store.database import Row, Work
+
+T = TypeVar("T")
+
+PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA busy_timeout=10000",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA cache_size=-8000",
+)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection with our settings; raises Unavailable when the file can't be used."""
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
+        for pragma in PRAGMAS:
+            connection.execute(pragma)
+    except sqlite3.Error as error:
+        raise Unavailable(f"The database {path} can't be opened: {error}") from error
+    return connection
+
+
+class SqliteConnection:
+    """Reader and Transaction on one connection; its coroutines never suspend."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    async def one(self, sql: str, *args: Any) -> Row | None:
+        """The first row, or None."""
+        return self.connection.execute(sql, args).fetchone()
+
+    async def all(self, sql: str, *args: Any) -> list[Row]:
+        """Every row."""
+        return cast(list[Row], self.connection.execute(sql, args).fetchall())
+
+    async def value(self, sql: str, *args: Any) -> Any:
+        """The first column of the first row, or None."""
+        row = self.connection.execute(sql, args).fetchone()
+        return None if row is None else row[0]
+
+    async def execute(self, sql: str, *args: Any) -> int:
+        """Run a statement; returns the number of rows that it changed."""
+        return self.connection.execute(sql, args).rowcount
+
+    async def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run a statement once for each row."""
+        self.connection.executemany(sql, rows)
+
+
+class SqliteDatabase(SqliteConnection):
+    """A database file. `write` may be called from one event loop only; reads run inline."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(connect(path))
+        self.path = path
+        self._queue: queue.SimpleQueue[tuple[Work[Any], asyncio.AbstractEventLoop, asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
+        self._writer.start()
+
+    async def write(self, work: Work[T]) -> T:
+        """Run `work` in a transaction; returns when it is on disk."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._queue.put((work, loop, future))
+        return await future
+
+    async def close(self) -> None:
+        """Finish what waits and close."""
+        if self._writer.is_alive():
+            self._queue.put(None)
+            await asyncio.to_thread(self._writer.join)
+        self.connection.close()
+
+    def _run(self) -> None:
+        connection = connect(self.path)
+        transaction = SqliteConnection(connection)
+        closing = False
+        while not closing:
+            batch = [self._queue.get()]
+            while not self._queue.empty():
+                batch.append(self._queue.get())
+            closing = None in batch
+            _commit_together(transaction, [item for item in batch if item is not None])
+        connection.close()
+
+
+def _commit_together(
+    transaction: SqliteConnection, batch: list[tuple[Work[Any], asyncio.AbstractEventLoop, asyncio.Future[Any]]]
+) -> None:
+    connection = transaction.connection
+    outcomes: list[tuple[Any, BaseException | None]] = []
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for work, _, _ in batch:
+            outcomes.append(_run_one(transaction, work))
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:  # the disk is full, the file is gone: nobody's write happened
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        outcomes = [(None, Unavailable(f"The database could not be written: {error}"))] * len(batch)
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any, BaseException | None]]] = {}
+    for (_, loop, future), (result, error) in zip(batch, outcomes, strict=True):
+        loops.setdefault(loop, []).append((future, result, error))
+    for loop, results in loops.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, results)
+
+
+def _run_one(transaction: SqliteConnection, work: Work[Any]) -> tuple[Any, BaseException | None]:
+    connection = transaction.connection
+    connection.execute("SAVEPOINT work")
+    try:
+        result = _drive(work, transaction)
+    except sqlite3.IntegrityError as error:
+        connection.execute("ROLLBACK TO work")
+        return None, Conflict(f"The database refused the change: {error}")
+    except sqlite3.OperationalError:
+        raise
+    except BaseException as error:  # goes to the caller of `write`
+        connection.execute("ROLLBACK TO work")
+        return None, error
+    finally:
+        if connection.in_transaction:
+            connection.execute("RELEASE work")
+    return result, None
+
+
+def _drive(work: Work[T], transaction: SqliteConnection) -> T:
+    coroutine = cast(Coroutine[Any, Any, T], work(transaction))
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return cast(T, stop.value)
+    coroutine.close()
+    raise RuntimeError("a transaction awaited something other than the database")
+
+
+def _resolve(results: list[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
+    for future, result, error in results:
+        if future.done():  # its caller was cancelled
+            continue
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
