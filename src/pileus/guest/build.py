@@ -81,7 +81,7 @@ def cached(cache: Path) -> BuiltImage | None:
 
 def _read(manifest: Path) -> BuiltImage | None:
     try:
-        found = msgspec.json.decode(manifest.read_bytes(), type=BuiltImage)
+        found = msgspec.json.decode(manifest.read_bytes(), type=BuiltImage, dec_hook=lambda kind, value: kind(value))
     except (OSError, msgspec.DecodeError):
         return None
     here = manifest.parent

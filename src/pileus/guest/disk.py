@@ -20,6 +20,17 @@ ROOT_LABEL = "pileus-root"
 BOOT_RECORDS = (Path("/usr/lib/SYSLINUX/mbr.bin"), Path("/usr/lib/syslinux/mbr/mbr.bin"), Path("/usr/lib/syslinux/mbr.bin"))
 COMMAND_LINE = f"root=LABEL={ROOT_LABEL} console=tty0 console=ttyS0 panic=1 loglevel=4 no_timer_check"
 
+# In place of the host's /etc/mke2fs.conf, whose features differ between releases and may be unknown to an older kernel.
+FILE_SYSTEM = """[defaults]
+base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
+default_mntopts = acl,user_xattr
+[fs_types]
+ext4 = {
+  features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize
+  inode_ratio = 16384
+}
+"""
+
 
 def _round_up(size: int, step: int) -> int:
     return (size + step - 1) // step * step
@@ -67,15 +78,18 @@ def root_partition(path: Path, tree: Tree, seconds: int) -> int:
     tree.write(staging)
     size = _round_up(tree.size() + len(tree.entries) * 512 + FREE, 4 * MIB)
     identity = str(uuid.uuid5(NAMESPACE, f"root {seconds}"))
-    environment = {"E2FSPROGS_FAKE_TIME": str(seconds), "SOURCE_DATE_EPOCH": str(seconds)}
+    configuration = path.with_suffix(".conf")
+    configuration.write_text(FILE_SYSTEM)
+    environment = {"E2FSPROGS_FAKE_TIME": str(seconds), "SOURCE_DATE_EPOCH": str(seconds), "MKE2FS_CONFIG": str(configuration)}
     path.unlink(missing_ok=True)
     options = f"hash_seed={identity},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0"
     run(
         ["mkfs.ext4", "-q", "-F", "-b", "4096", "-I", "256", "-m", "1", "-J", "size=4", "-L", ROOT_LABEL, "-U", identity, "-E", options]
-        + ["-O", "^has_journal,^orphan_file,^metadata_csum_seed", "-d", str(staging), str(path), str(size // 1024) + "k"],
+        + ["-d", str(staging), str(path), f"{size // 1024}k"],
         env=environment,
     )
     shutil.rmtree(staging)
+    configuration.unlink()
     run(["debugfs", "-w", "-f", "-", str(path)], text=_attributes(tree, seconds), env=environment)
     return size
 

@@ -1,0 +1,120 @@
+"""What a server's status is, and what is to be done next: both follow from what is wanted and what was seen."""
+
+from enum import StrEnum
+
+import msgspec
+
+from pileus.model.guests import ObservedGuest, ObservedPower, Power
+from pileus.model.servers import Server, Status
+
+POWER_STATE = {
+    ObservedPower.RUNNING: 1,
+    ObservedPower.PAUSED: 3,
+    ObservedPower.STOPPED: 4,
+    ObservedPower.CRASHED: 6,
+    ObservedPower.SUSPENDED: 7,
+    ObservedPower.ABSENT: 0,
+}
+REACHED = {
+    Power.RUNNING: ObservedPower.RUNNING,
+    Power.STOPPED: ObservedPower.STOPPED,
+    Power.PAUSED: ObservedPower.PAUSED,
+    Power.SUSPENDED: ObservedPower.SUSPENDED,
+}
+SETTLED = {
+    ObservedPower.RUNNING: (Status.ACTIVE, "active"),
+    ObservedPower.STOPPED: (Status.SHUTOFF, "stopped"),
+    ObservedPower.CRASHED: (Status.SHUTOFF, "stopped"),
+    ObservedPower.PAUSED: (Status.PAUSED, "paused"),
+    ObservedPower.SUSPENDED: (Status.SUSPENDED, "suspended"),
+    ObservedPower.ABSENT: (Status.SHUTOFF, "stopped"),
+}
+
+
+class Next(StrEnum):
+    """The one thing that a step does."""
+
+    NOTHING = "nothing"
+    PLACE = "place"
+    APPLY = "apply"
+    FOLLOW = "follow"  # the guest changed by itself: what is wanted follows it
+    SNAPSHOT = "snapshot"
+    REMOVE = "remove"
+
+
+def next_step(server: Server) -> Next:
+    """What to do about a server now."""
+    if server.removed_at is not None:
+        return Next.NOTHING
+    if server.deleted_at is not None:
+        return Next.REMOVE
+    if server.host is None:
+        return Next.NOTHING if server.fault else Next.PLACE
+    seen = server.observed
+    if seen is None or seen.generation < server.generation:
+        return Next.NOTHING if server.fault else Next.APPLY
+    if seen.power != REACHED[server.power]:
+        return Next.FOLLOW
+    return Next.SNAPSHOT if server.pending_snapshot else Next.NOTHING
+
+
+def followed(power: ObservedPower) -> Power:
+    """The power to want of a guest that changed by itself."""
+    if power in (ObservedPower.STOPPED, ObservedPower.CRASHED, ObservedPower.ABSENT):
+        return Power.STOPPED
+    return Power(power.value)
+
+
+def derive(server: Server) -> Server:
+    """The server with status, vm_state, task_state and power_state as they follow from the rest."""
+    status, vm_state, task = _states(server)
+    power_state = POWER_STATE[server.observed.power] if server.observed else 0
+    return msgspec.structs.replace(server, status=status, vm_state=vm_state, task_state=task, power_state=power_state)
+
+
+def _states(server: Server) -> tuple[Status, str, str | None]:
+    seen = server.observed
+    if server.removed_at is not None:
+        return Status.DELETED, "deleted", None
+    if server.launched_at is None or seen is None:
+        if server.fault:
+            return Status.ERROR, "error", "deleting" if server.deleted_at else None
+        task = "deleting" if server.deleted_at else "scheduling" if server.host is None else "spawning"
+        return Status.BUILD, "building", task
+    status, vm_state = SETTLED[seen.power]
+    if server.fault:
+        status, vm_state = Status.ERROR, "error"
+    if server.deleted_at is not None:
+        return status, vm_state, "deleting"
+    task = _task(server, seen)
+    in_progress = {
+        "rebooting": Status.REBOOT,
+        "reboot_started_hard": Status.HARD_REBOOT,
+        "rebooting_hard": Status.HARD_REBOOT,
+        "rebuilding": Status.REBUILD,
+    }
+    if server.fault is None and task in in_progress:
+        status = in_progress[task]
+    return status, vm_state, task
+
+
+def _task(server: Server, seen: ObservedGuest) -> str | None:
+    if server.fault:
+        return None
+    if seen.generation < server.generation:
+        if seen.builds < server.builds:
+            return "rebuilding"
+        if seen.reboots_hard < server.reboots_hard:
+            return "rebooting_hard"
+        if seen.reboots_soft < server.reboots_soft:
+            return "rebooting"
+        return _power_task(seen.power, server.power)
+    return "image_snapshot" if server.pending_snapshot else None
+
+
+def _power_task(seen: ObservedPower, wanted: Power) -> str | None:
+    if seen == REACHED[wanted]:
+        return None
+    if wanted == Power.RUNNING:
+        return {ObservedPower.PAUSED: "unpausing", ObservedPower.SUSPENDED: "resuming"}.get(seen, "powering-on")
+    return {Power.STOPPED: "powering-off", Power.PAUSED: "pausing", Power.SUSPENDED: "suspending"}[wanted]
