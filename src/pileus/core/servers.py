@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from pileus.model.guests import ObservedGuest, ObservedPower, Power
-from pileus.model.servers import Server, Status
+from pileus.model.servers import Server, ServerFault, Status
 
 POWER_STATE = {
     ObservedPower.RUNNING: 1,
@@ -63,6 +63,17 @@ def followed(power: ObservedPower) -> Power:
     if power in (ObservedPower.STOPPED, ObservedPower.CRASHED, ObservedPower.ABSENT):
         return Power.STOPPED
     return Power(power.value)
+
+
+def observe(server: Server, seen: ObservedGuest, now: float) -> Server:
+    """The server after a node's report. It was launched when it first reached what was wanted; a failed apply becomes its fault."""
+    changes: dict[str, object] = {"observed": seen, "updated_at": now}
+    reached = seen.generation >= server.generation and seen.error is None
+    if server.launched_at is None and reached and seen.power != ObservedPower.ABSENT:
+        changes["launched_at"] = now
+    if seen.error is not None and server.fault is None and seen.generation < server.generation:
+        changes["fault"] = ServerFault(code=500, message=seen.error, details=seen.error_detail or "", created_at=now)
+    return msgspec.structs.replace(server, **changes)
 
 
 def derive(server: Server) -> Server:

@@ -1,0 +1,80 @@
+"""Servers in the store. Whatever is written, status and states are derived anew in the same transaction."""
+
+import time
+from typing import Any
+
+import msgspec
+
+from pileus.core.servers import derive, observe
+from pileus.model.errors import Conflict, NotFound
+from pileus.model.guests import ObservedGuest
+from pileus.model.servers import Server
+from pileus.store.database import Reader, Transaction
+from pileus.store.tables import ResourceTable
+
+SERVERS = ResourceTable("servers", Server)
+UNSETTLED = "removed_at IS NULL AND (task_state IS NOT NULL OR host IS NULL OR observed IS NULL OR deleted_at IS NOT NULL)"
+DESIRED = frozenset({"power", "reboots_soft", "reboots_hard", "builds", "deleted_at", "name", "hostname", "metadata", "image_id", "image"})
+"""The columns whose change a node has to be told of: these make a new generation."""
+
+
+async def insert_servers(tx: Transaction, servers: list[Server]) -> list[Server]:
+    """Add servers; quota is the caller's to charge, in the same transaction."""
+    derived = [derive(server) for server in servers]
+    await SERVERS.insert_many(tx, derived)
+    return derived
+
+
+async def get(db: Reader, server_id: str) -> Server:
+    """The server; NotFound when there is none or it is gone."""
+    server = await SERVERS.get(db, server_id)
+    if server is None or server.removed_at is not None:
+        raise NotFound(f"Instance {server_id} could not be found.", id=server_id)
+    return server
+
+
+async def save(tx: Transaction, seen: Server, **changes: Any) -> Server:
+    """Change what is wanted or decided. Refused as a Conflict when the row has changed since it was seen.
+
+    A change that a node must hear of makes a new generation; others (tags, lock, fault ...) keep it, so that nothing is applied for them.
+    """
+    current = await get(tx, seen.id)
+    if current.generation != seen.generation:
+        raise Conflict(f"Instance {seen.id} was changed by another request; read it again and repeat.", stale=True)
+    grows = 1 if DESIRED & changes.keys() else 0
+    changed = msgspec.structs.replace(current, **{"updated_at": time.time(), **changes, "generation": current.generation + grows})
+    return await _write(tx, current, derive(changed))
+
+
+async def record_observed(tx: Transaction, server_id: str, observed: ObservedGuest, now: float) -> Server | None:
+    """Write what a node saw; None when there is no such server. The first time that it runs is its launch."""
+    current = await SERVERS.get(tx, server_id)
+    if current is None or current.removed_at is not None:
+        return None
+    return await _write(tx, current, derive(observe(current, observed, now)))
+
+
+async def record_removed(tx: Transaction, server_id: str, now: float) -> Server | None:
+    """The server is gone from its host: nothing is left of it but this row."""
+    current = await SERVERS.get(tx, server_id)
+    if current is None or current.removed_at is not None:
+        return None
+    gone = msgspec.structs.replace(current, removed_at=now, terminated_at=now, updated_at=now, observed=None, admin_password=None)
+    return await _write(tx, current, derive(gone))
+
+
+async def unsettled(db: Reader) -> list[str]:
+    """The servers about which something is to be done."""
+    return [row[0] for row in await db.all(f"SELECT id FROM servers WHERE {UNSETTLED}")]  # noqa: S608
+
+
+async def on_host(db: Reader, host: str) -> list[Server]:
+    """The servers that are placed on a host."""
+    return await SERVERS.find(db, "host = ? AND removed_at IS NULL", host)
+
+
+async def _write(tx: Transaction, before: Server, after: Server) -> Server:
+    changed = {name: getattr(after, name) for name in SERVERS.columns if getattr(after, name) != getattr(before, name)}
+    if changed:
+        await SERVERS.set(tx, after.id, **changed)
+    return after
