@@ -1,0 +1,135 @@
+"""The engine: runs reconcilers' steps, one at a time for each id, with back-off after a failure."""
+
+import asyncio
+import contextlib
+import logging
+from typing import Protocol
+
+from pileus.model.errors import PileusError
+
+log = logging.getLogger("pileus.engine")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds between tries of a step that fails
+
+
+class Reconciler(Protocol):
+    """Brings one kind of resource towards what is wanted."""
+
+    name: str
+
+    async def step(self, id: str) -> float | None:
+        """Do one idempotent thing; the seconds until the next look, or None when there is nothing left to do."""
+        ...
+
+    async def scan(self) -> list[str]:
+        """The ids that need a look."""
+        ...
+
+
+class Engine:
+    """Steps of all reconcilers in one process. `wake` may be called at any time from the event loop."""
+
+    def __init__(self, reconcilers: list[Reconciler], workers: int = 16, scan_every: float = 20.0) -> None:
+        self.reconcilers = {one.name: one for one in reconcilers}
+        self.workers = workers
+        self.scan_every = scan_every
+        self.steps = 0
+        self.failing: dict[tuple[str, str], str] = {}  # what fails now, and why
+        self._queue: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        self._waiting: set[tuple[str, str]] = set()
+        self._running: set[tuple[str, str]] = set()
+        self._again: set[tuple[str, str]] = set()
+        self._failures: dict[tuple[str, str], int] = {}
+        self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def wake(self, name: str, id: str) -> None:
+        """Look at this soon. A kind that nobody reconciles here is ignored."""
+        item = (name, id)
+        if name not in self.reconcilers or item in self._waiting:
+            return
+        if timer := self._timers.pop(item, None):
+            timer.cancel()
+        if item in self._running:
+            self._again.add(item)
+            return
+        self._waiting.add(item)
+        self._queue.put_nowait(item)
+
+    async def start(self) -> None:
+        """Begin: scan at once, then step and scan until `close`."""
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(self.workers)]
+        self._tasks.append(asyncio.create_task(self._scan()))
+
+    async def close(self) -> None:
+        """Stop; a step that is cut off is done again at the next start."""
+        for timer in self._timers.values():
+            timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def idle(self) -> bool:
+        """Whether no step waits or runs now (timers may)."""
+        return not (self._waiting or self._running)
+
+    async def _work(self) -> None:
+        while True:
+            item = await self._queue.get()
+            self._waiting.discard(item)
+            self._running.add(item)
+            try:
+                pause = await self._step(item)
+            finally:
+                self._running.discard(item)
+            if item in self._again:
+                self._again.discard(item)
+                self.wake(*item)
+            elif pause is not None:
+                self._later(item, pause)
+
+    async def _step(self, item: tuple[str, str]) -> float | None:
+        name, id = item
+        self.steps += 1
+        try:
+            pause = await self.reconcilers[name].step(id)
+        except Exception as error:
+            return self._failed(item, error)
+        self._failures.pop(item, None)
+        self.failing.pop(item, None)
+        return pause
+
+    def _failed(self, item: tuple[str, str], error: Exception) -> float:
+        count = self._failures.get(item, 0)
+        self._failures[item] = count + 1
+        pause = min(FIRST_PAUSE * 2**count, LONGEST_PAUSE)
+        known = isinstance(error, PileusError)
+        self.failing[item] = str(error)
+        if not (known and error.data.get("stale")):
+            log.warning("%s %s: %s; next try in %.1f s", *item, error, pause, exc_info=None if known else error)
+        return pause
+
+    def _later(self, item: tuple[str, str], pause: float) -> None:
+        if pause <= 0:
+            self.wake(*item)
+            return
+        if old := self._timers.pop(item, None):
+            old.cancel()
+        self._timers[item] = asyncio.get_running_loop().call_later(pause, self._due, item)
+
+    def _due(self, item: tuple[str, str]) -> None:
+        self._timers.pop(item, None)
+        self.wake(*item)
+
+    async def _scan(self) -> None:
+        while True:
+            for reconciler in self.reconcilers.values():
+                try:
+                    for id in await reconciler.scan():
+                        if (reconciler.name, id) not in self._timers:
+                            self.wake(reconciler.name, id)
+                except Exception:
+                    log.exception("scan of %s failed", reconciler.name)
+            await asyncio.sleep(self.scan_every)
