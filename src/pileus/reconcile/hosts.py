@@ -1,0 +1,131 @@
+"""Hosts: what their nodes report goes into the store, and what changed wakes the servers that it is about."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+
+import msgspec
+
+from pileus.bus.local import Bus
+from pileus.config import Config
+from pileus.model.guests import ObservedGuest, ObservedPower
+from pileus.model.hosts import Host, HostReport
+from pileus.model.messages import RemoveGuest
+from pileus.model.servers import Server
+from pileus.store import providers, servers
+from pileus.store.database import Database, Transaction
+from pileus.store.hosts import HOSTS
+
+Wake = Callable[[str, str], None]
+
+
+class Hosts:
+    """Takes reports as they come; its step brings one host's records in line with its newest report."""
+
+    name = "hosts"
+
+    def __init__(self, db: Database, bus: Bus, config: Config, wake: Wake) -> None:
+        self.db = db
+        self.bus = bus
+        self.config = config
+        self.wake = wake
+        self.domains: dict[str, dict[str, str]] = {}  # host -> routing domain -> digest, as last reported
+        self._reports: dict[str, list[HostReport]] = {}
+
+    def receive(self, report: HostReport) -> None:
+        """A report came in; called from the event loop."""
+        self._reports.setdefault(report.host, []).append(report)
+        self.wake(self.name, report.host)
+
+    async def scan(self) -> list[str]:
+        """Hosts whose reports wait."""
+        return [host for host, waiting in self._reports.items() if waiting]
+
+    async def step(self, host: str) -> float | None:
+        """Record what the host reported."""
+        waiting = self._reports.pop(host, [])
+        for report in waiting:
+            if report.complete:
+                await self._register(report)
+                self.domains[host] = report.domains
+            await self._record(report)
+        return None
+
+    async def _register(self, report: HostReport) -> None:
+        slim = msgspec.structs.replace(report, guests=[])
+
+        async def work(tx: Transaction) -> None:
+            known = await HOSTS.first(tx, "name = ?", report.host)
+            if known is None:
+                number = int(await tx.value("SELECT coalesce(max(number), 0) + 1 FROM hosts"))
+                known = Host(
+                    id=str(uuid.uuid4()),
+                    created_at=report.reported_at,
+                    updated_at=report.reported_at,
+                    name=report.host,
+                    number=number,
+                    service_id=str(uuid.uuid4()),
+                )
+                await HOSTS.insert(tx, known)
+            await HOSTS.set(tx, known.id, report=slim, seen_at=report.reported_at)
+            await providers.register_host(tx, report, provider_id=known.id, ratios=ratios(self.config))
+
+        await self.db.write(work)
+
+    async def _record(self, report: HostReport) -> None:
+        placed = {server.id: server for server in await servers.on_host(self.db, report.host)}
+        changed = [guest for guest in report.guests if guest.id in placed and placed[guest.id].observed != guest]
+        if report.complete:
+            changed += missing(placed, report)
+        if changed:
+            await self.db.write(lambda tx: _record_all(tx, changed))
+        for guest in changed:
+            self.wake("servers", guest.id)
+        for guest in report.guests:
+            if guest.id not in placed:
+                await self._collect(report.host, guest)
+
+    async def _collect(self, host: str, guest: ObservedGuest) -> None:
+        """A guest that is no longer this host's: removed when the records say so; one that no record knows is left for `verify`."""
+        server = await servers.SERVERS.get(self.db, guest.id)
+        if server is not None and (server.removed_at is not None or server.host not in (None, host)):
+            await self.bus.request(host, RemoveGuest(guest_id=guest.id))
+
+
+def missing(placed: dict[str, Server], report: HostReport) -> list[ObservedGuest]:
+    """Guests that were seen on the host before and are not in its complete report (which is older than nothing we know since)."""
+    present = {guest.id for guest in report.guests}
+    return [
+        msgspec.structs.replace(server.observed, power=ObservedPower.ABSENT, pid=None)
+        for server in placed.values()
+        if server.observed is not None
+        and server.id not in present
+        and server.observed.power != ObservedPower.ABSENT
+        and server.updated_at < report.reported_at - 5
+    ]
+
+
+async def _record_all(tx: Transaction, guests: list[ObservedGuest]) -> None:
+    now = time.time()
+    for guest in guests:
+        await servers.record_observed(tx, guest.id, guest, now)
+
+
+def ratios(config: Config) -> dict[str, float]:
+    """The overcommit ratios that a new host's inventories start with."""
+    return {
+        "VCPU": config.cpu_allocation_ratio,
+        "MEMORY_MB": config.memory_allocation_ratio,
+        "DISK_GB": config.disk_allocation_ratio,
+    }
+
+
+async def wait_for_host(db: Database, name: str, timeout: float = 60.0) -> Host:
+    """The host's record, once it has reported."""
+    async with asyncio.timeout(timeout):
+        while True:
+            host = await HOSTS.first(db, "name = ?", name)
+            if host is not None and host.report is not None:
+                return host
+            await asyncio.sleep(0.02)
