@@ -32,8 +32,17 @@ class HypervisorDriver(Protocol):
         """Every guest of which anything is left on this host."""
         ...
 
+    def guests(self) -> list[Guest]:
+        """Every guest as it was applied last, also by an earlier process."""
+        ...
+
     async def apply(self, guest: Guest) -> ObservedGuest:
-        """Bring the guest to the desired state; the result carries `error` where that failed."""
+        """Bring the guest to the desired state, or nearer to it; the result carries `error` where that failed.
+
+        What takes a guest's help (a clean shutdown, a soft reboot) goes on after the reply; `changed` says when it is done.
+        Until then the result's power is what it was, and `generation` and the counters are those of the last Guest reached in full.
+        A guest that ended by itself is started again by an apply that wants it running, and by nothing else.
+        """
         ...
 
     async def remove(self, guest_id: str) -> None:

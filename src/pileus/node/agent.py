@@ -1,0 +1,267 @@
+"""The Computer Manager of one host: takes requests, drives hypervisors and network, reports what it sees."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pileus
+from pileus.model.errors import NodeFailed, NotFound, PileusError
+from pileus.model.guests import Guest, ObservedGuest, ObservedPower
+from pileus.model.hosts import DriverCapabilities, HostReport
+from pileus.model.messages import (
+    ApplyDomain,
+    ApplyGuest,
+    ConsoleEndpoint,
+    ConsoleLog,
+    DiagnosticsReply,
+    DomainReply,
+    Done,
+    Failed,
+    GuestReply,
+    NodeReply,
+    NodeRequest,
+    Observe,
+    OpenConsole,
+    ReadConsoleLog,
+    ReadDiagnostics,
+    RemoveDomain,
+    RemoveGuest,
+    ReportReply,
+    Snapshot,
+)
+from pileus.model.routing import RoutingDomain
+from pileus.node.hypervisor.driver import HypervisorDriver
+from pileus.node.machine import Machine
+from pileus.node.network.driver import NetworkDriver
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[HostReport], None]
+
+PROBE_PATIENCE = 0.1
+"""Seconds that the first report waits for the drivers' probes; what takes longer is in a later report."""
+
+
+class Agent:
+    """One host. `handle` answers any request and never raises; `start`'s callback gets reports, complete ones each `period` seconds."""
+
+    def __init__(
+        self,
+        host: str,
+        hypervisors: Sequence[HypervisorDriver],
+        network: NetworkDriver,
+        machine: Machine,
+        address: str = "",
+        period: float = 60.0,
+    ) -> None:
+        self.host = host
+        self.address = address
+        self._hypervisors = hypervisors
+        self._network = network
+        self._machine = machine
+        self._period = period
+        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._guests: dict[str, Guest] = {}
+        self._drivers: dict[str, HypervisorDriver] = {}  # guest id -> where it runs
+        self._domains: dict[str, str] = {}
+        self._capabilities: dict[str, DriverCapabilities] = {}
+        self._report: Report | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._started_at = 0.0
+
+    # -- life ------------------------------------------------------------------------------------------------------------------------
+
+    async def start(self, report: Report) -> None:
+        """Adopt what runs on the host, report it in full, and go on to report. Probes that take long don't hold this up."""
+        self._report = report
+        self._started_at = time.time()
+        for driver in self._hypervisors:
+            for observed in await driver.start(self._changed):
+                self._drivers[observed.id] = driver
+            self._guests.update((guest.id, guest) for guest in driver.guests())
+        self._domains = await self._network.start(self.metadata_of)
+        probes = [asyncio.ensure_future(driver.probe()) for driver in self._hypervisors]
+        if probes:
+            await asyncio.wait(probes, timeout=PROBE_PATIENCE)
+        for driver, probe in zip(self._hypervisors, probes, strict=True):
+            if probe.done():
+                self._capabilities[driver.name] = probe.result()
+            else:
+                self._background(self._await_probe(driver, probe))
+        await self._report_all()
+
+    async def close(self) -> None:
+        """Stop reporting and let go of the drivers; guests and their traffic go on."""
+        self._report = None
+        if self._timer:
+            self._timer.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for driver in self._hypervisors:
+            await driver.close()
+        await self._network.close()
+
+    def metadata_of(self, guest_id: str) -> dict[str, str] | None:
+        """The documents that the metadata service hands to a guest; None when no such guest was ever applied here."""
+        guest = self._guests.get(guest_id)
+        return guest.metadata if guest else None
+
+    # -- requests --------------------------------------------------------------------------------------------------------------------
+
+    async def handle(self, request: NodeRequest) -> NodeReply:
+        """Do what the request says. An error becomes a `Failed`."""
+        try:
+            return await self._answer(request)
+        except PileusError as error:
+            return Failed(reason=error.message, detail=str(error.data.get("detail", "")), kind=type(error).__name__)
+        except Exception as error:
+            log.exception("%s: %s failed", self.host, type(request).__name__)
+            return Failed(reason="The host could not do this because of an internal error.", detail=f"{type(error).__name__}: {error}")
+
+    async def _answer(self, request: NodeRequest) -> NodeReply:
+        match request:
+            case ApplyGuest():
+                return await self._apply_guest(request)
+            case RemoveGuest(guest_id=guest_id):
+                return await self._remove_guest(guest_id)
+            case ApplyDomain(domain=domain):
+                return DomainReply(domain_id=domain.id, digest=await self._apply_domain(domain))
+            case RemoveDomain(domain_id=domain_id):
+                async with self._turn(domain_id):
+                    await self._network.remove(domain_id)
+                    self._domains.pop(domain_id, None)
+                return Done()
+            case Observe():
+                return ReportReply(report=await self._complete())
+            case ReadConsoleLog(guest_id=guest_id, lines=lines):
+                return ConsoleLog(text=await self._driver_of(guest_id).console_log(guest_id, lines))
+            case OpenConsole(guest_id=guest_id, kind=kind):
+                return ConsoleEndpoint(path=await self._driver_of(guest_id).console(guest_id, kind))
+            case Snapshot(guest_id=guest_id, destination=destination):
+                return await self._driver_of(guest_id).snapshot(guest_id, Path(destination))
+            case ReadDiagnostics(guest_id=guest_id):
+                return DiagnosticsReply(diagnostics=await self._driver_of(guest_id).stats(guest_id))
+
+    async def _apply_guest(self, request: ApplyGuest) -> NodeReply:
+        guest = request.guest
+        async with self._turn(guest.id):
+            known = self._guests.get(guest.id)
+            if known is not None and guest.generation < known.generation:
+                return GuestReply(guest=await self._observed(guest.id))
+            self._guests[guest.id] = guest  # before it boots, so that its first question to the metadata service is answered
+            for domain in request.domains:
+                await self._apply_domain(domain)
+            driver = self._drivers.get(guest.id) or self._choose(guest)
+            self._drivers[guest.id] = driver
+            return GuestReply(guest=await driver.apply(guest))
+
+    async def _remove_guest(self, guest_id: str) -> NodeReply:
+        async with self._turn(guest_id):
+            for driver in self._hypervisors:  # of each, as a half-made guest is in none of our books
+                await driver.remove(guest_id)
+            self._drivers.pop(guest_id, None)
+            self._guests.pop(guest_id, None)
+        return Done()
+
+    async def _apply_domain(self, domain: RoutingDomain) -> str:
+        async with self._turn(domain.id):
+            digest = await self._network.apply(domain)
+            self._domains[domain.id] = digest
+            return digest
+
+    def _choose(self, guest: Guest) -> HypervisorDriver:
+        """The first driver that says it runs such guests; with a single driver, that one."""
+        if len(self._hypervisors) == 1:
+            return self._hypervisors[0]
+        for driver in self._hypervisors:
+            found = self._capabilities.get(driver.name)
+            if found and guest.architecture in found.architectures and guest.vm_mode in found.modes:
+                return driver
+        raise NodeFailed(f"No hypervisor of this host runs {guest.vm_mode} guests of architecture {guest.architecture}.")
+
+    def _driver_of(self, guest_id: str) -> HypervisorDriver:
+        driver = self._drivers.get(guest_id)
+        if driver is None:
+            raise NotFound(f"There is no guest {guest_id} on this host.")
+        return driver
+
+    async def _observed(self, guest_id: str) -> ObservedGuest:
+        if driver := self._drivers.get(guest_id):
+            for observed in await driver.observe():
+                if observed.id == guest_id:
+                    return observed
+        return ObservedGuest(id=guest_id, power=ObservedPower.ABSENT)
+
+    @asynccontextmanager
+    async def _turn(self, key: str) -> AsyncIterator[None]:
+        """One request at a time for a guest or a domain, in the order of arrival."""
+        lock, waiting = self._turns.get(key) or (asyncio.Lock(), 0)
+        self._turns[key] = (lock, waiting + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            waiting = self._turns[key][1] - 1
+            if waiting:
+                self._turns[key] = (lock, waiting)
+            else:
+                del self._turns[key]
+
+    # -- reports ---------------------------------------------------------------------------------------------------------------------
+
+    def _changed(self, observed: ObservedGuest) -> None:
+        """A driver saw a guest change by itself: say so at once."""
+        if self._report:
+            self._report(self._head(guests=[observed], domains={}, complete=False))
+
+    async def _complete(self) -> HostReport:
+        guests = [observed for driver in self._hypervisors for observed in await driver.observe()]
+        self._domains = await self._network.observe()
+        return self._head(guests=guests, domains=dict(self._domains), complete=True)
+
+    def _head(self, guests: list[ObservedGuest], domains: dict[str, str], complete: bool) -> HostReport:
+        memory, disk = self._machine.used(self._guests.values())
+        return HostReport(
+            host=self.host,
+            address=self.address,
+            version=pileus.__version__,
+            started_at=self._started_at,
+            reported_at=time.time(),
+            vcpus=self._machine.vcpus,
+            memory_mib=self._machine.memory_mib,
+            disk_gib=self._machine.disk_gib,
+            memory_used_mib=memory,
+            disk_used_gib=disk,
+            capabilities=list(self._capabilities.values()),
+            guests=guests,
+            domains=domains,
+            complete=complete,
+        )
+
+    async def _report_all(self) -> None:
+        """Send a complete report and set the clock for the next."""
+        if self._timer:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(self._period, lambda: self._background(self._report_all()))
+        try:
+            report = await self._complete()
+        except Exception:
+            log.exception("%s: no complete report", self.host)
+            return
+        if self._report:
+            self._report(report)
+
+    async def _await_probe(self, driver: HypervisorDriver, probe: "asyncio.Future[DriverCapabilities]") -> None:
+        self._capabilities[driver.name] = await probe
+        await self._report_all()
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

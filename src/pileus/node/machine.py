@@ -1,0 +1,99 @@
+"""What a host has: CPUs, memory, disk; how much of it is used; and, for `doctor`, which of the tools that guests need work here."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from pileus.model.guests import Guest
+from pileus.model.hosts import Capability
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+class Machine(Protocol):
+    """A host's size and use."""
+
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+
+    def used(self, guests: Iterable[Guest]) -> tuple[int, int]:
+        """(MiB of memory, GiB of disk) in use now."""
+        ...
+
+
+class RealMachine:
+    """This machine, as its kernel describes it. `state` lies on the file system that holds the disks."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self.vcpus = len(os.sched_getaffinity(0))
+        self.memory_mib = _memory("MemTotal") // MIB
+        self.disk_gib = shutil.disk_usage(_existing(state)).total // GIB
+
+    def used(self, guests: Iterable[Guest]) -> tuple[int, int]:
+        """What the kernel says is in use, by guests or by anything else."""
+        disk = shutil.disk_usage(_existing(self._state))
+        return self.memory_mib - _memory("MemAvailable") // MIB, (disk.total - disk.free) // GIB
+
+
+class SimulatedMachine:
+    """A machine that is only said to exist; its use is what its guests were promised."""
+
+    __slots__ = ("disk_gib", "memory_mib", "vcpus")
+
+    def __init__(self, vcpus: int = 64, memory_mib: int = 262144, disk_gib: int = 4096) -> None:
+        self.vcpus = vcpus
+        self.memory_mib = memory_mib
+        self.disk_gib = disk_gib
+
+    def used(self, guests: Iterable[Guest]) -> tuple[int, int]:
+        """The sum over the guests."""
+        memory = disk = 0
+        for guest in guests:
+            memory += guest.memory_mib
+            disk += sum(one.size for one in guest.disks)
+        return memory, disk // GIB
+
+
+def _memory(key: str) -> int:
+    """Bytes of one line of /proc/meminfo."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == key:
+            return int(value.split()[0]) * 1024
+    return 0
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _tool(name: str, argv: list[str], package: str, needed_for: str, required: bool = True) -> Capability:
+    """Run a tool once; where it does not run, say what it is needed for and how to get it."""
+    try:
+        found = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+        works, detail = found.returncode == 0, (found.stdout or found.stderr).strip().splitlines()[:1]
+    except (OSError, subprocess.TimeoutExpired) as error:
+        works, detail = False, [str(error)]
+    text = detail[0] if detail else ""
+    remedy = "" if works else f"apt-get install {package}"
+    return Capability(
+        name=name, works=works, detail=text if works else f"{text} (needed for {needed_for})", remedy=remedy, required=required
+    )
+
+
+def hypervisor_tools() -> list[Capability]:
+    """The programs that QEMU guests need, each tried."""
+    return [
+        _tool("qemu-system-x86_64", ["qemu-system-x86_64", "--version"], "qemu-system-x86", "guests of x86"),
+        _tool("qemu-img", ["qemu-img", "--version"], "qemu-utils", "images and snapshots"),
+        _tool("setpriv", ["setpriv", "--version"], "util-linux", "running guests as users of their own"),
+        _tool("mkfs.ext4", ["mkfs.ext4", "-V"], "e2fsprogs", "ephemeral disks with a file system", required=False),
+    ]
