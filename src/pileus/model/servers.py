@@ -74,6 +74,7 @@ class Server(Resource, frozen=True, kw_only=True):
     requested_zone: str | None = None
     requested_host: str | None = None
     hints: dict[str, Any] = {}
+    personality: dict[str, str] = {}  # path in the guest -> base64 (Nova below 2.57)
     locked: bool = False
     locked_reason: str | None = None
     locked_by: str | None = None
