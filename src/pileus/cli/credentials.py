@@ -1,0 +1,77 @@
+"""A cloud's secrets on disk: first passwords, and the `clouds.yaml` that clients read."""
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from pileus.config import Config
+
+
+class Credentials:
+    """What lies in DIR/secrets (0700) and DIR/clouds.yaml (0600)."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.secrets = directory / "secrets"
+        self.file = directory / "clouds.yaml"
+
+    def passwords(self) -> dict[str, str]:
+        """The first passwords of `admin` and `demo`; made at random when they are first asked for."""
+        self.secrets.mkdir(mode=0o700, exist_ok=True)
+        file = self.secrets / "passwords.json"
+        if not file.exists():
+            made = {name: secrets.token_urlsafe(18) for name in ("admin", "demo")}
+            _write_private(file, json.dumps(made) + "\n")
+        return json.loads(file.read_text())
+
+    def write_clouds(self, config: Config) -> Path:
+        """clouds.yaml with the clouds `pileus`, `pileus-admin` and `pileus-system`."""
+        passwords = self.passwords()
+        url = f"{base_url(config)}/identity"
+        clouds = {
+            "pileus": {"auth": _auth(url, "demo", passwords["demo"], project="demo")},
+            "pileus-admin": {"auth": _auth(url, "admin", passwords["admin"], project="admin")},
+            "pileus-system": {"auth": {**_auth(url, "admin", passwords["admin"]), "system_scope": "all"}},
+        }
+        for cloud in clouds.values():
+            cloud |= {"region_name": config.region, "identity_api_version": "3", "interface": "public"}
+        _write_private(self.file, "# Written by pileus at each start.\n" + _yaml({"clouds": clouds}))
+        owner = os.environ.get("SUDO_UID")
+        if owner and os.geteuid() == 0:  # whoever said `sudo ./pileus up` uses it without sudo
+            os.chown(self.file, int(owner), int(os.environ.get("SUDO_GID", owner)))
+        return self.file
+
+
+def base_url(config: Config) -> str:
+    """Where this machine reaches the API."""
+    if config.public_url:
+        return config.public_url
+    host, _, port = config.listen.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 the wildcard's loopback
+    return f"{'https' if config.tls_certificate else 'http'}://{host}:{port}"
+
+
+def _auth(url: str, user: str, password: str, project: str | None = None) -> dict[str, str]:
+    auth = {"auth_url": url, "username": user, "password": password, "user_domain_id": "default"}
+    return auth | ({"project_name": project, "project_domain_id": "default"} if project else {})
+
+
+def _yaml(value: dict[str, object], indent: int = 0) -> str:
+    lines: list[str] = []
+    for key, item in value.items():
+        if isinstance(item, dict):
+            lines.append(f"{' ' * indent}{key}:\n{_yaml(item, indent + 2)}")
+        else:
+            lines.append(f"{' ' * indent}{key}: {json.dumps(item)}\n")
+    return "".join(lines)
+
+
+def _write_private(file: Path, text: str) -> None:
+    fresh = file.with_suffix(".new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    fresh.rename(file)
