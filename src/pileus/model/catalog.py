@@ -1,0 +1,43 @@
+"""The catalog: regions, services and endpoints that operators add to those that pileus serves itself."""
+
+from enum import StrEnum
+from typing import Any
+
+from pileus.model.base import Resource
+
+
+class Interface(StrEnum):
+    """Whom an endpoint is for."""
+
+    PUBLIC = "public"
+    INTERNAL = "internal"
+    ADMIN = "admin"
+
+
+class Region(Resource, frozen=True, kw_only=True):
+    """A region; its id is what people call it."""
+
+    description: str = ""
+    parent_region_id: str | None = None
+    extra: dict[str, Any] = {}
+
+
+class CatalogService(Resource, frozen=True, kw_only=True):
+    """A service that clients may find."""
+
+    type: str
+    name: str = ""
+    description: str = ""
+    enabled: bool = True
+    extra: dict[str, Any] = {}
+
+
+class Endpoint(Resource, frozen=True, kw_only=True):
+    """Where a service can be reached. `url` may contain %(project_id)s, %(tenant_id)s and %(user_id)s, also as $(...)s."""
+
+    service_id: str
+    interface: Interface
+    url: str
+    region_id: str | None = None
+    enabled: bool = True
+    extra: dict[str, Any] = {}
