@@ -28,38 +28,43 @@ class Wanted(msgspec.Struct, frozen=True):
 
 WANTED: tuple[Wanted, ...] = (
     Wanted("busybox-static", "the guest's shell, init and base tools", ("usr/bin/busybox",)),
-    Wanted("dropbear-bin", "the ssh server", ("usr/sbin/dropbear", "usr/bin/dbclient", "usr/bin/dropbearkey")),
+    Wanted("dropbear-bin", "the ssh server", ("usr/bin/dropbear", "usr/bin/dbclient", "usr/bin/dropbearkey")),
     Wanted("openssh-sftp-server", "scp and sftp into the guest", ("usr/lib/openssh/sftp-server",)),
     Wanted("openssh-client", "scp out of the guest", ("usr/bin/scp",)),
     Wanted("sudo", "root for the guest's user", ("usr/bin/sudo", "usr/libexec/sudo/sudoers.so", "usr/libexec/sudo/libsudo_util.so.0")),
     Wanted("libpam-modules", "sudo", ("usr/lib/x86_64-linux-gnu/security/pam_permit.so",)),
     Wanted("bash", "scripts that ask for bash", ("usr/bin/bash",)),
-    Wanted("e2fsprogs", "ext4 file systems and their growth", ("usr/sbin/mke2fs", "usr/sbin/resize2fs", "usr/sbin/e2fsck", "etc/mke2fs.conf")),
-    Wanted("util-linux", "lsblk and blkid", ("usr/bin/lsblk", "usr/sbin/blkid")),
+    Wanted("e2fsprogs", "ext4 file systems and their growth", ("usr/bin/mke2fs", "usr/bin/resize2fs", "usr/bin/e2fsck", "etc/mke2fs.conf")),
+    Wanted("util-linux", "lsblk and blkid", ("usr/bin/lsblk", "usr/bin/blkid")),
     Wanted("iputils-ping", "ping as any user", ("usr/bin/ping",)),
     Wanted("netcat-openbsd", "nc with UDP and more than one connection", ("usr/bin/nc.openbsd",)),
 )
 LINKS: dict[str, str] = {
-    "bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64", "var/run": "/run", "var/lock": "/run/lock",
-    "etc/mtab": "/proc/self/mounts", "usr/sbin/mkfs.ext4": "mke2fs", "usr/sbin/mkfs.ext3": "mke2fs", "usr/sbin/mkfs.ext2": "mke2fs",
-    "usr/sbin/fsck.ext4": "e2fsck", "usr/bin/ssh": "dbclient", "usr/lib/sftp-server": "openssh/sftp-server",
-    "usr/bin/ping6": "ping", "usr/bin/ping4": "ping", "etc/resolv.conf": "/run/resolv.conf", "usr/sbin/init": "../bin/busybox",
+    "bin": "usr/bin", "sbin": "usr/bin", "usr/sbin": "bin", "lib": "usr/lib", "lib64": "usr/lib64", "var/run": "/run", "var/lock": "/run/lock",
+    "etc/mtab": "/proc/self/mounts", "usr/bin/mkfs.ext4": "mke2fs", "usr/bin/mkfs.ext3": "mke2fs", "usr/bin/mkfs.ext2": "mke2fs",
+    "usr/bin/fsck.ext4": "e2fsck", "usr/bin/ssh": "dbclient", "usr/lib/sftp-server": "openssh/sftp-server",
+    "usr/bin/sh": "bash", "usr/bin/ping6": "ping", "usr/bin/ping4": "ping", "etc/resolv.conf": "/run/resolv.conf", "usr/bin/init": "busybox",
+    "usr/lib64/ld-linux-x86-64.so.2": "../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
 }  # fmt: skip
 DIRECTORIES: dict[str, int] = {
     "boot": 0o755, "dev": 0o755, "proc": 0o555, "sys": 0o555, "run": 0o755, "mnt": 0o755, "media": 0o755, "opt": 0o755, "srv": 0o755,
     "root": 0o700, "tmp": 0o1777, "var/tmp": 0o1777, "var/log": 0o755, "var/lib/pileus": 0o700, "etc/dropbear": 0o700, "home": 0o755,
 }  # fmt: skip
+# busybox's shell prefers its own applets to programs in PATH, so the guest's `sh` is bash, and busybox's shell runs only our own scripts.
 # Applets that would hide a better program, or mislead: the guest has no package database.
-NOT_LINKED = frozenset({"busybox", "dpkg", "dpkg-deb", "rpm", "rpm2cpio", "mke2fs", "nc", "ping", "ping6", "mdev", "linuxrc", "init", "blkid"})
+NOT_LINKED = frozenset({"busybox", "dpkg", "dpkg-deb", "rpm", "rpm2cpio", "mke2fs", "nc", "ping", "ping6", "mdev", "linuxrc", "init", "blkid", "sh"})
 
 
 def merged(path: str) -> str:
-    """A package's path in a file system where /bin, /sbin and /lib are links below /usr."""
-    return f"usr/{path}" if path.split("/")[0] in {"bin", "sbin", "lib", "lib64"} else path
+    """A package's path in the guest, where /bin, /sbin and /lib are links below /usr and all programs lie in one directory."""
+    usr = f"usr/{path}" if path.split("/")[0] in {"bin", "sbin", "lib", "lib64"} else path
+    return usr.replace("usr/sbin/", "usr/bin/", 1) if usr.startswith("usr/sbin/") else usr
 
 
 def _index(package: Unpacked) -> dict[str, Path]:
-    return {merged(str(path.relative_to(package.directory))): path for path in package.directory.rglob("*") if path.is_file()}
+    """A package's files by their place in the guest. An absolute link would lead out of the package, to a file of the host."""
+    files = (path for path in package.directory.rglob("*") if not (path.is_symlink() and path.readlink().is_absolute()) and path.is_file())
+    return {merged(str(path.relative_to(package.directory))): path for path in files}
 
 
 def _copy(tree: Tree, path: str, source: Path) -> None:
@@ -74,8 +79,9 @@ def _alternatives(path: str) -> tuple[str, ...]:
 
 def add_programs(tree: Tree, packages: Packages) -> None:
     """Put every wanted file and the libraries that it needs into the tree."""
+    packages.fetch_all({wanted.package: wanted.why for wanted in WANTED})
     for wanted in WANTED:
-        index = _index(packages.fetch(wanted.package, wanted.why))
+        index = _index(packages.unpacked[wanted.package])
         for path in wanted.files:
             found = next((name for name in _alternatives(path) if name in index), None)
             if found is None:
@@ -86,7 +92,7 @@ def add_programs(tree: Tree, packages: Packages) -> None:
 
 def _missing(tree: Tree) -> dict[str, str]:
     """Libraries that no file in the tree provides, each with one that needs it."""
-    present = {path.rsplit("/", 1)[-1] for path in tree.entries}
+    present = {path.rsplit("/", 1)[-1] for path, entry in tree if stat.S_ISREG(entry.mode)}
     missing: dict[str, str] = {}
     for path, entry in tree:
         if entry.data[:4] == b"\x7fELF":
@@ -95,30 +101,41 @@ def _missing(tree: Tree) -> dict[str, str]:
 
 
 def _add_libraries(tree: Tree, packages: Packages) -> None:
-    candidates = packages.libraries_of(wanted.package for wanted in WANTED)
-    used: set[str] = set()
+    candidates = sorted(packages.libraries_of([wanted.package for wanted in WANTED]), key=len)
+    indexes = {name: _index(package) for name, package in packages.unpacked.items()}
     while missing := _missing(tree):
-        likely = [name for library in missing for name in candidates if name not in used and matches(library, name)]
-        package = next(iter(likely), None) or next((name for name in candidates if name not in used), None)
-        if package is None:
+        if _take_libraries(tree, missing, indexes):
+            continue
+        likely = {library: next((name for name in candidates if name not in indexes and matches(library, name)), None) for library in missing}
+        reasons = {name: f"{missing[library]} in the guest" for library, name in likely.items() if name is not None}
+        if not reasons:
+            reasons = {name: "libraries in the guest" for name in candidates if name not in indexes}
+        if not reasons:
             library, user = next(iter(missing.items()))
             raise BuildError(f"no package provides {library}, which the guest's {user} needs")
-        used.add(package)
-        index = _index(packages.fetch(package, f"the guest's {next(iter(missing.values()))}"))
-        for path, source in index.items():
-            if path.rsplit("/", 1)[-1] in missing and path.startswith("usr/lib"):
-                _copy(tree, path, source)
-    packages.progress(f"guest image: {len(used)} libraries found")
+        packages.fetch_all(reasons)
+        indexes.update({name: _index(packages.unpacked[name]) for name in reasons})
+
+
+def _take_libraries(tree: Tree, missing: dict[str, str], indexes: dict[str, dict[str, Path]]) -> bool:
+    """Copy what the packages at hand provide of the missing libraries; says whether there was any."""
+    found = [
+        (path, source)
+        for name in sorted(indexes)
+        for path, source in indexes[name].items()
+        if path.rsplit("/", 1)[-1] in missing and path.startswith("usr/lib/") and path not in tree
+    ]
+    for path, source in found:
+        _copy(tree, path, source)
+    return bool(found)
 
 
 def add_applets(tree: Tree, busybox: Path) -> None:
     """Link busybox's applets where no real program of that name is."""
     for path in run([str(busybox), "--list-full"]).split():
         place = merged(path)
-        name = place.rsplit("/", 1)[-1]
-        taken = any(f"{folder}/{name}" in tree for folder in ("usr/bin", "usr/sbin"))
-        if name not in NOT_LINKED and not taken:
-            tree.link(place, "busybox" if place.startswith("usr/bin/") else "../bin/busybox")
+        if place.rsplit("/", 1)[-1] not in NOT_LINKED and place not in tree:
+            tree.link(place, "busybox")
 
 
 def add_own_files(tree: Tree) -> None:
@@ -132,9 +149,10 @@ def add_own_files(tree: Tree) -> None:
 def _kernel_parts(packages: Packages) -> Iterator[Unpacked]:
     """The kernel package that the distribution's meta package stands for, and its modules where they are apart."""
     meta = packages.first(KERNELS, "the guest's kernel")
-    image = next(name for name in packages.depends(meta) if name.startswith("linux-image-"))
+    graph = packages.depends([meta])
+    image = next(name for name in graph[meta] if name.startswith("linux-image-"))
     yield packages.fetch(image, "the guest's kernel")
-    for name in packages.depends(image):
+    for name in graph.get(image, []):
         if name.startswith("linux-modules-"):
             yield packages.fetch(name, "the guest kernel's modules")
 
@@ -196,13 +214,13 @@ def root_tree(packages: Packages, source: Kernel, busybox: Path) -> Tree:
 def initramfs_tree(source: Kernel, busybox: Path) -> Tree:
     """The first root in memory: finds the real one, and answers the probe."""
     tree = Tree()
-    for path in ("dev", "proc", "sys", "root", "usr/sbin"):
+    for path in ("dev", "proc", "sys", "root"):
         tree.directory(path)
-    for path, target in (("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib")):
+    for path, target in (("bin", "usr/bin"), ("sbin", "usr/bin"), ("lib", "usr/lib")):
         tree.link(path, target)
     tree.file("usr/bin/busybox", busybox.read_bytes(), 0o755)
     tree.link("usr/bin/sh", "busybox")
-    tree.link("usr/sbin/modprobe", "../bin/busybox")
+    tree.link("usr/bin/modprobe", "busybox")
     tree.file("init", (FILES / "initramfs" / "init").read_bytes(), 0o755)
     add_modules(tree, source, modules.FOR_BOOT)
     return tree

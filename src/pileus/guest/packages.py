@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -58,15 +58,15 @@ class Packages:
         self._downloads = work / "downloads"
         self._downloads.mkdir(parents=True, exist_ok=True)
 
-    def candidate(self, name: str) -> str | None:
-        """The version that apt would install, or None if it knows no such package."""
-        policy = run(["apt-cache", *self._options, "policy", name])
-        found = re.search(r"Candidate: (\S+)", policy)
-        return None if found is None or found[1] == "(none)" else found[1]
+    def known(self, names: Sequence[str]) -> list[str]:
+        """Those of the names that apt could install, in the order given."""
+        policy = run(["apt-cache", *self._options, "policy", *names])
+        there = {name for name, version in re.findall(r"^(\S+):\n  Installed: .*\n  Candidate: (\S+)", policy, re.MULTILINE) if version != "(none)"}
+        return [name for name in names if name in there]
 
     def prepare(self, probe: str, *, refresh: bool = False) -> None:
         """Make sure that apt has lists of packages. Missing (or old, with `refresh`) ones are fetched into a private directory."""
-        if not refresh and self.candidate(probe) is not None:
+        if not refresh and self.known([probe]):
             return
         state = self.work / "apt"
         (state / "lists" / "partial").mkdir(parents=True, exist_ok=True)
@@ -75,46 +75,68 @@ class Packages:
         self.progress("guest image: fetching the lists of packages (apt-get update)")
         run(["apt-get", *self._options, "-q", "update"])
 
-    def depends(self, name: str) -> list[str]:
-        """The real packages that `name` depends on; of alternatives, all."""
-        lines = run(["apt-cache", *self._options, "depends", "--no-recommends", "--no-suggests", "--no-conflicts", name]).splitlines()
-        found = [line.split("Depends:")[1].strip() for line in lines if "Depends:" in line]
-        return [package for package in found if not package.startswith("<")]
+    def depends(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """The graph of real packages that `names` depend on, directly or not; of alternatives, all. One call: apt-cache starts slowly."""
+        options = ["--recurse", *(f"--no-{kind}" for kind in ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"))]
+        graph: dict[str, list[str]] = {}
+        package = ""
+        for line in run(["apt-cache", *self._options, "depends", *options, *names]).splitlines():
+            if not line.startswith((" ", "<")):
+                package = line.strip()
+                graph[package] = []
+            elif "Depends: " in line and not line.split("Depends: ")[1].startswith("<") and package:
+                graph[package].append(line.split("Depends: ")[1].strip())
+        return graph
 
-    def first(self, names: Iterable[str], why: str) -> str:
+    def first(self, names: Sequence[str], why: str) -> str:
         """The first of the names that this distribution has."""
-        names = list(names)
-        for name in names:
-            if self.candidate(name) is not None:
-                return name
-        raise BuildError(f"no package {' or '.join(names)} is known to apt; it is needed for {why}")
+        there = self.known(names)
+        if not there:
+            raise BuildError(f"no package {' or '.join(names)} is known to apt; it is needed for {why}")
+        return there[0]
 
     def fetch(self, name: str, why: str) -> Unpacked:
         """Download and unpack a package; the same answer when it was done before."""
-        if name in self.unpacked:
-            return self.unpacked[name]
-        self.progress(f"guest image: package {name} ({why})")
-        before = set(self._downloads.iterdir())
-        options = [*self._options, *(["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else [])]
+        self.fetch_all({name: why})
+        return self.unpacked[name]
+
+    def fetch_all(self, reasons: Mapping[str, str]) -> None:
+        """Download and unpack packages, each given with what it is needed for. One call for all, for apt starts slowly."""
+        new = {name: why for name, why in reasons.items() if name not in self.unpacked}
+        if not new:
+            return
+        self.progress(f"guest image: fetching {', '.join(new)}")
         try:
-            run(["apt-get", *options, "-q", "download", name], cwd=self._downloads)
-        except BuildError as error:
-            raise BuildError(f"package {name} cannot be had; it is needed for {why}. {error}") from error
-        archive = next(iter(set(self._downloads.iterdir()) - before))
+            self._download(list(new))
+        except BuildError:
+            for name, why in new.items():
+                try:
+                    self._download([name])
+                except BuildError as error:
+                    raise BuildError(f"package {name} cannot be had; it is needed for {why}. {error}") from error
+        for name in new:
+            self._unpack(name)
+
+    def _download(self, names: Sequence[str]) -> None:
+        options = [*self._options, *(["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else [])]
+        run(["apt-get", *options, "-q", "download", *names], cwd=self._downloads)
+
+    def _unpack(self, name: str) -> None:
+        archive = next(self._downloads.glob(f"{name}_*.deb"))
         directory = self.work / "unpacked" / name
         directory.mkdir(parents=True)
         run(["dpkg-deb", "-x", str(archive), str(directory)])
         version = run(["dpkg-deb", "-f", str(archive), "Version"]).strip()
         archive.unlink()
         self.unpacked[name] = Unpacked(name, version, directory)
-        return self.unpacked[name]
 
-    def libraries_of(self, names: Iterable[str]) -> list[str]:
+    def libraries_of(self, names: Sequence[str]) -> list[str]:
         """All library packages that the packages depend on, directly or through a library."""
+        graph = self.depends(names)
         seen: list[str] = []
         queue = list(names)
         while queue:
-            for package in self.depends(queue.pop(0)):
+            for package in graph.get(queue.pop(0), []):
                 if package not in seen and (package.startswith("lib") or package == "zlib1g"):
                     seen.append(package)
                     queue.append(package)
