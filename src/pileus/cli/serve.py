@@ -51,7 +51,7 @@ class ControlPlane:
 
         await schema.migrate(self.db)
         await bootstrap(self.db, self.credentials, self.config)
-        tokens = FernetTokens(self.config.directory / "secrets" / "fernet", self.db, lifetime=self.config.token_lifetime)
+        tokens = FernetTokens(self.config.directory / "secrets" / "fernet", self.db)
         await tokens.load()
         self.engine = Engine([])
         self.cloud = Cloud(config=self.config, db=self.db, bus=self.bus, tokens=tokens, wake=self.engine.wake, services=load_services())

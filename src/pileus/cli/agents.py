@@ -1,0 +1,37 @@
+"""The Computer Managers of a process: one for this machine, or as many simulated ones as asked."""
+
+import os
+import socket
+
+from pileus.config import Config
+from pileus.node.agent import Agent
+
+
+def make_agents(config: Config) -> list[Agent]:
+    """This host's agent, or `config.simulate` simulated hosts' agents. Imports what drives hardware only where there is some to drive."""
+    if config.simulate:
+        return [_simulated(config, number) for number in range(1, config.simulate + 1)]
+    return [_real(config)]
+
+
+def _simulated(config: Config, number: int) -> Agent:
+    from pileus.node.hypervisor.simulated import SimulatedDriver
+    from pileus.node.machine import SimulatedMachine
+    from pileus.node.network.simulated import SimulatedNetwork
+
+    name = f"simulated-{number:05d}"
+    driver = SimulatedDriver(config.directory / "node" / name)
+    return Agent(name, [driver], SimulatedNetwork(), SimulatedMachine())
+
+
+def _real(config: Config) -> Agent:
+    from pileus.node.hypervisor.qemu import QemuDriver
+    from pileus.node.machine import RealMachine
+    from pileus.node.network.linux import LinuxNetwork
+
+    state = config.directory / "node"
+    state.mkdir(mode=0o711, exist_ok=True)
+    network = LinuxNetwork(state, config.tag)
+    driver = QemuDriver(state, config.tag, network.open_tap, grace=config.shutdown_grace)
+    host = os.environ.get("PILEUS_HOST") or socket.gethostname()
+    return Agent(host, [driver], network, RealMachine(state), address="127.0.0.1")

@@ -1,0 +1,47 @@
+"""`pileus doctor`: what this machine can do, found by trying, and the command that mends what it can't."""
+
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+
+import click
+import msgspec
+
+from pileus.cli.main import state_of
+from pileus.model.hosts import Capability
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """Try each capability. Exit 1 when one that servers need is missing."""
+    found = asyncio.run(examine(state_of(ctx)))
+    if as_json:
+        click.echo(json.dumps(msgspec.to_builtins(found), indent=2))
+    else:
+        for one in found:
+            click.echo(line(one))
+    if any(one.required and not one.works for one in found):
+        ctx.exit(1)
+
+
+async def examine(state: Path) -> list[Capability]:
+    """Hypervisor, tools, storage and network, each by a probe with a time-out."""
+    from pileus.node.hypervisor.accelerators import examine_accelerators
+    from pileus.node.machine import examine_tools
+    from pileus.node.network.linux import LinuxNetwork
+
+    with tempfile.TemporaryDirectory() as scratch:
+        network = LinuxNetwork(Path(scratch), "dctr")
+        accelerators = await examine_accelerators(state / "node" if state.exists() else Path(scratch))
+        tools = await asyncio.to_thread(examine_tools, state)
+        return [*accelerators, *tools, *await network.probe()]
+
+
+def line(one: Capability) -> str:
+    """One capability as a person reads it."""
+    mark = click.style("✓", fg="green") if one.works else click.style("✗", fg="red" if one.required else "yellow")
+    remedy = f"\n    → {one.remedy}" if one.remedy and not one.works else ""
+    return f"{mark} {one.name:<28} {one.detail}{remedy}"

@@ -1,0 +1,90 @@
+"""`pileus down`: stop the control plane; with --destroy leave nothing of the cloud on this machine."""
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import click
+
+from pileus.cli.main import state_of
+from pileus.cli.serve import read_pid
+from pileus.cli.settings import load
+from pileus.config import Config
+from pileus.model.errors import Invalid, NotFound, Unavailable
+
+
+@click.command("down")
+@click.option("--destroy", is_flag=True, help="Remove servers, disks, devices, namespaces and the state directory.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.pass_context
+def command(ctx: click.Context, destroy: bool, yes: bool) -> None:
+    """Stop the control plane; servers go on."""
+    state = state_of(ctx)
+    if not state.exists():
+        raise NotFound(f"There is no cloud in {state}.")
+    check_ours(state)
+    config = load(state)
+    if destroy and not yes and not confirmed(config):
+        raise click.Abort
+    pid = stop(state)
+    click.echo(f"✓ The control plane (pid {pid}) has stopped." if pid else "✓ The control plane did not run.")
+    if destroy:
+        asyncio.run(destroy_all(config))
+        shutil.rmtree(state)
+        click.echo(f"✓ Servers, devices, namespaces and {state} are gone.")
+
+
+def check_ours(state: Path) -> None:
+    """Never remove a directory that is not a cloud's."""
+    if any(state.iterdir()) and not (state / "config.json").exists():
+        raise Invalid(f"{state} is not a state directory of pileus (it has no config.json); nothing was done.")
+
+
+def confirmed(config: Config) -> bool:
+    """Say what goes; ask, where somebody can answer."""
+    guests = config.directory / "node" / "guests"
+    count = len(list(guests.iterdir())) if guests.exists() else 0
+    click.echo(f"This removes {count} server(s) with their disks, all images, networks, users and {config.directory}.", err=True)
+    if not os.isatty(0):
+        return True
+    return click.confirm("Go on?", err=True)
+
+
+def stop(state: Path, timeout: float = 20.0) -> int | None:
+    """Ask the control plane to stop and wait for it; kill it when it does not. Returns its pid, None when none ran."""
+    pid = read_pid(state)
+    if pid is None:
+        return None
+    try:
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + timeout
+        while read_pid(state) is not None:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                deadline += timeout
+            time.sleep(0.02)
+    except ProcessLookupError:
+        pass
+    except PermissionError as error:
+        raise Unavailable(f"The control plane (pid {pid}) belongs to another user; use sudo.") from error
+    return pid
+
+
+async def destroy_all(config: Config) -> None:
+    """Remove every guest, routing domain and device of this cloud from this machine."""
+    if config.simulate:
+        return
+    from pileus.node.hypervisor.qemu import QemuDriver
+    from pileus.node.network.linux import LinuxNetwork
+
+    state = config.directory / "node"
+    network = LinuxNetwork(state, config.tag)
+    driver = QemuDriver(state, config.tag, network.open_tap)
+    for guest in await driver.observe():
+        await driver.remove(guest.id)
+    await driver.close()
+    await network.destroy()
+    await network.close()

@@ -1,0 +1,16 @@
+"""The reconcilers of a Cluster Manager."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pileus.api.cloud import Cloud
+from pileus.bus.local import Bus
+from pileus.reconcile.hosts import Hosts
+from pileus.reconcile.routing import Routing
+from pileus.reconcile.servers import Servers
+
+
+def reconcilers(cloud: Cloud, bus: Bus, wake: Callable[[str, str], None]) -> list[Any]:
+    """One for each kind of resource that is brought towards what is wanted."""
+    hosts = Hosts(cloud.db, bus, cloud.config, wake)
+    return [hosts, Routing(cloud.db, bus, wake), Servers(cloud.db, bus, cloud.config, wake)]

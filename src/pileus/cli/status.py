@@ -1,0 +1,97 @@
+"""`pileus status`: what runs, as the API and the process table say."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pileus import __version__
+from pileus.cli.client import Api
+from pileus.cli.credentials import base_url
+from pileus.cli.main import state_of
+from pileus.cli.serve import read_pid
+from pileus.cli.settings import load
+from pileus.config import Config
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """Show roles, hosts, servers, addresses, versions. Exit 3 when the control plane does not run."""
+    config = load(state_of(ctx))
+    found = status(config)
+    click.echo(json.dumps(found, indent=2) if as_json else text(found))
+    if not found["running"]:
+        ctx.exit(3)
+
+
+def status(config: Config) -> dict[str, Any]:
+    """The cloud as a document."""
+    pid = read_pid(config.directory) if config.directory.exists() else None
+    found: dict[str, Any] = {"version": __version__, "state": str(config.directory), "running": pid is not None, "pid": pid}
+    if pid is None:
+        return found
+    api = Api(config, "admin", "admin")
+    services = api.get("/compute/v2.1/os-services")["services"]
+    hypervisors = api.get("/compute/v2.1/os-hypervisors/detail")["hypervisors"]
+    servers = api.get("/compute/v2.1/servers/detail?all_tenants=1")["servers"]
+    found |= {
+        "api": base_url(config),
+        "clouds_yaml": str(config.directory / "clouds.yaml"),
+        "roles": ["cloud", "cluster", "node"],
+        "memory_mib": round(proportional_memory(pid), 1),
+        "hosts": [_host(one, hypervisors) for one in services if one["binary"] == "nova-compute"],
+        "servers": [_server(one) for one in servers],
+    }
+    return found
+
+
+def _host(service: dict[str, Any], hypervisors: list[dict[str, Any]]) -> dict[str, Any]:
+    mine = next((one for one in hypervisors if one["hypervisor_hostname"] == service["host"]), {})
+    return {
+        "name": service["host"],
+        "state": service["state"],
+        "status": service["status"],
+        "zone": service["zone"],
+        "hypervisor": mine.get("hypervisor_type", ""),
+    }
+
+
+def _server(server: dict[str, Any]) -> dict[str, Any]:
+    addresses = [one["addr"] for cards in server["addresses"].values() for one in cards]
+    return {
+        "id": server["id"],
+        "name": server["name"],
+        "status": server["status"],
+        "host": server.get("OS-EXT-SRV-ATTR:host"),
+        "addresses": addresses,
+    }
+
+
+def proportional_memory(pid: int) -> float:
+    """PSS of a process, MiB: shared pages count in proportion."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
+
+
+def text(found: dict[str, Any]) -> str:
+    """The document as a person reads it."""
+    if not found["running"]:
+        return f"pileus {found['version']}: the control plane in {found['state']} does not run; start it with: pileus up"
+    lines = [f"pileus {found['version']}  {found['api']}  pid {found['pid']}  {found['memory_mib']} MiB  at {time.strftime('%H:%M:%S')}"]
+    for host in found["hosts"]:
+        lines.append(f"  host    {host['name']:<24} {_colour(host['state'])} {host['status']:<9} {host['hypervisor']}")
+    for server in found["servers"]:
+        lines.append(f"  server  {server['name']:<24} {_colour(server['status'])} {', '.join(server['addresses'])}")
+    return "\n".join(lines)
+
+
+def _colour(word: str) -> str:
+    colours = {"up": "green", "ACTIVE": "green", "down": "red", "ERROR": "red"}
+    return click.style(f"{word:<9}", fg=colours.get(word, "yellow"))

@@ -1,0 +1,68 @@
+"""`pileus test [LAYER] [pytest args]`: a layer of tests, or all that this machine can run."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from pileus.model.errors import NotFound
+
+LAYERS = ("unit", "store", "api", "driver", "real", "faults")
+
+
+@click.command("test", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def command(arguments: tuple[str, ...]) -> None:
+    """unit, store, api, driver, real, faults, or all (the default, with the checks of style and types); the rest goes to pytest."""
+    home = Path(os.environ.get("PILEUS_HOME") or Path(__file__).resolve().parents[3])
+    if not (home / "tests").is_dir():
+        raise NotFound(f"There are no tests in {home}: they are in the source tree; run ./pileus test there.")
+    layer = arguments[0] if arguments and arguments[0] in (*LAYERS, "all") else "all"
+    rest = list(arguments[1:] if arguments and arguments[0] == layer else arguments)
+    if layer != "all":
+        sys.exit(pytest(home, [layer], rest))
+    failed = [] if rest else checks(home)
+    if pytest(home, list(LAYERS), rest):
+        failed.append("tests")
+    if failed:
+        click.secho(f"failed: {', '.join(failed)}", fg="red", err=True)
+        sys.exit(1)
+
+
+def pytest(home: Path, layers: list[str], rest: list[str]) -> int:
+    """Run layers: those that hold no machine in parallel, then the rest one after the other. Returns pytest's code; no tests is fine."""
+    quick = [f"tests/{layer}" for layer in layers if layer in ("unit", "store", "api") and _has_tests(home / "tests" / layer)]
+    slow = [f"tests/{layer}" for layer in layers if layer not in ("unit", "store", "api") and _has_tests(home / "tests" / layer)]
+    worst = 0
+    for paths, options in ((quick, ["-n", "2"]), (slow, [])):
+        if paths:
+            command = [sys.executable, "-m", "pytest", *options, *(rest or ["-ra", "--durations=5"]), *paths]
+            code = subprocess.run(command, cwd=home).returncode
+            worst = max(worst, 0 if code == 5 else code)
+    return worst
+
+
+def _has_tests(folder: Path) -> bool:
+    return any(folder.rglob("test_*.py"))
+
+
+def checks(home: Path) -> list[str]:
+    """Style, types, layers: the names of those that failed."""
+    folder = Path(sys.executable).parent
+    failed: list[str] = []
+    for name, argv in {
+        "ruff": ["ruff", "check", "-q", "."],
+        "format": ["ruff", "format", "--check", "-q", "."],
+        "types": ["pyright", "--pythonpath", sys.executable],
+        "layers": ["lint-imports", "--no-cache"],
+    }.items():
+        started = time.monotonic()
+        done = subprocess.run([str(folder / argv[0]), *argv[1:]], cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        click.echo(f"{name}: {'ok' if done.returncode == 0 else 'FAILED'} ({time.monotonic() - started:.1f} s)")
+        if done.returncode:
+            click.echo("\n".join(done.stdout.splitlines()[-60:]))
+            failed.append(name)
+    return failed
