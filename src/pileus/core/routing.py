@@ -1,0 +1,250 @@
+"""Routing domains from rows: which networks and routers belong together, and what a host is told to realize of them."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
+
+import msgspec
+
+from pileus.model.base import Model
+from pileus.model.floating_ips import FloatingIp
+from pileus.model.networks import Network
+from pileus.model.ports import DHCP, ROUTER_GATEWAY, ROUTER_INTERFACE, Port
+from pileus.model.routers import Router
+from pileus.model.routing import (
+    DomainNetwork,
+    DomainPort,
+    DomainRouter,
+    DomainSecurityGroup,
+    DomainSubnet,
+    FloatingAddress,
+    RouterGateway,
+    RouterInterface,
+    RoutingDomain,
+    SecurityRule,
+    Uplink,
+)
+from pileus.model.security_groups import SecurityGroup, SecurityGroupRule
+from pileus.model.subnets import Subnet
+
+LOCAL_DOMAIN = "openstacklocal"
+
+
+class Component(Model, frozen=True, kw_only=True):
+    """Networks and routers that are joined; `id` is the smallest router's, else the network's."""
+
+    id: str
+    networks: tuple[str, ...]
+    routers: tuple[str, ...] = ()
+
+
+class DomainRows(Model, frozen=True, kw_only=True):
+    """All rows that one component's domain is made of, whatever the host.
+
+    `networks` and `subnets` are the component's and those that its routers have gateways to. `ports` are the ports of the component's
+    networks and the gateway ports. `members` maps a remote group to its members' addresses on the component's networks.
+    """
+
+    networks: dict[str, Network]
+    subnets: list[Subnet] = []
+    ports: list[Port] = []
+    routers: list[Router] = []
+    floating_ips: list[FloatingIp] = []
+    groups: list[SecurityGroup] = []
+    rules: dict[str, list[SecurityGroupRule]] = {}
+    members: dict[str, list[str]] = {}
+
+
+def components(networks: Iterable[str], legs: Iterable[tuple[str, str]]) -> list[Component]:
+    """Groups networks by the routers that join them; `legs` are (network id, router id). Sorted by id."""
+    parent: dict[tuple[str, str], tuple[str, str]] = {("network", one): ("network", one) for one in networks}
+
+    def root(node: tuple[str, str]) -> tuple[str, str]:
+        parent.setdefault(node, node)
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for network, router in legs:
+        parent[root(("network", network))] = root(("router", router))
+    groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for node in list(parent):
+        groups.setdefault(root(node), []).append(node)
+    found: list[Component] = []
+    for nodes in groups.values():
+        routers = tuple(sorted(id for kind, id in nodes if kind == "router"))
+        ids = tuple(sorted(id for kind, id in nodes if kind == "network"))
+        found.append(Component(id=routers[0] if routers else ids[0], networks=ids, routers=routers))
+    return sorted(found, key=lambda one: one.id)
+
+
+def gateway_host(domain_id: str, hosts: Iterable[str]) -> str | None:
+    """The host that carries a domain's gateways: by highest hash, so that a host that comes or goes moves few of them."""
+    return max(hosts, key=lambda host: hashlib.sha256(f"{domain_id}\0{host}".encode()).digest(), default=None)
+
+
+def hosts_of(component: Component, rows: DomainRows, hosts: Iterable[str]) -> set[str]:
+    """The hosts that need the domain: those of its guests, and the gateway's when a router has one."""
+    needed = {port.host for port in rows.ports if port.host and _is_guest(port)}
+    if any(router.gateway_network_id for router in rows.routers):
+        gateway = gateway_host(component.id, hosts)
+        if gateway is not None:
+            needed.add(gateway)
+    return needed
+
+
+def domain_on(component: Component, rows: DomainRows, host: str, gateway: bool, physical: Mapping[str, str]) -> RoutingDomain:
+    """What `host` is told. Guests' ports on other hosts are left out; gateways are there only when the host carries them (`gateway`).
+
+    `physical` maps a physical network to the NIC that it is on; "" is host-only, behind NAT.
+    """
+    ports = [port for port in rows.ports if port.host == host and _is_guest(port)]
+    routers = [_router(router, rows, gateway) for router in rows.routers]
+    networks = [_network(rows.networks[id], rows) for id in component.networks]
+    uplinked = [id for id in component.networks if rows.networks[id].uplink is not None]
+    uplinked += [router.gateway.network_id for router in routers if router.gateway]
+    wanted = {group for port in ports for group in port.security_groups}
+    return RoutingDomain(
+        id=component.id,
+        networks=networks,
+        ports=[_port(port, rows.networks[port.network_id]) for port in ports],
+        routers=routers,
+        security_groups=[_group(group, rows) for group in rows.groups if group.id in wanted],
+        uplinks=[_uplink(rows.networks[id], rows, physical) for id in sorted(set(uplinked))],
+    )
+
+
+def digest(domain: RoutingDomain) -> str:
+    """Thirty-two hex digits that differ when the domain does."""
+    return hashlib.sha256(msgspec.json.encode(domain)).hexdigest()[:32]
+
+
+def _is_guest(port: Port) -> bool:
+    return not port.device_owner.startswith("network:")
+
+
+def _network(network: Network, rows: DomainRows) -> DomainNetwork:
+    legs = {one.ip_address for port in rows.ports if port.device_owner == ROUTER_INTERFACE for one in port.fixed_ips}
+    served = {one.subnet_id: one.ip_address for port in rows.ports if port.device_owner == DHCP for one in port.fixed_ips}
+    return DomainNetwork(
+        id=network.id,
+        mtu=network.mtu,
+        vni=network.segmentation_id if network.network_type == "vxlan" else None,
+        uplink=network.uplink,
+        dns_domain=network.dns_domain.strip(".") or LOCAL_DOMAIN,
+        subnets=[_subnet(one, served.get(one.id), legs) for one in rows.subnets if one.network_id == network.id],
+    )
+
+
+def _subnet(subnet: Subnet, dhcp_ip: str | None, legs: set[str]) -> DomainSubnet:
+    return DomainSubnet(
+        id=subnet.id,
+        cidr=subnet.cidr,
+        ip_version=subnet.ip_version,
+        gateway_ip=subnet.gateway_ip,
+        gateway_here=subnet.gateway_ip is not None and subnet.gateway_ip in legs,
+        dhcp=subnet.enable_dhcp,
+        dhcp_ip=dhcp_ip if subnet.enable_dhcp else None,
+        dns_nameservers=subnet.dns_nameservers,
+        host_routes=[{"destination": one.destination, "nexthop": one.nexthop} for one in subnet.host_routes],
+        ipv6_ra_mode=subnet.ipv6_ra_mode,
+        ipv6_address_mode=subnet.ipv6_address_mode,
+    )
+
+
+def _port(port: Port, network: Network) -> DomainPort:
+    return DomainPort(
+        id=port.id,
+        network_id=port.network_id,
+        mac=port.mac_address,
+        fixed_ips=[(one.subnet_id, one.ip_address) for one in port.fixed_ips],
+        local=True,
+        up=port.admin_state_up and network.admin_state_up,
+        port_security=port.port_security_enabled,
+        security_groups=port.security_groups,
+        allowed_pairs=[{"ip_address": one.ip_address, "mac_address": one.mac_address} for one in port.allowed_address_pairs],
+        hostname=hostname(port),
+        dhcp_options=[
+            {"opt_name": one.opt_name, "opt_value": one.opt_value, "ip_version": str(one.ip_version)} for one in port.extra_dhcp_opts
+        ],
+        guest_id=port.device_id,
+        project_id=port.project_id,
+    )
+
+
+def hostname(port: Port) -> str:
+    """The port's name in DNS: its own, else one made of its first address."""
+    if port.dns_name or not port.fixed_ips:
+        return port.dns_name
+    return host_name_of(port.fixed_ips[0].ip_address)
+
+
+def host_name_of(address: str) -> str:
+    """host-10-0-0-5 for 10.0.0.5."""
+    return "host-" + address.replace(".", "-").replace(":", "-")
+
+
+def _group(group: SecurityGroup, rows: DomainRows) -> DomainSecurityGroup:
+    rules = [
+        SecurityRule(
+            direction=rule.direction,
+            ethertype=rule.ethertype,
+            protocol=rule.protocol,
+            port_min=rule.port_range_min,
+            port_max=rule.port_range_max,
+            remote_prefix=rule.remote_ip_prefix,
+            remote_group_id=rule.remote_group_id,
+            remote_addresses=rows.members.get(rule.remote_group_id, []) if rule.remote_group_id else [],
+        )
+        for rule in rows.rules.get(group.id, [])
+    ]
+    return DomainSecurityGroup(id=group.id, rules=rules, stateful=group.stateful)
+
+
+def _router(router: Router, rows: DomainRows, gateway: bool) -> DomainRouter:
+    legs = [port for port in rows.ports if port.device_owner == ROUTER_INTERFACE and port.device_id == router.id]
+    carried = gateway and router.gateway_network_id is not None
+    floating = [one for one in rows.floating_ips if one.router_id == router.id and one.fixed_ip_address]
+    return DomainRouter(
+        id=router.id,
+        up=router.admin_state_up,
+        interfaces=[
+            RouterInterface(network_id=port.network_id, subnet_id=one.subnet_id, ip=one.ip_address, mac=port.mac_address)
+            for port in legs
+            for one in port.fixed_ips
+        ],
+        gateway=_gateway(router, rows) if carried else None,
+        floating=[FloatingAddress(floating_ip=one.floating_ip_address, fixed_ip=str(one.fixed_ip_address)) for one in floating]
+        if carried
+        else [],
+        routes=[{"destination": one.destination, "nexthop": one.nexthop} for one in router.routes],
+    )
+
+
+def _gateway(router: Router, rows: DomainRows) -> RouterGateway | None:
+    network = rows.networks.get(router.gateway_network_id or "")
+    port = next((one for one in rows.ports if one.device_owner == ROUTER_GATEWAY and one.device_id == router.id), None)
+    if network is None or port is None or network.uplink is None:
+        return None
+    subnets = {subnet.id: subnet for subnet in rows.subnets}
+    used = [subnets[one.subnet_id] for one in port.fixed_ips]
+    return RouterGateway(
+        network_id=network.id,
+        uplink=network.uplink,
+        mac=port.mac_address,
+        addresses=[f"{one.ip_address}/{ip_network(subnets[one.subnet_id].cidr).prefixlen}" for one in port.fixed_ips],
+        gateways=list(dict.fromkeys(subnet.gateway_ip for subnet in used if subnet.gateway_ip)),
+        snat=router.enable_snat,
+    )
+
+
+def _uplink(network: Network, rows: DomainRows, physical: Mapping[str, str]) -> Uplink:
+    name = network.uplink or ""
+    interface = physical.get(name, "")
+    addresses = [
+        f"{subnet.gateway_ip}/{ip_network(subnet.cidr).prefixlen}"
+        for subnet in rows.subnets
+        if subnet.network_id == network.id and subnet.gateway_ip and not interface
+    ]
+    return Uplink(name=name, addresses=addresses, masquerade=not interface, interface=interface or None, mtu=network.mtu)
