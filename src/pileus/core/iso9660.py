@@ -21,7 +21,7 @@ class _Node:
     name: str
     parent: "_Node | None"
     data: bytes | None = None
-    children: "dict[str, _Node]" = field(default_factory=lambda: {})
+    children: "dict[str, _Node]" = field(default_factory=dict[str, "_Node"])
     plain: bytes = b""
     sectors: list[int] = field(default_factory=lambda: [0, 0])
     sizes: list[int] = field(default_factory=lambda: [0, 0])
@@ -96,7 +96,7 @@ def _name(directory: _Node) -> None:
     """Give each child the short, unique upper-case name of the plain tree."""
     taken: set[bytes] = set()
     for node in sorted(directory.children.values(), key=lambda child: child.name):
-        stem, dot, ending = node.name.partition(".") if node.data is not None else (node.name, "", "")
+        stem, _, ending = node.name.partition(".") if node.data is not None else (node.name, "", "")
         stem, ending = _plain(stem)[:8] or "_", _plain(ending)[:3]
         for attempt in range(len(directory.children) + 1):
             short = stem if not attempt else f"{stem[: 7 - len(str(attempt))]}_{attempt}"

@@ -1,0 +1,291 @@
+"""The QEMU driver: guests by QMP, on KVM where it works and TCG elsewhere, confined, outliving this process."""
+
+import asyncio
+import logging
+import platform
+import re
+import shutil
+from collections import deque
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from pileus.core.qemu_argv import BINARIES
+from pileus.model.errors import NodeFailed, NotFound
+from pileus.model.guests import ConsoleKind, Diagnostics, Guest, ObservedGuest
+from pileus.model.hosts import DriverCapabilities
+from pileus.model.messages import SnapshotDone
+from pileus.node.hypervisor import qemu_figures, qemu_record, qemu_snapshot
+from pileus.node.hypervisor.accelerators import Accelerator, FindProbeImage, find_accelerator
+from pileus.node.hypervisor.confinement import Confinement
+from pileus.node.hypervisor.driver import Changed, OpenTap
+from pileus.node.hypervisor.qemu_guest import Host, QemuGuest
+from pileus.node.hypervisor.qemu_record import Record
+from pileus.node.storage.local import LocalStorage
+
+log = logging.getLogger(__name__)
+
+LOG_KEPT = 1 << 20
+"""Bytes of console log that are kept; it may grow to twice that between two looks."""
+LOG_SECONDS = 5.0
+
+
+class QemuDriver:
+    """Guests of one host. `state`: the node's directory; `tag`: the cloud's; `grace`: seconds that a guest may take to shut down."""
+
+    name = "qemu"
+
+    def __init__(
+        self, state: Path, tag: str, open_tap: OpenTap, *, find_probe_image: FindProbeImage = lambda: None, grace: float = 60.0
+    ) -> None:
+        self._state = state
+        self._find_probe_image = find_probe_image
+        self._guests: dict[str, QemuGuest] = {}
+        self._changed: Changed | None = None
+        self._accelerator: asyncio.Task[Accelerator] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._host = Host(
+            guests=state / "guests",
+            storage=LocalStorage(state),
+            confinement=Confinement(tag),
+            open_tap=open_tap,
+            accelerator=self._await_accelerator,
+            changed=self._report,
+            background=self._background,
+            grace=grace,
+        )
+
+    # -- life ------------------------------------------------------------------------------------------------------------------------
+
+    async def probe(self, refresh: bool = False) -> DriverCapabilities:
+        """What QEMU does here. The accelerator's probe takes seconds, once in a boot of the host; guests wait for it, nothing else does."""
+        if refresh:
+            self._accelerator = None
+        version, emulated = await asyncio.to_thread(_installed)
+        accelerator = await self._await_accelerator(refresh)
+        confined = await asyncio.to_thread(self._host.confinement.user_works)
+        native = platform.machine()
+        return DriverCapabilities(
+            driver=self.name,
+            hypervisor_type="KVM" if accelerator.name == "kvm" else "QEMU",
+            hypervisor_version=version,
+            accelerator=accelerator.name,
+            accelerator_reason=f"{accelerator.reason}; {'no own user id: ' + confined if confined else self._host.confinement.describe()}",
+            levels=["hardware"] if accelerator.name == "kvm" else ["hardware", "instruction-set"],
+            architectures=[name for name in emulated if accelerator.name != "kvm" or name == native or name == "i686"],
+            modes=["hvm"],
+            features=FEATURES,
+            traits=TRAITS,
+            cpu_model=await asyncio.to_thread(_cpu_model),
+        )
+
+    async def start(self, changed: Changed) -> list[ObservedGuest]:
+        """Adopt the guests that run, see which ended meanwhile, and begin to probe the accelerator."""
+        self._changed = changed
+        await asyncio.to_thread(self._prepare)
+        found = await asyncio.to_thread(self._records)
+        self._guests = {record.guest.id: QemuGuest(self._host, record) for record in found}
+        for result in await asyncio.gather(*(guest.adopt() for guest in self._guests.values()), return_exceptions=True):
+            if isinstance(result, BaseException):
+                log.error("a guest could not be adopted: %s", result)
+        await asyncio.to_thread(self._collect)
+        self._start_probe(False)
+        self._background(self._trim_logs())
+        return await self.observe()
+
+    async def observe(self) -> list[ObservedGuest]:
+        """Every guest of which anything is left."""
+        return [guest.observed() for guest in self._guests.values()]
+
+    def guests(self) -> list[Guest]:
+        """Every guest as it was applied last."""
+        return [guest.record.guest for guest in self._guests.values()]
+
+    async def close(self) -> None:
+        """Let go; guests go on."""
+        tasks = [*self._tasks, *([self._accelerator] if self._accelerator else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(guest.release() for guest in self._guests.values()))
+        self._guests = {}
+
+    # -- verbs -----------------------------------------------------------------------------------------------------------------------
+
+    async def apply(self, guest: Guest) -> ObservedGuest:
+        """See HypervisorDriver."""
+        known = self._guests.get(guest.id)
+        if known is None:
+            known = QemuGuest(self._host, self._new_record(guest))
+            self._guests[guest.id] = known
+            await asyncio.to_thread(qemu_record.make_directory, known.directory, known.record)
+        return await known.apply(guest)
+
+    async def remove(self, guest_id: str) -> None:
+        """End its QEMU, delete its directory and control groups."""
+        guest = self._guests.get(guest_id)
+        if guest:
+            await guest.end()
+        await asyncio.to_thread(self._delete, guest_id)
+        self._guests.pop(guest_id, None)
+        await asyncio.to_thread(self._collect)
+
+    async def snapshot(self, guest_id: str, destination: Path) -> SnapshotDone:
+        """Copy the root disk, as it is at this moment, to a stand-alone qcow2 file."""
+        return await qemu_snapshot.snapshot(self._guest(guest_id), destination)
+
+    async def console(self, guest_id: str, kind: ConsoleKind) -> str:
+        """The path of the socket."""
+        guest = self._guest(guest_id)
+        path = guest.directory / ("vnc.sock" if kind is ConsoleKind.VNC else "serial.sock")
+        if guest.process is None:
+            raise NodeFailed("The server does not run, so it has no console.")
+        if not path.exists():
+            raise NodeFailed(f"The server has no {kind.value} console.")
+        return str(path)
+
+    async def console_log(self, guest_id: str, lines: int | None) -> str:
+        """The last lines of what the guest printed on its first serial port."""
+        return await asyncio.to_thread(_last_lines, self._guest(guest_id).directory / "console.log", lines)
+
+    async def stats(self, guest_id: str) -> Diagnostics:
+        """Figures from QEMU and the kernel."""
+        return await qemu_figures.read_figures(self._guest(guest_id))
+
+    # -- inner -----------------------------------------------------------------------------------------------------------------------
+
+    def _guest(self, guest_id: str) -> QemuGuest:
+        guest = self._guests.get(guest_id)
+        if guest is None:
+            raise NotFound(f"There is no guest {guest_id} on this host.")
+        return guest
+
+    def _new_record(self, guest: Guest) -> Record:
+        taken = {one.record.user for one in self._guests.values() if one.record.user is not None}
+        counters = {"reboots_soft": guest.reboots_soft, "reboots_hard": guest.reboots_hard, "builds": guest.builds}
+        return Record(guest=guest, user=self._host.confinement.user_of(guest.id, taken), **counters)
+
+    def _prepare(self) -> None:
+        self._host.guests.mkdir(parents=True, exist_ok=True)
+        for path in (self._state, self._host.guests):
+            path.chmod(0o711)  # guests' users pass through to their own directory and the base images
+        self._host.storage.prepare()
+        for path in self._host.guests.glob(f".*{qemu_record.PARTIAL}"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _records(self) -> list[Record]:
+        found: list[Record] = []
+        for path in self._host.guests.iterdir():
+            record = qemu_record.load(path)
+            if record:
+                found.append(record)
+            else:
+                log.error("%s holds no readable record of a guest; it is left alone", path)
+        return found
+
+    def _delete(self, guest_id: str) -> None:
+        if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z_-]*", guest_id):
+            raise NodeFailed(f"{guest_id!r} can't be a guest's id.")
+        directory = self._host.guests / guest_id
+        if directory.exists():
+            doomed = directory.with_name(f".{guest_id}.doomed{qemu_record.PARTIAL}")
+            shutil.rmtree(doomed, ignore_errors=True)
+            directory.rename(doomed)  # so that a crash leaves no half-deleted guest that looks like one
+            shutil.rmtree(doomed)
+        self._host.confinement.remove(guest_id)
+
+    def _collect(self) -> None:
+        self._host.storage.collect({disk.image.sha256 for guest in self.guests() for disk in guest.disks if disk.image})
+
+    def _report(self, observed: ObservedGuest) -> None:
+        if self._changed:
+            self._changed(observed)
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("background work on guests failed", exc_info=error)
+
+    def _start_probe(self, refresh: bool) -> "asyncio.Task[Accelerator]":
+        self._accelerator = asyncio.create_task(find_accelerator(self._state, self._find_probe_image, refresh))
+        return self._accelerator
+
+    async def _await_accelerator(self, refresh: bool = False) -> Accelerator:
+        return await asyncio.shield(self._accelerator or self._start_probe(refresh))
+
+    async def _trim_logs(self) -> None:
+        """A guest can't fill the host's disk by printing."""
+        while True:
+            await asyncio.sleep(LOG_SECONDS)
+            for guest in list(self._guests.values()):
+                if guest.process is not None:
+                    await asyncio.to_thread(_trim, guest.directory / "console.log")
+
+
+FEATURES = [
+    "pause",
+    "snapshot",
+    "vnc",
+    "serial",
+    "console-log",
+    "reboot-soft",
+    "reboot-hard",
+    "config-drive",
+    "rebuild",
+    "direct-kernel-boot",
+]
+TRAITS = [
+    *(f"COMPUTE_STORAGE_BUS_{bus}" for bus in ("VIRTIO", "SCSI", "SATA", "IDE", "USB", "NVME")),
+    *(f"COMPUTE_NET_VIF_MODEL_{model}" for model in ("VIRTIO", "E1000", "E1000E", "RTL8139", "NE2K_PCI", "PCNET")),
+    *(f"COMPUTE_GRAPHICS_MODEL_{model}" for model in ("VGA", "VIRTIO", "CIRRUS", "NONE")),
+    *(f"COMPUTE_IMAGE_TYPE_{kind}" for kind in ("QCOW2", "RAW", "ISO")),
+]
+
+
+def _installed() -> tuple[int, list[str]]:
+    """(QEMU's version as 7002022 for 7.2.22, the architectures whose QEMU is installed)."""
+    from subprocess import run
+
+    emulated = [name for name, binary in BINARIES.items() if shutil.which(binary)]
+    if not emulated:
+        raise NodeFailed("QEMU is not installed on this host.", detail="apt-get install qemu-system-x86 qemu-utils")
+    text = run([BINARIES[emulated[0]], "--version"], capture_output=True, text=True, timeout=30, check=False).stdout
+    match = re.search(r"version (\d+)\.(\d+)(?:\.(\d+))?", text)
+    major, minor, micro = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+    return major * 1_000_000 + minor * 1_000 + micro, emulated
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.machine()
+
+
+def _last_lines(path: Path, lines: int | None) -> str:
+    try:
+        text = path.read_bytes().decode(errors="replace").replace("\r\n", "\n")
+    except FileNotFoundError:
+        return ""
+    return text if lines is None else "".join(deque(text.splitlines(keepends=True), maxlen=max(0, lines)))
+
+
+def _trim(path: Path) -> None:
+    """Keep the newest part. QEMU appends at the file's end, wherever that is, so it may be shortened under it."""
+    try:
+        if path.stat().st_size <= 2 * LOG_KEPT:
+            return
+        with path.open("r+b") as file:
+            file.seek(-LOG_KEPT, 2)
+            newest = file.read()
+            file.truncate(0)
+        with path.open("ab") as file:
+            file.write(newest[newest.find(b"\n") + 1 :])
+    except FileNotFoundError:
+        return

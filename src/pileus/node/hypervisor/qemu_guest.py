@@ -1,0 +1,335 @@
+"""One guest under QEMU: brought to its desired state step by step, each checked before it is done."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pileus.core.qemu_argv import machine_of, translation_buffer_mib
+from pileus.model.errors import NodeFailed, PileusError
+from pileus.model.guests import Guest, ObservedGuest, ObservedPower, Power
+from pileus.node.hypervisor import qemu_launch, qemu_process, qemu_record
+from pileus.node.hypervisor.accelerators import Accelerator
+from pileus.node.hypervisor.confinement import Confinement
+from pileus.node.hypervisor.driver import OpenTap
+from pileus.node.hypervisor.qemu_process import Process
+from pileus.node.hypervisor.qemu_record import Record
+from pileus.node.hypervisor.qmp import Qmp
+from pileus.node.storage.local import LocalStorage
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 60.0
+"""How long QEMU may take until it answers; some 30 ms on an idle host."""
+GRACE = "os_shutdown_timeout"
+"""Nova's image property: seconds that a guest gets to shut down."""
+
+_STATUS = {"running": ObservedPower.RUNNING, "internal-error": ObservedPower.CRASHED, "guest-panicked": ObservedPower.CRASHED}
+
+
+@dataclass
+class Host:
+    """What all guests of a driver share."""
+
+    guests: Path
+    storage: LocalStorage
+    confinement: Confinement
+    open_tap: OpenTap
+    accelerator: Callable[[], Awaitable[Accelerator]]
+    changed: Callable[[ObservedGuest], None]
+    background: Callable[[Coroutine[Any, Any, None]], None]
+    grace: float = 60.0
+
+
+class QemuGuest:
+    """A guest's record, process and QMP session. All that changes it holds `lock`."""
+
+    def __init__(self, host: Host, record: Record) -> None:
+        self.lock = asyncio.Lock()
+        self.record = record
+        self.qmp: Qmp | None = None
+        self.process: Process | None = None
+        self._host = host
+        self._status = ""
+        self._down = False  # the guest has shut down and its QEMU waits to be ended
+        self._asked = False  # we asked it to shut down
+        self._deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def directory(self) -> Path:
+        """Where all of the guest lies."""
+        return self._host.guests / self.record.guest.id
+
+    @property
+    def power(self) -> ObservedPower:
+        """What is seen, not what is wanted."""
+        if self.process is None or self._down:
+            return ObservedPower(self.record.ended) if self.record.ended else ObservedPower.STOPPED
+        return _STATUS.get(self._status, ObservedPower.PAUSED if self._status else ObservedPower.RUNNING)
+
+    def observed(self) -> ObservedGuest:
+        """For reports."""
+        record, runs = self.record, self.process is not None
+        return ObservedGuest(
+            id=record.guest.id,
+            power=self.power,
+            generation=record.generation,
+            reboots_soft=record.reboots_soft,
+            reboots_hard=record.reboots_hard,
+            builds=record.builds,
+            pid=self.process.pid if self.process else None,
+            hypervisor="qemu",
+            accelerator=record.accelerator,
+            accelerator_reason=record.accelerator_reason,
+            machine=record.machine,
+            started_at=record.started_at if runs else None,
+            error=record.error,
+            error_detail=record.error_detail,
+        )
+
+    # -- verbs -----------------------------------------------------------------------------------------------------------------------
+
+    async def apply(self, guest: Guest) -> ObservedGuest:
+        """Bring it to this state, or ask it to go there; an error is noted in the answer, and the next apply tries again."""
+        async with self.lock:
+            await self._apply(guest)
+            return self.observed()
+
+    async def _apply(self, guest: Guest) -> None:
+        try:
+            await self._note(guest=guest)
+            reached = await self._converge(guest)
+            await self._note(error=None, error_detail=None, **({"generation": guest.generation} if reached else {}))
+        except PileusError as error:
+            await self._note(error=error.message, error_detail=str(error.data.get("detail", "")) or None)
+        except OSError as error:
+            await self._note(error="The host could not prepare the guest.", error_detail=str(error))
+
+    async def adopt(self) -> None:
+        """Take over a QEMU that an earlier process started, or note that it is gone."""
+        async with self.lock:
+            lock = await asyncio.to_thread(qemu_process.take_lock, self.directory)
+            if lock is None:
+                await self._adopt_running()
+            else:
+                qemu_launch.close_all([lock])
+                if not self.record.ended:
+                    await self._note(ended=ObservedPower.CRASHED.value)
+
+    async def end(self) -> None:
+        """End its QEMU, whatever it does; for removal."""
+        async with self.lock:
+            await self._quit(patience=2.0)
+
+    async def release(self) -> None:
+        """Let go of it; it goes on."""
+        self._forget_deadline()
+        if self.process:
+            self.process.release()
+        if self.qmp:
+            await self.qmp.close()
+        self.process = self.qmp = None
+
+    # -- steps -----------------------------------------------------------------------------------------------------------------------
+
+    async def _converge(self, guest: Guest) -> bool:
+        """Do what differs. False when a part of it waits for the guest's own shutdown."""
+        if self._down:
+            await self._went_down()
+        rebuild = guest.builds > self.record.builds
+        hard = guest.reboots_hard > self.record.reboots_hard
+        if rebuild or (hard and guest.power is not Power.STOPPED):
+            await self._quit()
+        if rebuild:
+            await asyncio.to_thread(self._host.storage.remove, self.directory, "root")
+        if guest.power is Power.STOPPED:
+            return await self._stopped(guest)
+        if guest.power is Power.SUSPENDED:
+            raise NodeFailed("This hypervisor can't suspend a server.")
+        if self.process is None:
+            await self._start(guest)
+        elif guest.reboots_soft > self.record.reboots_soft and self.power is ObservedPower.RUNNING:
+            return await self._ask_to_shut_down(guest)
+        elif self._asked:
+            self._forget_deadline()  # it is wanted again: if it goes down after all, it is started again
+        await self._paused(guest.power is Power.PAUSED)
+        await self._note(reboots_soft=guest.reboots_soft, reboots_hard=guest.reboots_hard, builds=guest.builds)
+        return True
+
+    async def _stopped(self, guest: Guest) -> bool:
+        if self.process is not None:
+            if self.power is ObservedPower.RUNNING and self._seconds_of_grace(guest) > 0:
+                return await self._ask_to_shut_down(guest)
+            await self._quit()
+        if guest.builds > self.record.builds or not (self.directory / "disks" / "root").exists():
+            await self._prepare(guest)
+        counters = {"reboots_soft": guest.reboots_soft, "reboots_hard": guest.reboots_hard, "builds": guest.builds}
+        await self._note(ended=ObservedPower.STOPPED.value, **counters)
+        return True
+
+    async def _ask_to_shut_down(self, guest: Guest) -> bool:
+        """Press the power button; after the grace time the guest is ended. Either way what is desired then is applied again."""
+        if self.qmp is None:
+            await self._connect(START_SECONDS)
+        if not self._asked and self.qmp:
+            self._asked = True
+            await self.qmp.execute("system_powerdown")
+        if self._deadline is None:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(
+                self._seconds_of_grace(guest), lambda: self._host.background(self._after_shutdown(self.process))
+            )
+        return False
+
+    def _seconds_of_grace(self, guest: Guest) -> float:
+        given = guest.extra.get(GRACE, "")
+        return float(given) if given.isdigit() else self._host.grace
+
+    async def _paused(self, wanted: bool) -> None:
+        if wanted != (self.power is ObservedPower.PAUSED) and self.process is not None:
+            if self.qmp is None:
+                await self._connect(START_SECONDS)
+            assert self.qmp
+            await self.qmp.execute("stop" if wanted else "cont")
+            self._status = "paused" if wanted else "running"
+
+    async def _prepare(self, guest: Guest) -> dict[str, qemu_launch.DiskFile]:
+        return await asyncio.to_thread(qemu_launch.prepare, self.directory, guest, self.record.user, self._host.storage)
+
+    async def _start(self, guest: Guest) -> None:
+        """Start QEMU with its CPUs stopped; `_paused` sets them going."""
+        accelerator = await self._host.accelerator()
+        disks = await self._prepare(guest)
+        buffer = translation_buffer_mib(guest.memory_mib) if accelerator.name == "tcg" else 0
+        refused = self._host.confinement.limit(guest, buffer)
+        if refused:
+            log.warning("%s: not limited: %s", guest.id, "; ".join(refused))
+        lock = qemu_process.take_lock(self.directory)
+        if lock is None:
+            await self._adopt_running()
+            return
+        try:
+            await self._note(
+                accelerator=accelerator.name, accelerator_reason=accelerator.reason, machine=machine_of(guest), started_at=None
+            )
+            start = qemu_launch.Start(guest=guest, directory=self.directory, user=self.record.user, accelerator=accelerator.name)
+            taps = qemu_launch.open_taps(guest, self._host.open_tap)
+            child = await asyncio.to_thread(qemu_launch.launch, start, disks, taps, lock, self._host)
+        finally:
+            qemu_launch.close_all([lock])
+        self.process = Process(child.pid, child, self._exited)
+        self._host.confinement.enter(guest.id, child.pid)
+        try:
+            await self._connect(START_SECONDS)
+        except NodeFailed as error:
+            await self._quit(patience=0)
+            said = qemu_process.said(self.directory) or str(error.data.get("detail"))
+            raise NodeFailed("The guest's QEMU did not start.", detail=said) from error
+        qemu_launch.hide_display(self.directory)
+        await self._note(ended="", started_at=time.time())
+
+    async def _adopt_running(self) -> None:
+        pid = await asyncio.to_thread(qemu_process.find_pid, self.directory, self.record.guest.id)
+        if pid is None:
+            raise NodeFailed("The guest's directory is locked by a process that is not its QEMU.", detail=str(self.directory))
+        self.process = Process(pid, None, self._exited)
+        self._status = ""
+        await self._note(ended="", started_at=self.record.started_at or time.time())
+        try:
+            await self._connect(5.0)
+        except NodeFailed as error:  # it runs all the same; the next command tries again
+            await self._note(error=error.message, error_detail=str(error.data.get("detail", "")))
+
+    async def _connect(self, seconds: float) -> None:
+        qmp = Qmp(self.record.guest.id, self._event)
+        await qmp.connect(self.directory / "qmp.sock", seconds)
+        self.qmp = qmp
+        self._status = (await qmp.execute("query-status"))["status"]
+        if self._status == "shutdown":
+            self._down = True
+            self._host.background(self._after_shutdown(self.process))
+
+    async def _quit(self, patience: float = 5.0) -> None:
+        """End QEMU: politely, so that it writes its disks out, then by force."""
+        process = self.process
+        if process is None:
+            return
+        self.process = None  # its exit is no news now
+        self._forget_deadline()
+        if self.qmp and patience:
+            try:
+                await self.qmp.execute("quit", patience)
+            except NodeFailed:
+                patience = 0.0
+        if not self.qmp or not await process.wait(patience):
+            await process.kill()
+        await self._gone()
+        await self._note(ended=ObservedPower.STOPPED.value)
+
+    async def _gone(self) -> None:
+        """Nothing of the process is left: forget its session."""
+        qmp, self.qmp = self.qmp, None
+        self._status, self._down, self._asked = "", False, False
+        self._forget_deadline()
+        if qmp:
+            await qmp.close()
+
+    def _forget_deadline(self) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+            self._deadline = None
+
+    # -- what happens by itself --------------------------------------------------------------------------------------------------------
+
+    def _event(self, name: str, data: Mapping[str, Any]) -> None:
+        """A QMP event. Those that our own commands cause are no news."""
+        if name == "SHUTDOWN" and data.get("guest"):
+            self._down = True
+            self._host.background(self._after_shutdown(self.process))
+        elif name in ("STOP", "RESUME") and not self._down:
+            self._status = "paused" if name == "STOP" else "running"
+            if not self.lock.locked():
+                self._host.changed(self.observed())
+
+    def _exited(self, process: Process) -> None:
+        if process is self.process:
+            self._host.background(self._after_exit(process))
+
+    async def _after_exit(self, process: Process) -> None:
+        """QEMU ended though nobody here ended it."""
+        async with self.lock:
+            if process is not self.process:
+                return
+            self.process = None
+            asked = self._asked
+            await self._gone()
+            await self._note(ended=(ObservedPower.STOPPED if asked else ObservedPower.CRASHED).value)
+            if asked:
+                await self._apply(self.record.guest)
+            self._host.changed(self.observed())
+
+    async def _after_shutdown(self, process: Process | None) -> None:
+        """The guest has shut down, or has used up the time for it: end its QEMU; then, if we had asked, do what that was for."""
+        async with self.lock:
+            if process is None or process is not self.process:
+                return
+            asked = self._asked
+            await self._went_down()
+            if asked:
+                await self._apply(self.record.guest)
+            self._host.changed(self.observed())
+
+    async def _went_down(self) -> None:
+        await self._quit()
+        await self._note(ended=ObservedPower.STOPPED.value)
+
+    async def _note(self, **changes: Any) -> None:
+        record = msgspec.structs.replace(self.record, **changes)
+        if record != self.record:
+            self.record = record
+            await asyncio.to_thread(qemu_record.save, self.directory, record)

@@ -1,0 +1,127 @@
+"""Copies a guest's root disk as it is at one moment, running or not, to a qcow2 file that stands alone."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from uuid import uuid4
+
+from pileus.core.disk_headers import empty_qcow2, read_qcow2_header
+from pileus.model.errors import NodeFailed
+from pileus.model.messages import SnapshotDone
+from pileus.node.hypervisor.qemu_guest import QemuGuest
+
+SECONDS = 3600.0
+ROOT = "root"
+
+
+async def snapshot(guest: QemuGuest, destination: Path) -> SnapshotDone:
+    """See HypervisorDriver. A destination that exists is complete, as it gets its name last."""
+    if not destination.exists():
+        partial = guest.directory / "disks" / f".snapshot-{uuid4().hex}"
+        try:
+            async with guest.lock:  # it neither stops nor starts meanwhile
+                if guest.process is not None and guest.qmp is not None:
+                    await _copy_running(guest, partial)
+                else:
+                    await _copy_stopped(guest, partial)
+            await _run("qemu-img", "check", "-q", "-f", "qcow2", str(partial))
+            await asyncio.to_thread(_publish, partial, destination)
+        finally:
+            partial.unlink(missing_ok=True)
+    with destination.open("rb") as file:
+        header = read_qcow2_header(file.read(104))
+    if header is None:
+        raise NodeFailed("The snapshot's file is not a qcow2 image.", detail=str(destination))
+    return SnapshotDone(path=str(destination), size=destination.stat().st_size, virtual_size=header.virtual_size)
+
+
+async def _copy_stopped(guest: QemuGuest, partial: Path) -> None:
+    root = guest.directory / "disks" / ROOT
+    if not root.exists():
+        raise NodeFailed("The server has no disk of its own to copy.")
+    kind = next("qcow2" if disk.image else "raw" for disk in guest.record.guest.disks if disk.name == ROOT)
+    await _run("qemu-img", "convert", "-f", kind, "-O", "qcow2", str(root), str(partial))
+
+
+async def _copy_running(guest: QemuGuest, partial: Path) -> None:
+    """QEMU copies what the disk holds now while the guest writes on: `backup` saves each block before it is overwritten."""
+    assert guest.qmp
+    execute, job = guest.qmp.execute, f"snapshot-{uuid4().hex[:8]}"
+    size = await _size(guest)
+    await asyncio.to_thread(_make_target, partial, size, guest.record.user)
+    file = {"driver": "file", "filename": f"disks/{partial.name}", "discard": "unmap"}
+    await execute("blockdev-add", driver="qcow2", node_name=job, file=file, discard="unmap")
+    try:
+        await execute("blockdev-backup", job_id=job, device=f"disk-{ROOT}", target=job, sync="full", auto_dismiss=False)
+        await _finish(guest, job)
+    finally:
+        await execute("blockdev-del", node_name=job)
+
+
+async def _size(guest: QemuGuest) -> int:
+    assert guest.qmp
+    for node in await guest.qmp.execute("query-named-block-nodes", flat=True):
+        if node["node-name"] == f"disk-{ROOT}":
+            return int(node["image"]["virtual-size"])
+    raise NodeFailed("The server has no disk of its own to copy.")
+
+
+async def _finish(guest: QemuGuest, job: str) -> None:
+    assert guest.qmp
+    deadline, pause = time.monotonic() + SECONDS, 0.02
+    while True:
+        found = next((one for one in await guest.qmp.execute("query-jobs") if one["id"] == job), None)
+        if found is None:
+            raise NodeFailed("The copy of the disk was lost.", detail=job)
+        if found["status"] == "concluded":
+            await guest.qmp.execute("job-dismiss", id=job)
+            if found.get("error"):
+                raise NodeFailed("The disk could not be copied.", detail=str(found["error"]))
+            return
+        if time.monotonic() > deadline:
+            await guest.qmp.execute("job-cancel", id=job)
+            raise NodeFailed("The disk could not be copied in time.", detail=job)
+        await asyncio.sleep(pause)
+        pause = min(1.0, pause * 1.5)
+
+
+def _make_target(path: Path, size: int, user: int | None) -> None:
+    path.write_bytes(empty_qcow2(size))
+    path.chmod(0o600)
+    if user is not None:
+        os.chown(path, user, user)
+
+
+def _publish(partial: Path, destination: Path) -> None:
+    """Give the file to whoever owns the destination's directory, under its final name, durable."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    arriving = destination.with_name(f".{destination.name}.{uuid4().hex}")
+    try:
+        try:
+            partial.rename(arriving)
+        except OSError:  # another file system
+            shutil.copyfile(partial, arriving)
+        owner = destination.parent.stat()
+        os.chown(arriving, owner.st_uid, owner.st_gid)
+        descriptor = os.open(arriving, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        arriving.rename(destination)
+    finally:
+        arriving.unlink(missing_ok=True)
+
+
+async def _run(*argv: str) -> None:
+    def call() -> None:
+        try:
+            subprocess.run(argv, capture_output=True, text=True, check=True, timeout=SECONDS)
+        except (OSError, subprocess.SubprocessError) as error:
+            detail = (getattr(error, "stderr", None) or str(error)).strip()
+            raise NodeFailed(f"{argv[0]} {argv[1]} failed on the snapshot.", detail=detail) from error
+
+    await asyncio.to_thread(call)

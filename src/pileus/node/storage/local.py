@@ -1,0 +1,173 @@
+"""Disks of guests as files of this host: base images named by their content's hash, and overlays, blank, swap and ext4 disks."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from uuid import uuid4
+
+from pileus.core.disk_headers import empty_qcow2, read_qcow2_header, swap_header
+from pileus.core.qemu_argv import DiskFile
+from pileus.model.errors import Invalid, NodeFailed
+from pileus.model.guests import DiskImage, GuestDisk
+
+_FICLONE = 0x40049409
+_PARTIAL = ".partial"
+
+
+class LocalStorage:
+    """Files under `node`: `base/<sha256>` and each guest's `disks/`. All verbs block; call them in a thread. All may be repeated."""
+
+    def __init__(self, node: Path) -> None:
+        self.base = node / "base"
+
+    def prepare(self) -> None:
+        """Make the directory of base images, and clear away what an interrupted copy left."""
+        self.base.mkdir(parents=True, exist_ok=True)
+        self.base.chmod(0o711)  # guests' users open images by name, and can't list them
+        for path in self.base.glob("*" + _PARTIAL):
+            path.unlink(missing_ok=True)
+
+    def place(self, image: DiskImage) -> Path:
+        """The image as a base file, made by the cheapest means. NodeFailed when it is missing or refers to other files."""
+        target = self.base / image.sha256
+        if not target.exists():
+            _refuse_references(image)
+            self._place(Path(image.path), target)
+        return target
+
+    def place_file(self, source: Path) -> Path:
+        """A kernel or initrd where guests' users can read it. Named by what tells one version of the file from another."""
+        try:
+            about = source.stat()
+        except OSError as error:
+            raise NodeFailed(f"The file {source.name} that the guest boots from can't be read.", detail=str(error)) from error
+        target = self.base / f"file-{about.st_dev:x}-{about.st_ino:x}-{about.st_mtime_ns:x}-{about.st_size:x}"
+        if not target.exists():
+            self._place(source, target, link=False)  # it may be written over in place, so a link would change under the guest
+        return target
+
+    def _place(self, source: Path, target: Path, link: bool = True) -> None:
+        partial = target.with_name(f"{target.name}.{uuid4().hex}{_PARTIAL}")
+        try:
+            if not (link and _linked(source, partial)):
+                _copy(source, partial)
+            partial.chmod(0o444)
+            partial.rename(target)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise NodeFailed("The image could not be copied to the host.", detail=str(error)) from error
+
+    def make(self, guest: Path, disk: GuestDisk, owner: int | None) -> DiskFile:
+        """The disk's file, made if it is not there yet; the path in the answer is relative to the guest's directory."""
+        if disk.image and (disk.cdrom or disk.image.format == "iso"):
+            base = self.place(disk.image)
+            return DiskFile(path=os.path.relpath(base, guest), format="raw", read_only=True)
+        path = guest / "disks" / disk.name
+        found = DiskFile(path=f"disks/{disk.name}", format="qcow2" if disk.image else "raw")
+        if path.exists():
+            return found
+        partial = path.with_name(f".{disk.name}{_PARTIAL}")
+        partial.unlink(missing_ok=True)
+        if disk.image:
+            content = self._overlay(path, disk, disk.image)
+            _write(partial, content)
+        else:
+            _blank(partial, disk)
+        partial.chmod(0o600)
+        if owner is not None:
+            os.chown(partial, owner, owner)
+        partial.rename(path)
+        return found
+
+    def remove(self, guest: Path, name: str) -> None:
+        """Delete one disk's file, so that `make` makes it anew."""
+        (guest / "disks" / name).unlink(missing_ok=True)
+
+    def _overlay(self, path: Path, disk: GuestDisk, image: DiskImage) -> bytes:
+        base = self.place(image)
+        needed = _virtual_size(base, image)
+        size = disk.size or needed
+        if size < needed:
+            raise NodeFailed(f"The disk {disk.name} has {_gib(size)} but the image needs {_gib(needed)}.")
+        # A relative name: the state directory can be moved, and QEMU needs no right to search the directories above it.
+        return empty_qcow2(size, os.path.relpath(base, path.parent), image.format)
+
+    def collect(self, used: Iterable[str]) -> list[str]:
+        """Delete the base images that no guest uses any more (`used`: their SHA-256 names); returns the names deleted."""
+        keep = set(used)
+        gone: list[str] = []
+        for path in self.base.iterdir():
+            if path.name not in keep and not path.name.endswith(_PARTIAL) and not path.name.startswith("file-"):
+                path.unlink(missing_ok=True)
+                gone.append(path.name)
+        return gone
+
+
+def _refuse_references(image: DiskImage) -> None:
+    """An image that names a file of its own could make QEMU hand a guest any file of the host. The API refuses them; so does the host."""
+    try:
+        with open(image.path, "rb") as file:
+            header = read_qcow2_header(file.read(104))
+    except OSError as error:
+        raise NodeFailed("The image's file can't be read on the host.", detail=str(error)) from error
+    if (image.format == "qcow2") != (header is not None):
+        raise NodeFailed(f"The image's content is not {image.format}.", detail=image.path)
+    if header and (header.backing_file or header.data_file):
+        raise NodeFailed("The image refers to another file and is not safe to use.", detail=image.path)
+
+
+def _virtual_size(base: Path, image: DiskImage) -> int:
+    """What the file itself says where it can say it, else what we were told."""
+    if image.format == "raw":
+        return base.stat().st_size
+    with base.open("rb") as file:
+        header = read_qcow2_header(file.read(104))
+    return header.virtual_size if header else image.virtual_size
+
+
+def _linked(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        return False
+    return True
+
+
+def _copy(source: Path, target: Path) -> None:
+    """By sharing extents where the file system can, byte by byte elsewhere; durable before it is named."""
+    with source.open("rb") as reader, target.open("xb") as writer:
+        try:
+            fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
+        except OSError:
+            shutil.copyfileobj(reader, writer, 1 << 20)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+def _write(path: Path, content: bytes, size: int = 0) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        if size:
+            file.truncate(size)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _blank(path: Path, disk: GuestDisk) -> None:
+    if disk.filesystem not in (None, "swap", "ext4"):
+        raise Invalid(f"The disk {disk.name} can't be formatted as {disk.filesystem!r}; swap and ext4 are known.")
+    _write(path, swap_header(disk.size, uuid4().bytes, disk.label or "") if disk.filesystem == "swap" else b"", disk.size)
+    if disk.filesystem == "ext4":
+        argv = ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", "-L", (disk.label or "")[:16], str(path)]
+        try:
+            subprocess.run(argv, check=True, capture_output=True, text=True, timeout=120)
+        except (OSError, subprocess.SubprocessError) as error:
+            detail = getattr(error, "stderr", None) or str(error)
+            raise NodeFailed(f"The disk {disk.name} could not be formatted as ext4.", detail=detail) from error
+
+
+def _gib(size: int) -> str:
+    return f"{size / (1 << 30):.3g} GiB"
