@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+import msgspec
+
 from pileus.model.base import Model
 
 MIB = 1 << 20
@@ -27,6 +29,7 @@ class Config(Model, frozen=True, kw_only=True):
     reserved_memory_mib: int = 512
     public_cidr: str | None = None  # None: the first free of 172.24.4.0/24, 172.24.5.0/24, ...
     list_limit: int = 1000
+    physical_networks: dict[str, str] = msgspec.field(default_factory=lambda: {"public": ""})  # name -> NIC that it is on; "" is host-only, behind NAT
     node_silence: float = 60.0  # after this without a report a host counts as down
     shutdown_grace: float = 60.0
 

@@ -13,4 +13,4 @@ from pileus.reconcile.servers import Servers
 def reconcilers(cloud: Cloud, bus: Bus, wake: Callable[[str, str], None]) -> list[Any]:
     """One for each kind of resource that is brought towards what is wanted."""
     hosts = Hosts(cloud.db, bus, cloud.config, wake)
-    return [hosts, Routing(cloud.db, bus, wake), Servers(cloud.db, bus, cloud.config, wake)]
+    return [hosts, Routing(cloud.db, bus, wake, cloud.config.physical_networks), Servers(cloud.db, bus, cloud.config, wake)]

@@ -78,6 +78,21 @@ async def components_of(db: Reader, network_ids: list[str]) -> list[Component]:
     return components(sorted(networks), sorted(legs))
 
 
+async def component_of(db: Reader, id: str) -> Component | None:
+    """The component of a network or router; None when there is neither."""
+    found = await components_of(db, [id])
+    if found:
+        return found[0]
+    return await component_of_router(db, id) if await ROUTERS.get(db, id) is not None else None
+
+
+async def realizable(db: Reader) -> list[str]:
+    """Ids of networks with a guest's port on a host, and of routers with a gateway: what some host should have."""
+    networks = await db.all("SELECT DISTINCT network_id FROM ports WHERE host IS NOT NULL AND device_owner NOT LIKE 'network:%'")
+    routers = await db.all("SELECT id FROM routers WHERE gateway_network_id IS NOT NULL")
+    return sorted(row[0] for row in [*networks, *routers])
+
+
 async def component_of_router(db: Reader, router_id: str) -> Component:
     """The component that a router is in."""
     networks = [row[0] for row in await db.all(f"{LEGS} AND device_id = ?", router_id)]

@@ -1,0 +1,222 @@
+"""Servers: from a row to a running guest, and back to nothing. Each step looks first and does one idempotent thing."""
+
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from pileus.bus.local import Bus
+from pileus.config import Config
+from pileus.core.guests import Card, guest_of
+from pileus.core.placement import choose
+from pileus.core.servers import Next, followed, next_step
+from pileus.model.errors import Conflict, NodeFailed
+from pileus.model.guests import ObservedGuest, ObservedPower
+from pileus.model.messages import ApplyGuest, GuestReply, RemoveGuest, Snapshot, SnapshotDone
+from pileus.model.placement import Claim, Decision
+from pileus.model.routing import RoutingDomain
+from pileus.model.servers import Server, ServerFault
+from pileus.reconcile.server_inputs import metadata_of, placement_request
+from pileus.store import actions, allocations, decisions, ports, provider_view, routing, servers
+from pileus.store.database import Database, Transaction
+
+Ingest = Callable[[str, Path], Awaitable[None]]
+"""(image id, file): take a finished file into the image store and make the image active."""
+Wake = Callable[[str, str], None]
+SNAPSHOT_TIMEOUT = 3600.0
+
+
+class Servers:
+    """One server a step. `ingest` is the image service's."""
+
+    name = "servers"
+
+    def __init__(self, db: Database, bus: Bus, config: Config, wake: Wake, ingest: Ingest) -> None:
+        self.db = db
+        self.bus = bus
+        self.config = config
+        self.wake = wake
+        self.ingest = ingest
+        self.actions = {
+            Next.PLACE: self._place,
+            Next.APPLY: self._apply,
+            Next.FOLLOW: self._follow,
+            Next.SNAPSHOT: self._snapshot,
+            Next.REMOVE: self._remove,
+        }
+
+    async def scan(self) -> list[str]:
+        """Servers about which something is to be done."""
+        return await servers.unsettled(self.db)
+
+    async def step(self, id: str) -> float | None:
+        """Do the next thing for a server."""
+        server = await servers.SERVERS.get(self.db, id)
+        wanted = Next.NOTHING if server is None else next_step(server)
+        if server is None or wanted == Next.NOTHING:
+            return None
+        await self.actions[wanted](server)
+        return 0.0
+
+    async def _place(self, server: Server) -> None:
+        """Choose a host and claim it, with the ports, in one transaction; a lost race is a new step."""
+        request = await placement_request(self.db, server)
+        hosts = await provider_view.hosts(self.db, time.time(), self.config.node_silence)
+        decision = choose(request, hosts)
+
+        async def work(tx: Transaction) -> None:
+            current = await servers.get(tx, server.id)
+            if current.host is not None or current.deleted_at is not None:
+                return
+            await decisions.keep(tx, server.id, decision, time.time())
+            if decision.host is None or decision.provider_id is None:
+                await self._refuse(tx, current, decision)
+                return
+            await allocations.claim(tx, claim_of(server, decision))
+            zone = next(host.state.zone for host in hosts.by_name.values() if host.name == decision.host)
+            await ports.bind_ports(tx, server.id, decision.host, zone)
+            await servers.save(tx, current, host=decision.host, availability_zone=zone)
+            await actions.finish(tx, server.id, server.request_id, "conductor_schedule_and_build_instances", message=decision.message)
+
+        await self.db.write(work)
+
+    async def _refuse(self, tx: Transaction, server: Server, decision: Decision) -> None:
+        fault = ServerFault(code=500, message=decision.message, created_at=time.time())
+        await servers.save(tx, server, fault=fault)
+        await actions.finish(
+            tx, server.id, server.request_id, "conductor_schedule_and_build_instances", result="Error", message=decision.message
+        )
+
+    async def _apply(self, server: Server) -> None:
+        """Tell the host what is wanted, with the networks that it needs; record what it then sees."""
+        assert server.host is not None  # noqa: S101 next_step says so
+        cards = (await ports.ports_of(self.db, [server.id]))[server.id]
+        domains = await routing.domains_of(self.db, sorted({card.network_id for card in cards}), server.host, self.config.physical_networks)
+        home = {network.id: domain.id for domain in domains for network in domain.networks}
+        guest = guest_of(
+            server,
+            [
+                Card(port_id=one.id, network_id=one.network_id, domain_id=home[one.network_id], mac=one.mac_address, mtu=one.mtu)
+                for one in cards
+            ],
+            self.config.directory / "images",
+            await metadata_of(self.db, self.config, server, cards),
+        )
+        try:
+            reply = await self.bus.request(server.host, ApplyGuest(guest=guest, domains=domains), timeout=300)
+        except NodeFailed as error:
+            await self._failed(server, error.message, str(error.data.get("detail", "")))
+            return
+        assert isinstance(reply, GuestReply)  # noqa: S101 the bus gives what the request asks for
+        await self._observed(server, reply.guest, domains)
+
+    async def _observed(self, server: Server, seen: ObservedGuest, domains: list[RoutingDomain]) -> None:
+        if seen.error is not None:
+            await self._failed(server, seen.error, seen.error_detail or "")
+            return
+
+        async def work(tx: Transaction) -> Server | None:
+            await ports.set_ports_active(tx, server.id, seen.power in (ObservedPower.RUNNING, ObservedPower.PAUSED))
+            after = await servers.record_observed(tx, server.id, seen, time.time())
+            if after is not None and after.task_state is None:
+                await actions.finish(tx, server.id, after.request_id, EVENTS.get(server.task_state or "", "compute_apply"), host=server.host)
+            return after
+
+        after = await self.db.write(work)
+        if after is not None and seen.generation < server.generation:
+            raise Conflict(f"The host has not reached generation {server.generation} of {server.id} yet.", stale=True)
+        for domain in domains:
+            self.wake("routing", f"{server.host}/{domain.id}")  # which may have changed since it was read above
+
+    async def _failed(self, server: Server, reason: str, detail: str) -> None:
+        """What the host can't do becomes the server's fault: it is in ERROR until its owner asks for something else."""
+
+        async def work(tx: Transaction) -> None:
+            current = await servers.get(tx, server.id)
+            fault = ServerFault(code=500, message=reason, details=detail, created_at=time.time())
+            await servers.save(tx, current, fault=fault)
+            event = EVENTS.get(server.task_state or "", "compute_apply")
+            await actions.finish(tx, server.id, server.request_id, event, result="Error", message=reason, host=server.host)
+
+        await self.db.write(work)
+
+    async def _follow(self, server: Server) -> None:
+        """The guest changed by itself: it powered off, or died. What is wanted follows, as in Nova."""
+        assert server.observed is not None  # noqa: S101 next_step says so
+        power = followed(server.observed.power)
+
+        async def work(tx: Transaction) -> None:
+            current = await servers.get(tx, server.id)
+            if current.generation != server.generation or current.observed != server.observed:
+                return
+            await servers.save(tx, current, power=power)
+            await ports.set_ports_active(tx, server.id, False)
+
+        await self.db.write(work)
+
+    async def _snapshot(self, server: Server) -> None:
+        """Copy the root disk on the host, take the file into the image store."""
+        assert server.host is not None and server.pending_snapshot is not None  # noqa: S101 next_step says so
+        image_id = server.pending_snapshot
+        destination = self.config.directory / "node" / "snapshots" / f"{image_id}.qcow2"
+        error: str | None = None
+        try:
+            request = Snapshot(guest_id=server.id, destination=str(destination))
+            reply = await self.bus.request(server.host, request, timeout=SNAPSHOT_TIMEOUT)
+            assert isinstance(reply, SnapshotDone)  # noqa: S101 the bus gives what the request asks for
+            await self.ingest(image_id, Path(reply.path))
+        except NodeFailed as failure:
+            error = failure.message
+        finally:
+            destination.unlink(missing_ok=True)
+
+        async def work(tx: Transaction) -> None:
+            current = await servers.get(tx, server.id)
+            if current.pending_snapshot == image_id:
+                await servers.save(tx, current, pending_snapshot=None)
+            result = "Error" if error else "Success"
+            await actions.finish(tx, server.id, server.request_id, "compute_snapshot_instance", result=result, message=error, host=server.host)
+
+        await self.db.write(work)
+
+    async def _remove(self, server: Server) -> None:
+        """Guest first, then what it held: a crash in between does the rest at the next step."""
+        if server.host is not None:
+            await self.bus.request(server.host, RemoveGuest(guest_id=server.id))
+
+        async def work(tx: Transaction) -> list[str]:
+            networks = await ports.release_ports(tx, server.id)
+            await allocations.release(tx, server.id)
+            await actions.finish(tx, server.id, server.request_id, "compute_terminate_instance", host=server.host)
+            await servers.record_removed(tx, server.id, time.time())
+            return networks
+
+        for network in await self.db.write(work):
+            self.wake("routing", network)
+
+
+EVENTS = {
+    "spawning": "compute__do_build_and_run_instance",
+    "powering-on": "compute_start_instance",
+    "powering-off": "compute_stop_instance",
+    "pausing": "compute_pause_instance",
+    "unpausing": "compute_unpause_instance",
+    "suspending": "compute_suspend_instance",
+    "resuming": "compute_resume_instance",
+    "rebooting": "compute_reboot_instance",
+    "rebooting_hard": "compute_reboot_instance",
+    "rebuilding": "compute_rebuild_instance",
+}
+"""Task state -> the event's name in Nova."""
+
+
+def claim_of(server: Server, decision: Decision) -> Claim:
+    """What the server takes of the host that was chosen."""
+    assert decision.provider_id is not None  # noqa: S101 only a decision with a host is claimed
+    return Claim(
+        consumer_id=server.id,
+        provider_id=decision.provider_id,
+        generation=decision.generation,
+        resources=decision.resources,
+        project_id=server.project_id,
+        user_id=server.user_id,
+    )

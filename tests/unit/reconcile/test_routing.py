@@ -1,0 +1,142 @@
+"""The routing reconciler: who is told what, in which order, and what is taken away."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from pileus.bus.local import LocalBus
+from pileus.core.routing import digest
+from pileus.model.hosts import Host
+from pileus.model.messages import ApplyDomain, Done, DomainReply, NodeReply, NodeRequest, RemoveDomain
+from pileus.model.networks import Network
+from pileus.model.ports import DHCP, ROUTER_INTERFACE
+from pileus.model.routers import Router
+from pileus.model.subnets import Pool, Subnet
+from pileus.reconcile import routing as module
+from pileus.reconcile.routing import Routing
+from pileus.store.database import Database, Transaction
+from pileus.store.fixed_ips import FixedIpRequest
+from pileus.store.hosts import HOSTS
+from pileus.store.networks import insert_network
+from pileus.store.ports import PORTS, NewPort, bind_ports, create_port, ensure_dhcp_port, release_ports, remove_port
+from pileus.store.routers import ROUTERS
+from pileus.store.schema import migrate
+from pileus.store.sqlite import SqliteDatabase
+from pileus.store.subnets import insert_subnet
+
+
+class Node:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+        self.domains: dict[str, Any] = {}
+
+    async def handle(self, request: NodeRequest) -> NodeReply:
+        if isinstance(request, ApplyDomain):
+            self.told.append(("apply", request.domain.id))
+            self.domains[request.domain.id] = request.domain
+            return DomainReply(domain_id=request.domain.id, digest=digest(request.domain))
+        assert isinstance(request, RemoveDomain)
+        self.told.append(("remove", request.domain_id))
+        self.domains.pop(request.domain_id, None)
+        return Done()
+
+
+def play(tmp_path: Path, story: Callable[[Database, Routing, Node], Awaitable[Any]]) -> None:
+    async def run() -> None:
+        db = SqliteDatabase(tmp_path / "pileus.db")
+        bus, node = LocalBus(), Node()
+        bus.attach("h", node.handle)
+        try:
+            await migrate(db)
+            await db.write(prepare)
+            await story(db, Routing(db, bus, lambda name, id: None), node)
+        finally:
+            await db.close()
+
+    module.PAUSE = 0.0
+    asyncio.run(run())
+
+
+async def prepare(tx: Transaction) -> None:
+    await HOSTS.insert(tx, Host(id="h", name="h", number=1, service_id="s"))
+    network = await insert_network(tx, Network(id="net", project_id="p"))
+    pools = [Pool(start="10.0.0.2", end="10.0.0.254")]
+    subnet = Subnet(
+        id="sub", project_id="p", network_id="net", cidr="10.0.0.0/24", ip_version=4, gateway_ip="10.0.0.1", allocation_pools=pools
+    )
+    await insert_subnet(tx, subnet)
+    await ensure_dhcp_port(tx, network)
+
+
+async def boot(tx: Transaction) -> None:
+    await create_port(tx, NewPort(project_id="p", network_id="net", device_id="server", created_by_compute=True))
+    await bind_ports(tx, "server", "h")
+
+
+async def attach(tx: Transaction) -> str:
+    await ROUTERS.insert(tx, Router(id="router", project_id="p"))
+    wanted = [FixedIpRequest(ip_address="10.0.0.1")]
+    leg = NewPort(project_id="p", network_id="net", device_owner=ROUTER_INTERFACE, device_id="router", fixed_ips=wanted)
+    return (await create_port(tx, leg)).id
+
+
+def test_a_network_without_guests_is_nowhere(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, node: Node) -> None:
+        await routing.step("net")
+        assert node.told == []
+
+    play(tmp_path, story)
+
+
+def test_a_domain_is_told_once_until_it_changes_and_goes_with_its_last_guest(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, node: Node) -> None:
+        await db.write(boot)
+        await routing.step("net")
+        await routing.step("net")
+        assert node.told == [("apply", "net")]
+        dhcp = await PORTS.first(db, "device_owner = ?", DHCP)
+        assert dhcp is not None and dhcp.status == "ACTIVE"
+        await db.write(lambda tx: release_ports(tx, "server"))
+        await routing.step("net")
+        assert node.told[1:] == [("remove", "net")] and not routing.sent
+
+    play(tmp_path, story)
+
+
+def test_a_network_that_joins_a_router_moves_and_is_never_without_a_domain(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, node: Node) -> None:
+        await db.write(boot)
+        await routing.step("net")
+        leg = await db.write(attach)
+        await routing.step("net")
+        assert node.told[1:] == [("apply", "router"), ("remove", "net")]
+        port = await PORTS.get(db, leg)
+        assert port is not None and port.status == "ACTIVE"
+        await db.write(lambda tx: remove_port(tx, port))
+        await routing.step("router")
+        assert node.told[3:] == [("apply", "net"), ("remove", "router")]
+
+    play(tmp_path, story)
+
+
+def test_a_host_that_may_have_something_older_is_told_again(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, node: Node) -> None:
+        await db.write(boot)
+        await routing.step("net")
+        await routing.step("h/net")
+        assert node.told == [("apply", "net"), ("apply", "net")]
+
+    play(tmp_path, story)
+
+
+def test_after_a_start_everything_is_looked_at_once(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, node: Node) -> None:
+        await db.write(boot)
+        assert await routing.scan() == ["net"]
+        await routing.step("net")
+        assert await routing.scan() == ["h/net"]  # the host has not reported it yet
+
+    play(tmp_path, story)
