@@ -1,5 +1,6 @@
 """Servers: from a row to a running guest, and back to nothing. Each step looks first and does one idempotent thing."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,13 +16,14 @@ from pileus.model.messages import ApplyGuest, GuestReply, RemoveGuest, Snapshot,
 from pileus.model.placement import Claim, Decision
 from pileus.model.routing import RoutingDomain
 from pileus.model.servers import Server, ServerFault
-from pileus.reconcile.server_inputs import metadata_of, placement_request
-from pileus.store import actions, allocations, decisions, ports, provider_view, routing, servers
+from pileus.reconcile.server_inputs import aggregate_metadata, metadata_of, placement_request
+from pileus.store import actions, allocations, decisions, host_views, ports, routing, servers
 from pileus.store.database import Database, Transaction
 
 Ingest = Callable[[str, Path], Awaitable[None]]
 """(image id, file): take a finished file into the image store and make the image active."""
 Wake = Callable[[str, str], None]
+SCHEDULE = "conductor_schedule_and_build_instances"  # Nova's name of the event
 SNAPSHOT_TIMEOUT = 3600.0
 
 
@@ -36,6 +38,7 @@ class Servers:
         self.config = config
         self.wake = wake
         self.ingest = ingest
+        self._placing = asyncio.Lock()
         self.actions = {
             Next.PLACE: self._place,
             Next.APPLY: self._apply,
@@ -58,33 +61,30 @@ class Servers:
         return 0.0
 
     async def _place(self, server: Server) -> None:
-        """Choose a host and claim it, with the ports, in one transaction; a lost race is a new step."""
-        request = await placement_request(self.db, server)
-        hosts = await provider_view.hosts(self.db, time.time(), self.config.node_silence)
-        decision = choose(request, hosts)
+        """Choose a host and claim it, with the ports, in one transaction; one placement at a time, each on the newest state."""
+        async with self._placing:
+            request = await placement_request(self.db, server)
+            metadata = await aggregate_metadata(self.db)
+            hosts = await host_views.hosts_of(self.db, time.time(), self.config.node_silence, metadata)
+            decision = choose(request, hosts)
+            zone = hosts.by_name[decision.host].state.zone if decision.host else ""
+            await self.db.write(lambda tx: self._claim(tx, server, decision, zone))
 
-        async def work(tx: Transaction) -> None:
-            current = await servers.get(tx, server.id)
-            if current.host is not None or current.deleted_at is not None:
-                return
-            await decisions.keep(tx, server.id, decision, time.time())
-            if decision.host is None or decision.provider_id is None:
-                await self._refuse(tx, current, decision)
-                return
-            await allocations.claim(tx, claim_of(server, decision))
-            zone = next(host.state.zone for host in hosts.by_name.values() if host.name == decision.host)
-            await ports.bind_ports(tx, server.id, decision.host, zone)
-            await servers.save(tx, current, host=decision.host, availability_zone=zone)
-            await actions.finish(tx, server.id, server.request_id, "conductor_schedule_and_build_instances", message=decision.message)
-
-        await self.db.write(work)
-
-    async def _refuse(self, tx: Transaction, server: Server, decision: Decision) -> None:
-        fault = ServerFault(code=500, message=decision.message, created_at=time.time())
-        await servers.save(tx, server, fault=fault)
-        await actions.finish(
-            tx, server.id, server.request_id, "conductor_schedule_and_build_instances", result="Error", message=decision.message
-        )
+    async def _claim(self, tx: Transaction, server: Server, decision: Decision, zone: str) -> None:
+        """The decision's claim, ports and host; or the fault that says why there is none."""
+        current = await servers.get(tx, server.id)
+        if current.host is not None or current.deleted_at is not None:
+            return
+        await decisions.keep(tx, server.id, decision)
+        if decision.host is None or decision.provider_id is None:
+            fault = ServerFault(code=500, message=decision.message, created_at=time.time())
+            await servers.save(tx, current, fault=fault)
+            await actions.finish(tx, server.id, server.request_id, SCHEDULE, result="Error", message=decision.message)
+            return
+        await allocations.claim(tx, claim_of(server, decision))
+        await ports.bind_ports(tx, server.id, decision.host, zone)
+        await servers.save(tx, current, host=decision.host, availability_zone=zone)
+        await actions.finish(tx, server.id, server.request_id, SCHEDULE, message=decision.message)
 
     async def _apply(self, server: Server) -> None:
         """Tell the host what is wanted, with the networks that it needs; record what it then sees."""
