@@ -34,7 +34,10 @@ def status_of(error: errors.PileusError) -> int:
 
 def title_of(status: int) -> str:
     """Not Found for 404."""
-    return HTTPStatus(status).phrase if status in HTTPStatus else "Error"
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
 
 
 def keystone_fault(status: int, message: str, request: Request, data: dict[str, Any]) -> tuple[dict[str, str], bytes]:

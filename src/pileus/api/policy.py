@@ -24,6 +24,10 @@ PREDICATES: dict[str, Predicate] = {
     "service": lambda who: who.is_admin or who.has("service"),
     "system_admin": lambda who: who.system and who.is_admin,
     "system_reader": lambda who: who.is_admin or (who.system and who.has("reader")),
+    "domain_reader": lambda who: who.is_admin or ((who.system or who.domain_id is not None) and who.has("reader")),
+    "domain_manager": lambda who: who.is_admin or (who.domain_id is not None and who.has("manager")),
+    "identity_validator": lambda who: who.is_admin or who.has("service") or (who.system and who.has("reader")),
+    "identity_project_manager": lambda who: who.is_admin or who.has("manager"),
     "scoped": lambda who: who.system or who.project_id is not None or who.domain_id is not None,
 }
 

@@ -1,0 +1,74 @@
+"""The catalog: the services that this process serves, at the address that the client used, and those that operators added."""
+
+import re
+import uuid
+from typing import Any
+
+from pileus.api.request import Request
+from pileus.api.routes import Service
+from pileus.model.catalog import CatalogService, Endpoint, Interface
+from pileus.model.identity import Identity
+from pileus.store.catalog import ENDPOINTS, SERVICES
+
+OURS = uuid.UUID("6d1f0a52-6a5e-5d1a-9a63-6b1f9d2f4c11")
+"""The name space of the ids of what we serve ourselves."""
+VARIABLE = re.compile(r"[%$]\((\w+)\)s")
+
+
+def own_service(service: Service) -> CatalogService:
+    """A service of this process as the catalog shows it; its id never changes."""
+    return CatalogService(
+        id=uuid.uuid5(OURS, f"service {service.prefix}").hex, type=service.type, name=service.name, description=f"{service.name} ({service.type})"
+    )
+
+
+def own_endpoints(request: Request, service: Service) -> list[Endpoint]:
+    """Its endpoints, one for each interface."""
+    path = "/".join(part for part in (service.prefix, service.endpoint.strip("/")) if part)
+    return [
+        Endpoint(
+            id=uuid.uuid5(OURS, f"endpoint {service.prefix} {interface}").hex,
+            service_id=own_service(service).id,
+            interface=interface,
+            region_id=request.cloud.config.region,
+            url=f"{request.base_url}/{path}",
+        )
+        for interface in Interface
+    ]
+
+
+async def all_services(request: Request) -> list[CatalogService]:
+    """Our services, then the operator's."""
+    own = [own_service(one) for one in request.cloud.services.values()]
+    return own + await SERVICES.find(request.cloud.db, "1 = 1 ORDER BY created_at, id")
+
+
+async def all_endpoints(request: Request) -> list[Endpoint]:
+    """Our endpoints, then the operator's."""
+    own = [endpoint for one in request.cloud.services.values() for endpoint in own_endpoints(request, one)]
+    return own + await ENDPOINTS.find(request.cloud.db, "1 = 1 ORDER BY created_at, id")
+
+
+async def catalog_of(request: Request, identity: Identity) -> list[dict[str, Any]]:
+    """The catalog as a token carries it: enabled services with enabled endpoints, variables filled in."""
+    values = {"project_id": identity.project_id, "tenant_id": identity.project_id, "user_id": identity.user_id}
+    listed: dict[str, list[dict[str, Any]]] = {}
+    for endpoint in await all_endpoints(request):
+        url = _filled(endpoint.url, values) if endpoint.enabled else None
+        if url is not None:
+            listed.setdefault(endpoint.service_id, []).append(
+                {"id": endpoint.id, "interface": endpoint.interface, "region_id": endpoint.region_id, "region": endpoint.region_id, "url": url}
+            )
+    return [
+        {"id": service.id, "type": service.type, "name": service.name, "endpoints": listed.get(service.id, [])}
+        for service in await all_services(request)
+        if service.enabled
+    ]
+
+
+def _filled(url: str, values: dict[str, str | None]) -> str | None:
+    """The address with its variables; None when the token has no value for one."""
+    names = VARIABLE.findall(url)
+    if any(values.get(name) is None for name in names):
+        return None
+    return VARIABLE.sub(lambda match: values[match[1]] or "", url)

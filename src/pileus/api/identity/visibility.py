@@ -1,0 +1,40 @@
+"""Who may see and change what lies in a domain: what Keystone's rules say beyond the token, about the resource."""
+
+from pileus.api.request import Request
+from pileus.model.errors import Forbidden
+
+DELEGABLE = ("manager", "member", "reader")
+"""The roles that a domain's manager may hand out."""
+
+
+def sees_all(request: Request) -> bool:
+    """An admin, or a reader of the system."""
+    who = request.identity
+    return who.is_admin or (who.system and who.has("reader"))
+
+
+def reads_domain(request: Request, domain_id: str) -> bool:
+    """Whether the caller may read what lies in the domain."""
+    who = request.identity
+    return sees_all(request) or (who.domain_id == domain_id and who.has("reader"))
+
+
+def manages_domain(request: Request, domain_id: str) -> bool:
+    """Whether the caller may change what lies in the domain."""
+    who = request.identity
+    return who.is_admin or (who.domain_id == domain_id and who.has("manager"))
+
+
+def demand(allowed: bool, action: str) -> None:
+    """Forbidden unless allowed. Comes before NotFound, so that who may not look can't tell what is there."""
+    if not allowed:
+        raise Forbidden(f"You are not authorized to perform the requested action: {action}.", action=action)
+
+
+def own_domain(request: Request) -> str | None:
+    """The domain that the caller's lists are confined to; None: no bound. Forbidden for who may list nothing."""
+    if sees_all(request):
+        return None
+    if request.identity.domain_id is None or not request.identity.has("reader"):
+        raise Forbidden("You are not authorized to perform the requested action: a token of the system or of a domain is needed.")
+    return request.identity.domain_id
