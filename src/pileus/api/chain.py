@@ -206,14 +206,23 @@ async def _raw(request: Request) -> Any:
         data = await _bytes(request)
         request.notes["bytes"] = data
         if data.strip():
-            kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-            if kind and not kind.endswith("json"):
-                raise UnsupportedMediaType(f"Unsupported Content-Type {kind}; use application/json.")
+            _check_media(request)
             try:
                 request.raw = msgspec.json.decode(data)
             except (msgspec.DecodeError, RecursionError) as error:
                 raise Invalid(f"Malformed request body: {error}") from error
     return request.raw
+
+
+def _check_media(request: Request) -> None:
+    route: Route | None = getattr(request, "route", None)
+    accepted = route.media if route else ()
+    kind = request.headers.get("content-type", "" if accepted else "application/json").partition(";")[0].strip().lower()
+    if accepted and kind not in accepted:
+        words = ", ".join(accepted)
+        raise UnsupportedMediaType(f"Unsupported Content-Type {kind or '(none)'}; use {words}.", headers={"Accept-Patch": words})
+    if kind and not accepted and not kind.endswith("json"):
+        raise UnsupportedMediaType(f"Unsupported Content-Type {kind}; use application/json.")
 
 
 async def _bytes(request: Request) -> bytes:

@@ -22,6 +22,7 @@ class Route(Model, frozen=True, kw_only=True):
     `policy` is the action's name in the service's policy table, or PUBLIC for what needs no token. `body` is the struct of the whole JSON
     body; None where there is none. `action` is the body's single key, for the `/action` paths. `since` and `until` are the microversions
     in which the route exists. `stream`: the handler reads the body itself. `shape` names the document for the down-transforms.
+    `media`: the media types of JSON that the body may have; none: whatever ends with "json".
     """
 
     method: str
@@ -35,6 +36,7 @@ class Route(Model, frozen=True, kw_only=True):
     until: Version | None = None
     stream: bool = False
     shape: str = ""
+    media: tuple[str, ...] = ()
 
 
 def route(method: str, path: str, handler: Handler, policy: str, **rest: Any) -> Route:

@@ -1,0 +1,208 @@
+"""An image's content: taken in as a stream, given out as a stream, whole or in part."""
+
+import asyncio
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from pileus.api.cloud import Cloud
+from pileus.api.image import files
+from pileus.api.image.files import Digest, Intake
+from pileus.api.request import Request, Response
+from pileus.core.image_formats import Inspector, check
+from pileus.model.errors import Conflict, Forbidden, Gone, Invalid, NotFound, PileusError, TooLarge, Unavailable, UnsupportedMediaType
+from pileus.model.images import Image, ImageStatus
+from pileus.store import images as store
+from pileus.store.database import Transaction
+
+OCTETS = "application/octet-stream"
+RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+READ = 1 << 20
+
+
+async def take_in(request: Request, image: Image, status: ImageStatus, staged: bool) -> None:
+    """Read the request's body into the image: straight to active, or to the staging area until it is imported.
+
+    Whatever goes wrong, the image waits for content again and no file remains.
+    """
+    limit = request.cloud.config.image_size_limit
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        raise TooLarge(f"The image has {length} bytes; at most {limit} are accepted.")
+    upload = await begin(request.cloud, image, status)
+    intake: Intake | None = None
+    done = False
+    try:
+        intake = await asyncio.to_thread(Intake, request.cloud.images / files.UPLOADS / f"{image.id}.{upload}")
+        found = await files.fill(intake, request.stream(), limit)
+        if staged:
+            await _stage(request.cloud, image, upload, intake.path)
+        else:
+            await activate(request.cloud, image, upload, intake.path, found, intake.inspector)
+        done = True
+    except OSError as error:
+        raise files.storage_error(error) from error
+    finally:
+        if intake:
+            await asyncio.to_thread(intake.discard)
+        if not done:
+            await requeue(request.cloud, image.id, upload)
+
+
+async def begin(cloud: Cloud, image: Image, status: ImageStatus) -> str:
+    """Claim the image for one write; returns the write's name."""
+    upload = secrets.token_hex(8)
+
+    async def claim(tx: Transaction) -> Image:
+        return await store.begin_upload(tx, image, upload, status)
+
+    await cloud.db.write(claim)
+    return upload
+
+
+async def requeue(cloud: Cloud, image_id: str, upload: str, status: ImageStatus = ImageStatus.QUEUED) -> None:
+    """The write has failed: the image waits for content again, unless it is gone or someone else's."""
+
+    async def back(tx: Transaction) -> Image | None:
+        return await store.end_upload(tx, image_id, upload, status=status)
+
+    await cloud.db.write(back)
+
+
+async def activate(cloud: Cloud, image: Image, upload: str, path: Path, found: Digest, inspector: Inspector) -> Image:
+    """Check a finished file and make it the image's content.
+
+    Invalid when it is not what the image's formats say, Gone when the image was deleted meanwhile.
+    """
+    sample = inspector.sample()
+    virtual_size = check(sample, image.disk_format or "raw", image.container_format or "bare")
+
+    async def finish(tx: Transaction) -> Image | None:
+        return await store.end_upload(
+            tx, image.id, upload, status=ImageStatus.ACTIVE, size=found.size, virtual_size=virtual_size, checksum=found.md5,
+            os_hash_algo="sha512", os_hash_value=found.sha512, content=found.sha256,
+        )  # fmt: skip
+
+    async with files.naming(cloud.images):
+        await asyncio.to_thread(files.install, cloud.images, path, found)
+        active = await cloud.db.write(finish)
+    if active is None:
+        await files.release(cloud.db, cloud.images, found.sha256)
+        raise Gone(f"Image {image.id} could not be found after upload. The image may have been deleted during the upload.")
+    return active
+
+
+async def _stage(cloud: Cloud, image: Image, upload: str, path: Path) -> None:
+    target = cloud.images / files.STAGED / image.id
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    async def finish(tx: Transaction) -> Image | None:
+        return await store.end_upload(tx, image.id, upload)
+
+    await asyncio.to_thread(path.replace, target)
+    if await cloud.db.write(finish) is None:
+        target.unlink(missing_ok=True)
+        raise Gone(f"Image {image.id} could not be found after upload. The image may have been deleted during the upload.")
+
+
+async def ingest_file(cloud: Cloud, image_id: str, path: Path) -> Image:
+    """Take a finished file of this machine in as the image's content, and remove the file; an active image is left as it is.
+
+    NotFound when there is no such image, Conflict when another write is under way, Invalid when the content is not what the image says.
+    """
+    image = await store.IMAGES.get(cloud.db, image_id)
+    if image is None:
+        raise NotFound(f"No image found with ID {image_id}", kind="Image", id=image_id)
+    if image.status == ImageStatus.ACTIVE:
+        return image
+    if image.status not in (ImageStatus.QUEUED, ImageStatus.SAVING, ImageStatus.UPLOADING):
+        raise Conflict(f"Image status transition from {image.status} to saving is not allowed")
+    status = ImageStatus.IMPORTING if image.status == ImageStatus.UPLOADING else ImageStatus.SAVING
+    upload = await begin(cloud, image, status)
+    temporary = cloud.images / files.UPLOADS / f"{image.id}.{upload}"
+    done = False
+    try:
+        found, inspector = await asyncio.to_thread(files.read_through, path)
+        await asyncio.to_thread(files.link_or_copy, path, temporary)
+        image = await activate(cloud, image, upload, temporary, found, inspector)
+        done = True
+    except OSError as error:
+        raise files.storage_error(error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+        if not done:
+            await requeue(cloud, image_id, upload)
+    path.unlink(missing_ok=True)
+    return image
+
+
+async def free(cloud: Cloud, removed: Image) -> None:
+    """After an image's row is gone: remove its files, but for content that another image has."""
+    (cloud.images / files.STAGED / removed.id).unlink(missing_ok=True)
+    if removed.content:
+        await files.release(cloud.db, cloud.images, removed.content)
+
+
+def check_octets(request: Request) -> None:
+    """UnsupportedMediaType unless the body is said to be plain bytes."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != OCTETS:
+        raise UnsupportedMediaType(f"Unsupported Content-Type {kind or '(none)'}; use {OCTETS}.")
+
+
+def check_formats(image: Image) -> None:
+    """Content is taken only when it is said what it is to be."""
+    missing = [name for name in ("disk_format", "container_format") if getattr(image, name) is None]
+    if missing:
+        raise Invalid(f"Properties {', '.join(missing)} must be set prior to saving data.")
+
+
+def span(header: str | None, size: int) -> tuple[int, int] | None:
+    """First byte and length of a Range header; None when all is asked for (also by several ranges, as RFC 9110 allows)."""
+    found = RANGE.fullmatch(header.strip()) if header else None
+    if found is None or not (found[1] or found[2]):
+        return None
+    first = int(found[1]) if found[1] else max(0, size - int(found[2]))
+    last = min(int(found[2]), size - 1) if found[1] and found[2] else size - 1
+    if found[1] and found[2] and int(found[2]) < int(found[1]):
+        return None
+    if first >= size or (not found[1] and int(found[2]) == 0):
+        raise PileusError("The requested range lies outside the image.", status=416, headers={"Content-Range": f"bytes */{size}"})
+    return first, last - first + 1
+
+
+def give_out(request: Request, image: Image) -> Response:
+    """The content as a stream, with its checksum; part of it where the request has a Range."""
+    if image.status == ImageStatus.DEACTIVATED and not request.identity.is_admin:
+        raise Forbidden("The requested image has been deactivated. Image data download is forbidden.")
+    if image.content is None or image.size is None:
+        return Response(204)
+    path = request.cloud.images / image.content
+    if not path.exists():
+        raise Unavailable(f"The content of image {image.id} is missing from the store.")
+    headers: dict[str, Any] = {"Content-Type": OCTETS, "Accept-Ranges": "bytes", "ETag": f'"{image.content}"'}
+    part = span(request.headers.get("range"), image.size)
+    if part is None:
+        headers |= {"Content-Length": str(image.size), "Content-MD5": image.checksum or ""}
+        return Response(200, read(path, 0, image.size), headers)
+    first, length = part
+    headers |= {"Content-Length": str(length), "Content-Range": f"bytes {first}-{first + length - 1}/{image.size}"}
+    return Response(206, read(path, first, length), headers)
+
+
+async def read(path: Path, offset: int, length: int) -> AsyncIterator[bytes]:
+    """Bytes of a file, a block at a time; the next is read when the last was sent."""
+    handle = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while length > 0:
+            data = await asyncio.to_thread(os.pread, handle, min(READ, length), offset)
+            if not data:
+                return
+            offset += len(data)
+            length -= len(data)
+            yield data
+    finally:
+        os.close(handle)

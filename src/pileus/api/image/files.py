@@ -1,0 +1,216 @@
+"""Files of image content: written under a name of their own, hashed and inspected on the way, then named by their hash.
+
+The order makes a crash harmless: a file gets its final name before a row names it, and goes only after no row names it.
+Naming and freeing exclude each other (`naming`), so that a file is never freed between the two. What a crash leaves is
+removed by `recover` at start.
+"""
+
+import asyncio
+import errno
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from pileus.core.image_formats import Inspector
+from pileus.model.base import Model
+from pileus.model.errors import PileusError, TooLarge, Unavailable
+from pileus.model.images import ImageStatus
+from pileus.store import images as store
+from pileus.store.database import Database, Transaction
+
+BLOCK = 2 << 20
+UPLOADS = ".uploads"
+STAGED = ".staged"
+CONTENT = re.compile(r"[0-9a-f]{64}")
+
+_naming: dict[Path, asyncio.Lock] = {}
+
+
+class Digest(Model, frozen=True, kw_only=True):
+    """What was counted of some content: its length and its hashes, in hex."""
+
+    size: int
+    sha256: str
+    sha512: str
+    md5: str
+
+
+class Intake:
+    """Bytes on their way into a file. Each method blocks: call it in a thread, one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path = path
+        self.inspector = Inspector()
+        self._hashes = (hashlib.sha256(), hashlib.sha512(), hashlib.md5(usedforsecurity=False))
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def write(self, data: bytes) -> None:
+        """Keep and count the next bytes."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._file, rest) :]
+        count(data, self.inspector, self._hashes)
+
+    def finish(self) -> Digest:
+        """Make it durable; nothing can be written any more."""
+        os.fsync(self._file)
+        self.close()
+        return digest(self.inspector, self._hashes)
+
+    def close(self) -> None:
+        """Let go of the file; it stays."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def discard(self) -> None:
+        """Remove the file."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+
+Hashes = tuple["hashlib._Hash", "hashlib._Hash", "hashlib._Hash"]
+
+
+def count(data: bytes, inspector: Inspector, hashes: Hashes) -> None:
+    """Let the inspector and the hashes see the next bytes."""
+    for one in hashes:
+        one.update(data)
+    inspector.feed(data)
+
+
+def digest(inspector: Inspector, hashes: Hashes) -> Digest:
+    """The outcome."""
+    sha256, sha512, md5 = (one.hexdigest() for one in hashes)
+    return Digest(size=inspector.size, sha256=sha256, sha512=sha512, md5=md5)
+
+
+async def fill(intake: Intake, chunks: AsyncIterator[bytes], limit: int) -> Digest:
+    """Write all chunks; while one block is written and hashed in a thread, the next one is gathered, and no more than that.
+
+    TooLarge beyond `limit` bytes or when the disk is full.
+    """
+    writing: asyncio.Future[None] | None = None
+    parts: list[bytes] = []
+    held = total = 0
+    try:
+        async for chunk in chunks:
+            parts.append(chunk)
+            held += len(chunk)
+            total += len(chunk)
+            if total > limit:
+                raise TooLarge(f"The image is larger than {limit} bytes, the most that is accepted.")
+            if held >= BLOCK:
+                if writing:
+                    await writing
+                writing = asyncio.ensure_future(asyncio.to_thread(intake.write, b"".join(parts)))
+                parts, held = [], 0
+        if writing:
+            await writing
+        await asyncio.to_thread(intake.write, b"".join(parts))
+        return await asyncio.to_thread(intake.finish)
+    except OSError as error:
+        raise storage_error(error) from error
+    finally:
+        if writing and not writing.done():
+            await asyncio.wait([writing])
+
+
+def storage_error(error: OSError) -> PileusError:
+    """What to say when the image directory can't be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return TooLarge(f"The image storage is full: {error.strerror}.")
+    return Unavailable(f"The image storage can't be written: {error.strerror}.")
+
+
+def read_through(path: Path) -> tuple[Digest, Inspector]:
+    """Hash and inspect a file that is there."""
+    inspector = Inspector()
+    hashes = (hashlib.sha256(), hashlib.sha512(), hashlib.md5(usedforsecurity=False))
+    with path.open("rb", buffering=0) as file:
+        while data := file.read(BLOCK):
+            count(data, inspector, hashes)
+        os.fsync(file.fileno())
+    return digest(inspector, hashes), inspector
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A second name for a file, or a copy where the file system gives none."""
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+        with target.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def naming(directory: Path) -> asyncio.Lock:
+    """Held while a file gets its final name and a row that names it, and while one without a row is freed."""
+    return _naming.setdefault(directory, asyncio.Lock())
+
+
+def install(directory: Path, path: Path, found: Digest) -> None:
+    """Give a finished file its final name; one that has it already stays, so that its other names remain the same file."""
+    target = directory / found.sha256
+    if target.exists() and target.stat().st_size == found.size:
+        path.unlink()
+        return
+    path.chmod(0o444)
+    path.replace(target)
+    sync_directory(directory)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+async def release(db: Database, directory: Path, content: str) -> bool:
+    """Remove a content's file unless an image has it; says whether it went."""
+    async with naming(directory):
+        if await store.content_used(db, content):
+            return False
+        (directory / content).unlink(missing_ok=True)
+        return True
+
+
+async def collect(db: Database, directory: Path) -> list[str]:
+    """Remove every content that no image has; returns the hashes that went."""
+    used = await store.contents(db)
+    names = [entry.name for entry in directory.iterdir() if CONTENT.fullmatch(entry.name)] if directory.exists() else []
+    return [name for name in names if name not in used and await release(db, directory, name)]
+
+
+async def recover(db: Database, directory: Path) -> list[str]:
+    """At start, before requests: uploads that died with the process wait for content again, and their files go.
+
+    Returns the ids of the images that wait again.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+    shutil.rmtree(directory / UPLOADS, ignore_errors=True)
+    staged = directory / STAGED
+
+    async def requeue(tx: Transaction) -> list[str]:
+        again = await store.requeue_broken(tx)
+        for image in await store.IMAGES.find(tx, "status IN ('uploading', 'importing') AND upload IS NULL"):
+            if image.status == ImageStatus.IMPORTING or not (staged / image.id).exists():
+                await store.save(tx, image, status=ImageStatus.QUEUED)
+                again.append(image.id)
+        return again
+
+    again = await db.write(requeue)
+    waiting = {row[0] for row in await db.all("SELECT id FROM images WHERE status = 'uploading'")}
+    for entry in staged.iterdir() if staged.exists() else []:
+        if entry.name not in waiting:
+            entry.unlink()
+    await collect(db, directory)
+    return again

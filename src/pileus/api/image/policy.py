@@ -1,0 +1,27 @@
+"""Who may do what with images: Glance's action names. Whether an image is the caller's is decided where it is loaded."""
+
+POLICY: dict[str, str] = {
+    "get_images": "reader",
+    "get_image": "reader",
+    "add_image": "member",
+    "modify_image": "member",
+    "delete_image": "member",
+    "publicize_image": "admin",
+    "communitize_image": "member",
+    "download_image": "member",
+    "upload_image": "member",
+    "deactivate": "member",
+    "reactivate": "member",
+    "get_members": "reader",
+    "get_member": "reader",
+    "add_member": "member",
+    "modify_member": "member",
+    "delete_member": "member",
+    "get_image_location": "member",
+    "set_image_location": "member",
+    "stores_info": "reader",
+    "tasks_api_access": "admin",
+    "manage_image_cache": "admin",
+    "get_metadef_namespaces": "reader",
+    "modify_metadef_namespace": "admin",
+}

@@ -1,0 +1,142 @@
+"""Images and their members: who sees which, and how a row comes, changes and goes."""
+
+import time
+from typing import Any
+
+from pileus.model.errors import Conflict
+from pileus.model.identity import Identity
+from pileus.model.images import Image, ImageMember, ImageStatus, MemberStatus, Visibility
+from pileus.store.database import Reader, Transaction
+from pileus.store.quotas import charge
+from pileus.store.tables import ResourceTable
+
+IMAGES = ResourceTable("images", Image)
+MEMBERS = ResourceTable("image_members", ImageMember)
+
+IS_MEMBER = "EXISTS (SELECT 1 FROM image_members m WHERE m.image_id = images.id AND m.member_id = ?"
+HAS_TAG = "EXISTS (SELECT 1 FROM image_tags t WHERE t.image_id = images.id AND t.tag = ?)"
+HAS_PROPERTY = "EXISTS (SELECT 1 FROM image_properties p WHERE p.image_id = images.id AND p.name = ? AND p.value = ?)"
+
+
+async def visible(db: Reader, image_id: str, identity: Identity) -> Image | None:
+    """The image when the caller may see it by its id: an admin every one, others their own, public and community ones, and what is shared
+    with them, whatever they have answered."""
+    image = await IMAGES.get(db, image_id)
+    if image is None or identity.is_admin or image.visibility in (Visibility.PUBLIC, Visibility.COMMUNITY):
+        return image
+    if identity.project_id is None:
+        return None
+    if image.owner == identity.project_id:
+        return image
+    if image.visibility == Visibility.SHARED and await member(db, image_id, identity.project_id):
+        return image
+    return None
+
+
+def listed(identity: Identity, visibility: str | None, member_status: str) -> tuple[str, list[Any]]:
+    """What a list shows, as a condition in SQL with its arguments.
+
+    Without a visibility: the caller's own, public ones, and shared ones that the caller's project has answered with `member_status`
+    ("all": whatever it has answered). Community images only when asked for. An admin sees every one.
+    """
+    clauses: list[str] = []
+    args: list[Any] = []
+    if visibility not in (None, "all"):
+        clauses.append("images.visibility = ?")
+        args.append(visibility)
+    if not identity.is_admin:
+        ways = ["images.visibility = 'public'"]
+        if visibility in ("community", "all"):
+            ways.append("images.visibility = 'community'")
+        if identity.project_id is not None:
+            ways.append("images.owner = ?")
+            args.append(identity.project_id)
+            status = "" if member_status == "all" else " AND m.status = ?"
+            ways.append(f"(images.visibility = 'shared' AND {IS_MEMBER}{status}))")
+            args.extend([identity.project_id] if member_status == "all" else [identity.project_id, member_status])
+        clauses.append(f"({' OR '.join(ways)})")
+    return " AND ".join(clauses) or "1 = 1", args
+
+
+async def insert(tx: Transaction, image: Image) -> Image:
+    """Add an image, charged to its owner. An id that is taken is a Conflict; QuotaExceeded as `charge` says."""
+    if await tx.value("SELECT 1 FROM images WHERE id = ?", image.id):
+        raise Conflict(f"Image ID {image.id} already exists!", id=image.id)
+    if image.owner is not None:
+        await charge(tx, image.owner, image_count_total=1)
+    await IMAGES.insert(tx, image)
+    await _index(tx, image)
+    return image
+
+
+async def save(tx: Transaction, seen: Image, **changes: Any) -> Image:
+    """Change an image that was seen at its generation; a Conflict when it has changed since."""
+    image = await IMAGES.update(tx, seen, **changes)
+    if "tags" in changes or "properties" in changes:
+        await tx.execute("DELETE FROM image_tags WHERE image_id = ?", image.id)
+        await tx.execute("DELETE FROM image_properties WHERE image_id = ?", image.id)
+        await _index(tx, image)
+    return image
+
+
+async def remove(tx: Transaction, image_id: str) -> bool:
+    """Take an image's row away, with its members; False when there was none. Its content is freed after the commit."""
+    for table in ("image_members", "image_tags", "image_properties"):
+        await tx.execute(f"DELETE FROM {table} WHERE image_id = ?", image_id)  # noqa: S608
+    return await IMAGES.delete(tx, image_id)
+
+
+async def begin_upload(tx: Transaction, image: Image, upload: str, status: ImageStatus = ImageStatus.SAVING) -> Image:
+    """From now on the write called `upload`, and no other, may fill the image. A Conflict unless the image waits for content."""
+    current = await IMAGES.get(tx, image.id)
+    if current is None or current.status != image.status:
+        state = current.status if current else ImageStatus.DELETED
+        raise Conflict(f"Image status transition from {state} to {status} is not allowed")
+    return await save(tx, current, status=status, upload=upload)
+
+
+async def end_upload(tx: Transaction, image_id: str, upload: str, **changes: Any) -> Image | None:
+    """Write what the upload came to; None when the image is gone or another write has taken over."""
+    current = await IMAGES.get(tx, image_id)
+    if current is None or current.upload != upload:
+        return None
+    return await save(tx, current, upload=None, **changes)
+
+
+async def requeue_broken(tx: Transaction) -> list[str]:
+    """Images whose upload died with the process wait for content again; returns their ids."""
+    broken = await IMAGES.find(tx, "upload IS NOT NULL")
+    for image in broken:
+        await save(tx, image, status=ImageStatus.QUEUED, upload=None)
+    return [image.id for image in broken]
+
+
+async def content_used(db: Reader, content: str) -> bool:
+    """Whether an image has this content."""
+    return await db.value("SELECT 1 FROM images WHERE content = ? LIMIT 1", content) is not None
+
+
+async def contents(db: Reader) -> set[str]:
+    """Every content that an image has."""
+    return {row[0] for row in await db.all("SELECT DISTINCT content FROM images WHERE content IS NOT NULL")}
+
+
+async def member(db: Reader, image_id: str, project_id: str) -> ImageMember | None:
+    """A project's membership of an image."""
+    return await MEMBERS.first(db, "image_id = ? AND member_id = ?", image_id, project_id)
+
+
+async def members(db: Reader, image_id: str) -> list[ImageMember]:
+    """Every membership of an image, oldest first."""
+    return await MEMBERS.find(db, "image_id = ? ORDER BY created_at, id", image_id)
+
+
+async def set_member_status(tx: Transaction, seen: ImageMember, status: MemberStatus) -> ImageMember:
+    """A member's answer."""
+    return await MEMBERS.update(tx, seen, status=status, updated_at=time.time())
+
+
+async def _index(tx: Transaction, image: Image) -> None:
+    await tx.many("INSERT INTO image_tags (image_id, tag) VALUES (?, ?)", [(image.id, tag) for tag in image.tags])
+    rows = [(image.id, name, value) for name, value in image.properties.items()]
+    await tx.many("INSERT INTO image_properties (image_id, name, value) VALUES (?, ?, ?)", rows)
