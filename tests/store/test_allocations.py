@@ -89,7 +89,7 @@ def test_the_loser_of_a_race_is_told_to_look_again(tmp_path: Path) -> None:
 def test_more_than_there_is_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     async def work(db: SqliteDatabase) -> None:
         seen = await providers.get(db, await add_host(db, "h1"))
-        with pytest.raises(Conflict, match="exceed the capacity|constraints"):
+        with pytest.raises(Conflict, match=r"exceed the capacity|constraints"):
             await db.write(lambda tx: allocations.claim(tx, claim(seen, memory=2048)))
         assert await providers.get(db, seen.id) == seen
 

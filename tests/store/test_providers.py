@@ -7,8 +7,9 @@ from test_allocations import RATIOS, add_host, claim, report, with_database
 
 from pileus.model.errors import Conflict, Invalid, NotFound
 from pileus.model.hosts import DriverCapabilities
-from pileus.model.placement import Inventory
+from pileus.model.placement import Inventory, Provider
 from pileus.store import allocations, providers
+from pileus.store.database import Transaction
 from pileus.store.provider_view import view_of
 from pileus.store.sqlite import SqliteDatabase
 
@@ -17,7 +18,7 @@ QEMU = DriverCapabilities(driver="qemu", hypervisor_type="QEMU", hypervisor_vers
 
 def test_a_host_becomes_a_provider_with_its_inventories_and_traits(tmp_path: Path) -> None:
     async def work(db: SqliteDatabase) -> None:
-        async def register(tx):  # noqa: ANN001, ANN202
+        async def register(tx: Transaction) -> Provider:
             return await providers.register_host(
                 tx, report("h1", capabilities=[QEMU]), provider_id="p1", ratios=RATIOS, reserved={"MEMORY_MB": 256}
             )
@@ -51,7 +52,7 @@ def test_inventories_and_providers_in_use_stay(tmp_path: Path) -> None:
         seen = await providers.get(db, await add_host(db, "h1"))
         await db.write(lambda tx: allocations.claim(tx, claim(seen)))
         used = await providers.get(db, seen.id)
-        with pytest.raises(Conflict, match="VCPU.* in use") as refused:
+        with pytest.raises(Conflict, match=r"VCPU.* in use") as refused:
             await db.write(lambda tx: providers.set_inventories(tx, used, {}))
         assert refused.value.data["code"] == "placement.inventory.inuse"
         with pytest.raises(Conflict, match="allocations"):

@@ -53,7 +53,9 @@ class _Log:
         if not names:
             return
         count, kept = self.found.setdefault(kind, {}).get(text, (0, []))
-        self.found[kind][text] = (count + len(names), sorted([*kept, *names[:NAMES_KEPT]])[:NAMES_KEPT])
+        if len(kept) < NAMES_KEPT or names[0] < kept[-1]:
+            kept = sorted([*kept, *names[:NAMES_KEPT]])[:NAMES_KEPT]
+        self.found[kind][text] = (count + len(names), kept)
 
     def removals(self) -> list[Removal]:
         """What was removed: what names hosts first, then in the order of the filters; the commonest reasons first."""

@@ -48,7 +48,13 @@ def test_each_filter_says_which_hosts_it_removed_and_why() -> None:
     wish = TraitWish(trait="HW_CPU_X86_AVX", source="flavor's trait:HW_CPU_X86_AVX=required")
     decision = choose(ask(zone="nova", traits=[wish]), hosts)
     assert decision.host == "good"
-    assert removed(decision) == {"enabled": ["off"], "up": ["silent"], "availability zone": ["far"], "traits": ["plain"], "capacity": ["full"]}
+    assert list(removed(decision).items()) == [
+        ("enabled", ["off"]),
+        ("up", ["silent"]),
+        ("availability zone", ["far"]),
+        ("traits", ["plain"]),
+        ("capacity", ["full"]),
+    ]
     assert decision.removals[0].reasons[0].text == "disabled: new disks"
     assert decision.removals[-1].reasons[0].text == "MEMORY_MB: 512 wanted, 96 free"
 

@@ -40,7 +40,12 @@ def test_traits_come_from_flavor_and_image_with_their_source() -> None:
 
 def test_what_images_ask_is_what_hosts_report() -> None:
     caps = DriverCapabilities(
-        driver="qemu", hypervisor_type="KVM", hypervisor_version=1, architectures=["x86_64", "s390x"], modes=["hvm"], traits=["NO", "CUSTOM_A"]
+        driver="qemu",
+        hypervisor_type="KVM",
+        hypervisor_version=1,
+        architectures=["x86_64", "s390x"],
+        modes=["hvm"],
+        traits=["NO", "CUSTOM_A"],
     )
     traits = capability_traits([caps])
     asked = image_traits({"hw_architecture": "x86_64", "img_hv_type": "kvm", "vm_mode": "hvm"})
