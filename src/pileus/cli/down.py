@@ -83,7 +83,7 @@ async def destroy_all(config: Config) -> None:
     state = config.directory / "node"
     network = LinuxNetwork(state, config.tag)
     driver = QemuDriver(state, config.tag, network.open_tap)
-    for guest in await driver.observe():
+    for guest in await driver.start(lambda _: None):
         await driver.remove(guest.id)
     await driver.close()
     await network.destroy()

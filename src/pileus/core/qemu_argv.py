@@ -10,8 +10,15 @@ from pileus.model.guests import Guest, GuestDisk, GuestNic
 BINARIES = {"x86_64": "qemu-system-x86_64", "i686": "qemu-system-i386", "aarch64": "qemu-system-aarch64", "riscv64": "qemu-system-riscv64"}
 MACHINES = {"x86_64": "q35", "i686": "q35", "aarch64": "virt", "riscv64": "virt"}
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
-NIC_DEVICES = {"virtio": "virtio-net-pci"} | {name: name for name in ("e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet")}
-VIDEO_DEVICES = {"vga": "VGA", "virtio": "virtio-vga", "cirrus": "cirrus-vga", "none": ""}
+NIC_DEVICES = {"virtio": "virtio-net-pci"} | {name: name for name in ("e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet", "vmxnet3")}
+VIDEO_DEVICES = {
+    "vga": "VGA",
+    "virtio": "virtio-vga",
+    "cirrus": "cirrus-vga",
+    "bochs": "bochs-display",
+    "vmvga": "vmware-svga",
+    "none": "",
+}
 DISK_BUSES = frozenset({"virtio", "scsi", "sata", "ide", "usb", "nvme"})
 
 # Fixed slots on q35's root bus, so that adding a disk does not rename a guest's network cards. Beyond them QEMU chooses.
@@ -72,6 +79,11 @@ def machine_of(guest: Guest) -> str:
     return MACHINES.get(guest.architecture, "virt")
 
 
+def is_q35(machine: str) -> bool:
+    """Whether the machine has PCI Express and SATA, in any of its versions (q35, pc-q35-7.2)."""
+    return machine == "q35" or machine.startswith("pc-q35")
+
+
 def translation_buffer_mib(memory_mib: int) -> int:
     """How large TCG's buffer should be: too small and it is flushed all the time, too large and idle guests hold memory."""
     return max(64, min(512, memory_mib // 2))
@@ -83,7 +95,7 @@ def qemu_argv(guest: Guest, launch: Launch) -> list[str]:
     if binary is None:
         raise Invalid(f"No QEMU is known for the architecture {guest.architecture!r}.")
     machine = machine_of(guest)
-    slots = _Slots(machine == "q35")
+    slots = _Slots(is_q35(machine))
     argv = [binary, "-name", f"guest={guest.id},debug-threads=on", "-uuid", guest.id]
     argv += ["-S", "-no-shutdown", "-nodefaults", "-no-user-config", "-msg", "timestamp=on"]
     argv += _machine(guest, machine, launch)
@@ -127,7 +139,7 @@ def _machine(guest: Guest, machine: str, launch: Launch) -> list[str]:
     accelerator = "kvm" if kvm else f"tcg,thread=multi,tb-size={launch.translation_mib}"
     argv = ["-machine", ",".join(options), "-accel", accelerator, "-cpu", cpu, "-smp", str(guest.vcpus), "-m", str(guest.memory_mib)]
     argv += ["-rtc", "base=utc,driftfix=slew" if kvm and x86 else "base=utc"]
-    if machine == "q35":
+    if is_q35(machine):
         argv += ["-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1"]
     # The product's name is how cloud-init in a guest recognizes an OpenStack-like cloud.
     argv += ["-smbios", f"type=1,manufacturer=pileus,product=OpenStack Nova,serial={guest.id},uuid={guest.id},family=Virtual Machine"]
@@ -237,7 +249,7 @@ class _Disks:
         if bus == "nvme":
             return "nvme"
         kind = "cd" if cdrom else "hd"
-        if bus == "ide" and self._machine == "q35":  # its only such controller is SATA
+        if bus == "ide" and is_q35(self._machine):  # its only such controller is SATA
             bus = "sata"
         index = self._count(bus)
         if bus == "scsi":
@@ -248,7 +260,7 @@ class _Disks:
             return "usb-storage,bus=usb0.0,removable=" + ("on" if cdrom else "off")
         if bus == "ide":
             return f"ide-{kind},bus=ide.{index // 2},unit={index % 2}"
-        if self._machine == "q35":
+        if is_q35(self._machine):
             return f"ide-{kind},bus=ide.{index}"
         self._controller("ahci,id=sata0")
         return f"ide-{kind},bus=sata0.{index}"

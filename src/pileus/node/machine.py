@@ -89,11 +89,47 @@ def _tool(name: str, argv: list[str], package: str, needed_for: str, required: b
     )
 
 
-def hypervisor_tools() -> list[Capability]:
-    """The programs that QEMU guests need, each tried."""
+def examine_tools(state: Path) -> list[Capability]:
+    """What QEMU guests need beside an accelerator, each tried."""
+    from pileus.node.hypervisor.confinement import Confinement
+
+    confinement = Confinement("doctor")
+    refused = confinement.user_works()
+    groups = confinement.controllers
+    confinement.remove("none")
     return [
         _tool("qemu-system-x86_64", ["qemu-system-x86_64", "--version"], "qemu-system-x86", "guests of x86"),
         _tool("qemu-img", ["qemu-img", "--version"], "qemu-utils", "images and snapshots"),
-        _tool("setpriv", ["setpriv", "--version"], "util-linux", "running guests as users of their own"),
         _tool("mkfs.ext4", ["mkfs.ext4", "-V"], "e2fsprogs", "ephemeral disks with a file system", required=False),
+        Capability(
+            name="own user for each guest",
+            works=confinement.privileged and not refused,
+            detail=refused or ("by setpriv" if confinement.privileged else "needs root"),
+            remedy="apt-get install util-linux; as root" if refused or not confinement.privileged else "",
+        ),
+        Capability(
+            name="control groups",
+            works=len(groups) == 3,
+            detail=", ".join(groups) or "none that can be used",
+            remedy="" if len(groups) == 3 else "mount the cpu, memory and pids controllers where root can make groups",
+        ),
+        _reflink(_existing(state)),
     ]
+
+
+def _reflink(directory: Path) -> Capability:
+    """Whether copies of images on this file system share their blocks."""
+    import fcntl
+    import tempfile
+
+    from pileus.node.storage.local import FICLONE
+
+    try:
+        with tempfile.TemporaryFile(dir=directory) as source, tempfile.TemporaryFile(dir=directory) as target:
+            source.write(bytes(4096))
+            source.flush()
+            fcntl.ioctl(target.fileno(), FICLONE, source.fileno())
+    except OSError as error:
+        detail = f"{directory}: {error.strerror}; images are linked where that will do, copied elsewhere"
+        return Capability(name="reflink", works=False, detail=detail, remedy="put the state directory on XFS or btrfs")
+    return Capability(name="reflink", works=True, detail=str(directory))

@@ -27,6 +27,7 @@ KVM = Path("/dev/kvm")
 # mov dx, 0xf4; mov al, 0x10; out dx, al; hlt; jmp $-1: asks QEMU's debug port to exit with status 0x10 * 2 + 1.
 _SECTOR = bytes.fromhex("baf400b010eef4ebfd").ljust(510, b"\0") + b"\x55\xaa"
 _SECTOR_STATUS = 33
+_NO_IMAGE = "KVM not probed: there is no probe image yet"
 
 
 class ProbeImage(Model, frozen=True, kw_only=True):
@@ -44,25 +45,35 @@ class Accelerator(Model, frozen=True, kw_only=True):
 
     name: str  # kvm, tcg
     reason: str
+    final: bool = True  # False: what it takes to be sure was not there yet
 
 
 class _Kept(Model, frozen=True, kw_only=True):
     boot: str
-    with_image: bool
     accelerator: Accelerator
+
+
+def built_probe_image() -> ProbeImage | None:
+    """Our guest image's kernel, once it has been built."""
+    from pileus.guest import build  # imported late: most starts find the answer kept
+
+    image = build.cached(build.default_cache())
+    return ProbeImage(kernel=str(image.kernel), initrd=str(image.initrd)) if image else None
 
 
 async def find_accelerator(state: Path, find_image: FindProbeImage, refresh: bool = False) -> Accelerator:
     """The host's accelerator: as found earlier in this boot, else tried now. At most some twelve seconds."""
-    image = await asyncio.to_thread(find_image)
     kept = None if refresh else _read(state / "accelerator.json")
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    if kept and kept.boot == boot and (kept.with_image or image is None):
+    if kept and kept.boot == boot and kept.accelerator.final:
+        return kept.accelerator
+    image = await asyncio.to_thread(find_image)
+    if kept and kept.boot == boot and image is None:
         return kept.accelerator
     accelerator = await _try(image)
     path = state / "accelerator.json"
     partial = path.with_suffix(".partial")
-    partial.write_bytes(msgspec.json.encode(_Kept(boot=boot, with_image=image is not None, accelerator=accelerator)))
+    partial.write_bytes(msgspec.json.encode(_Kept(boot=boot, accelerator=accelerator)))
     partial.rename(path)
     return accelerator
 
@@ -80,12 +91,14 @@ def kvm_groups() -> list[int] | None:
     return None
 
 
-def as_capability(accelerator: Accelerator) -> Capability:
+async def examine_accelerators(state: Path, refresh: bool = False) -> list[Capability]:
     """The line of `doctor`. TCG is slower by far but complete, so KVM is not required."""
+    accelerator = await find_accelerator(state, built_probe_image, refresh)
+    works = accelerator.name == "kvm"
     remedy = (
-        "" if accelerator.name == "kvm" else "enable hardware (or nested) virtualization for this machine, then: pileus doctor --refresh"
+        "" if works else "enable hardware (or nested) virtualization for this machine; guests run on TCG, 10 to 50 times slower, until then"
     )
-    return Capability(name="kvm", works=accelerator.name == "kvm", detail=accelerator.reason, remedy=remedy)
+    return [Capability(name="kvm", works=works, detail=accelerator.reason, remedy=remedy)]
 
 
 def _read(path: Path) -> _Kept | None:
@@ -98,7 +111,7 @@ def _read(path: Path) -> _Kept | None:
 async def _try(image: ProbeImage | None) -> Accelerator:
     why_not = await _kvm_fails(image)
     if why_not:
-        return Accelerator(name="tcg", reason=why_not)
+        return Accelerator(name="tcg", reason=why_not, final=why_not != _NO_IMAGE)
     if os.geteuid() == 0 and kvm_groups() is None:
         reason = (
             "KVM works, but only root may use /dev/kvm and guests don't run as root; chgrp kvm /dev/kvm and chmod 660 /dev/kvm let them"
@@ -119,7 +132,7 @@ async def _kvm_fails(image: ProbeImage | None) -> str:
     if status != _SECTOR_STATUS:
         return f"KVM probe: /dev/kvm opens, but {'nine bytes of code did not run' if status is None else 'QEMU failed'}{said}"
     if image is None:
-        return "KVM not probed: there is no probe image yet"
+        return _NO_IMAGE
     return await _linux_fails(image)
 
 
@@ -159,9 +172,9 @@ _QEMU = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-accel", "kvm"
 async def _run(argv: list[str], seconds: float, until: str | None) -> tuple[int | None, str, str]:
     """(exit status or None when it took too long, standard output, standard error); ends early when `until` was printed."""
     bounded = ["timeout", "-s", "KILL", str(seconds + 2), *argv]  # it must end even if we are killed meanwhile
-    pipes = {"stdin": asyncio.subprocess.DEVNULL, "stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
+    pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     try:
-        process = await asyncio.create_subprocess_exec(*bounded, start_new_session=True, **pipes)
+        process = await asyncio.create_subprocess_exec(*bounded, start_new_session=True, stdin=null, stdout=pipe, stderr=pipe)
     except OSError as error:
         return -1, "", f"{argv[0]}: {error.strerror}"
     assert process.stdout and process.stderr
@@ -177,9 +190,10 @@ async def _run(argv: list[str], seconds: float, until: str | None) -> tuple[int 
                 await process.wait()
     except TimeoutError:
         pass
-    status = process.returncode
-    if status is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+    finally:  # also when we are cancelled
+        status = process.returncode
+        if status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
     return status, out.decode(errors="replace"), (await errors).decode(errors="replace")

@@ -16,7 +16,7 @@ from pileus.model.guests import ConsoleKind, Diagnostics, Guest, ObservedGuest
 from pileus.model.hosts import DriverCapabilities
 from pileus.model.messages import SnapshotDone
 from pileus.node.hypervisor import qemu_figures, qemu_record, qemu_snapshot
-from pileus.node.hypervisor.accelerators import Accelerator, FindProbeImage, find_accelerator
+from pileus.node.hypervisor.accelerators import Accelerator, FindProbeImage, built_probe_image, find_accelerator
 from pileus.node.hypervisor.confinement import Confinement
 from pileus.node.hypervisor.driver import Changed, OpenTap
 from pileus.node.hypervisor.qemu_guest import Host, QemuGuest
@@ -36,7 +36,7 @@ class QemuDriver:
     name = "qemu"
 
     def __init__(
-        self, state: Path, tag: str, open_tap: OpenTap, *, find_probe_image: FindProbeImage = lambda: None, grace: float = 60.0
+        self, state: Path, tag: str, open_tap: OpenTap, *, find_probe_image: FindProbeImage = built_probe_image, grace: float = 60.0
     ) -> None:
         self._state = state
         self._find_probe_image = find_probe_image
@@ -59,8 +59,6 @@ class QemuDriver:
 
     async def probe(self, refresh: bool = False) -> DriverCapabilities:
         """What QEMU does here. The accelerator's probe takes seconds, once in a boot of the host; guests wait for it, nothing else does."""
-        if refresh:
-            self._accelerator = None
         version, emulated = await asyncio.to_thread(_installed)
         accelerator = await self._await_accelerator(refresh)
         confined = await asyncio.to_thread(self._host.confinement.user_works)
@@ -80,7 +78,7 @@ class QemuDriver:
         )
 
     async def start(self, changed: Changed) -> list[ObservedGuest]:
-        """Adopt the guests that run, see which ended meanwhile, and begin to probe the accelerator."""
+        """Adopt the guests that run, and see which ended meanwhile."""
         self._changed = changed
         await asyncio.to_thread(self._prepare)
         found = await asyncio.to_thread(self._records)
@@ -89,7 +87,6 @@ class QemuDriver:
             if isinstance(result, BaseException):
                 log.error("a guest could not be adopted: %s", result)
         await asyncio.to_thread(self._collect)
-        self._start_probe(False)
         self._background(self._trim_logs())
         return await self.observe()
 
@@ -162,8 +159,13 @@ class QemuDriver:
 
     def _new_record(self, guest: Guest) -> Record:
         taken = {one.record.user for one in self._guests.values() if one.record.user is not None}
-        counters = {"reboots_soft": guest.reboots_soft, "reboots_hard": guest.reboots_hard, "builds": guest.builds}
-        return Record(guest=guest, user=self._host.confinement.user_of(guest.id, taken), **counters)
+        return Record(
+            guest=guest,
+            user=self._host.confinement.user_of(guest.id, taken),
+            reboots_soft=guest.reboots_soft,
+            reboots_hard=guest.reboots_hard,
+            builds=guest.builds,
+        )
 
     def _prepare(self) -> None:
         self._host.guests.mkdir(parents=True, exist_ok=True)
@@ -211,12 +213,12 @@ class QemuDriver:
         if not task.cancelled() and (error := task.exception()):
             log.error("background work on guests failed", exc_info=error)
 
-    def _start_probe(self, refresh: bool) -> "asyncio.Task[Accelerator]":
-        self._accelerator = asyncio.create_task(find_accelerator(self._state, self._find_probe_image, refresh))
-        return self._accelerator
-
     async def _await_accelerator(self, refresh: bool = False) -> Accelerator:
-        return await asyncio.shield(self._accelerator or self._start_probe(refresh))
+        """One probe for all who ask; a new one when the last could not be sure."""
+        task = self._accelerator
+        if task is None or refresh or (task.done() and (task.cancelled() or task.exception() or not task.result().final)):
+            task = self._accelerator = asyncio.create_task(find_accelerator(self._state, self._find_probe_image, refresh))
+        return await asyncio.shield(task)
 
     async def _trim_logs(self) -> None:
         """A guest can't fill the host's disk by printing."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -122,7 +123,9 @@ class QemuGuest:
                     await self._note(ended=ObservedPower.CRASHED.value)
 
     async def end(self) -> None:
-        """End its QEMU, whatever it does; for removal."""
+        """End its QEMU, whatever it does; for removal. A snapshot under way is given up."""
+        if self.lock.locked() and self.process:
+            self.process.signal(signal.SIGKILL)
         async with self.lock:
             await self._quit(patience=2.0)
 

@@ -13,7 +13,7 @@ from pileus.core.qemu_argv import DiskFile
 from pileus.model.errors import Invalid, NodeFailed
 from pileus.model.guests import DiskImage, GuestDisk
 
-_FICLONE = 0x40049409
+FICLONE = 0x40049409
 _PARTIAL = ".partial"
 
 
@@ -140,7 +140,7 @@ def _copy(source: Path, target: Path) -> None:
     """By sharing extents where the file system can, byte by byte elsewhere; durable before it is named."""
     with source.open("rb") as reader, target.open("xb") as writer:
         try:
-            fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
+            fcntl.ioctl(writer.fileno(), FICLONE, reader.fileno())
         except OSError:
             shutil.copyfileobj(reader, writer, 1 << 20)
         writer.flush()
