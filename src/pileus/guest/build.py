@@ -110,11 +110,9 @@ def build(cache: Path, progress: Callable[[str], None], *, refresh: bool = False
 
 def _build(store: Path, work: Path, progress: Callable[[str], None], refresh: bool) -> BuiltImage:
     fetched = packages.Packages(work, progress)
-    fetched.prepare("busybox-static", refresh=refresh)
+    fetched.prepare(contents.STATIC, refresh=refresh)
     kernel = contents.kernel(fetched)
-    busybox_package = fetched.fetch("busybox-static", "the guest's shell, init and base tools")
-    busybox = next(busybox_package.directory / place for place in ("bin/busybox", "usr/bin/busybox") if (busybox_package.directory / place).is_file())
-    root = contents.root_tree(fetched, kernel, busybox)
+    root = contents.root_tree(fetched, kernel)
     names = sorted(f"{one.name}={one.version}" for one in fetched.unpacked.values())
     key = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
     final = store / f"{revision()}-{key}"
@@ -123,7 +121,7 @@ def _build(store: Path, work: Path, progress: Callable[[str], None], refresh: bo
         progress(f"guest image: {before.version} is built from the newest packages already")
         return before
     progress("guest image: initramfs")
-    archive = tree.cpio(contents.initramfs_tree(kernel, busybox), kernel.seconds)
+    archive = tree.cpio(contents.initramfs_tree(fetched, kernel), kernel.seconds)
     output = work / "output"
     output.mkdir()
     (output / "vmlinuz").write_bytes(kernel.image.read_bytes())

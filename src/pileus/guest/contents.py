@@ -27,7 +27,8 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 WANTED: tuple[Wanted, ...] = (
-    Wanted("busybox-static", "the guest's shell, init and base tools", ("usr/bin/busybox",)),
+    Wanted("busybox", "the guest's init and base tools", ("usr/bin/busybox",)),
+    Wanted("coreutils", "tools that busybox lacks", ("usr/bin/nohup", "usr/bin/comm", "usr/bin/install", "usr/bin/split")),
     Wanted("dropbear-bin", "the ssh server", ("usr/bin/dropbear", "usr/bin/dbclient", "usr/bin/dropbearkey")),
     Wanted("openssh-sftp-server", "scp and sftp into the guest", ("usr/lib/openssh/sftp-server",)),
     Wanted("openssh-client", "scp out of the guest", ("usr/bin/scp",)),
@@ -50,7 +51,9 @@ DIRECTORIES: dict[str, int] = {
     "boot": 0o755, "dev": 0o755, "proc": 0o555, "sys": 0o555, "run": 0o755, "mnt": 0o755, "media": 0o755, "opt": 0o755, "srv": 0o755,
     "root": 0o700, "tmp": 0o1777, "var/tmp": 0o1777, "var/log": 0o755, "var/lib/pileus": 0o700, "etc/dropbear": 0o700, "home": 0o755,
 }  # fmt: skip
-# busybox's shell prefers its own applets to programs in PATH, so the guest's `sh` is bash, and busybox's shell runs only our own scripts.
+# The static busybox prefers its own applets to programs in PATH. That makes our scripts quick, so they name it as their shell; it
+# would hide programs from users, so their `sh` is bash, and their tools are those of the other busybox.
+STATIC = "busybox-static"
 # Applets that would hide a better program, or mislead: the guest has no package database.
 NOT_LINKED = frozenset({"busybox", "dpkg", "dpkg-deb", "rpm", "rpm2cpio", "mke2fs", "nc", "ping", "ping6", "mdev", "linuxrc", "init", "blkid", "sh"})
 
@@ -130,12 +133,20 @@ def _take_libraries(tree: Tree, missing: dict[str, str], indexes: dict[str, dict
     return bool(found)
 
 
-def add_applets(tree: Tree, busybox: Path) -> None:
-    """Link busybox's applets where no real program of that name is."""
-    for path in run([str(busybox), "--list-full"]).split():
-        place = merged(path)
-        if place.rsplit("/", 1)[-1] not in NOT_LINKED and place not in tree:
-            tree.link(place, "busybox")
+def program(packages: Packages, package: str, name: str, why: str) -> Path:
+    """Where a package's program lies on this host, in /bin or /usr/bin as its release has it."""
+    directory = packages.fetch(package, why).directory
+    return next(path for path in (directory / "bin" / name, directory / "usr/bin" / name) if path.is_file())
+
+
+def add_applets(tree: Tree, packages: Packages) -> None:
+    """Put in the static busybox, and link the applets of both where no real program of that name is."""
+    static = program(packages, STATIC, "busybox", "the guest's scripts and initramfs")
+    tree.file(f"usr/bin/{STATIC}", static.read_bytes(), 0o755)
+    for target, source in (("busybox", program(packages, "busybox", "busybox", "the guest's base tools")), (STATIC, static)):
+        for name in run([str(source), "--list"]).split():
+            if name not in NOT_LINKED and f"usr/bin/{name}" not in tree:
+                tree.link(f"usr/bin/{name}", target)
 
 
 def add_own_files(tree: Tree) -> None:
@@ -191,7 +202,7 @@ def add_modules(tree: Tree, source: Kernel, wanted: tuple[str, ...]) -> None:
             tree.file(f"{base}/{name}", (source.modules / name).read_bytes())
 
 
-def root_tree(packages: Packages, source: Kernel, busybox: Path) -> Tree:
+def root_tree(packages: Packages, source: Kernel) -> Tree:
     """The guest's root file system."""
     tree = Tree()
     for path, permissions in DIRECTORIES.items():
@@ -202,7 +213,7 @@ def root_tree(packages: Packages, source: Kernel, busybox: Path) -> Tree:
     add_programs(tree, packages)
     add_modules(tree, source, (*modules.FOR_BOOT, *modules.FOR_USE))
     add_own_files(tree)
-    add_applets(tree, busybox)
+    add_applets(tree, packages)
     tree.file("usr/bin/sudo", tree.entries["usr/bin/sudo"].data, 0o4755)
     tree.file("etc/shadow", tree.entries["etc/shadow"].data, 0o600)
     tree.file("etc/sudoers", tree.entries["etc/sudoers"].data, 0o440)
@@ -211,13 +222,14 @@ def root_tree(packages: Packages, source: Kernel, busybox: Path) -> Tree:
     return tree
 
 
-def initramfs_tree(source: Kernel, busybox: Path) -> Tree:
+def initramfs_tree(packages: Packages, source: Kernel) -> Tree:
     """The first root in memory: finds the real one, and answers the probe."""
     tree = Tree()
     for path in ("dev", "proc", "sys", "root"):
         tree.directory(path)
     for path, target in (("bin", "usr/bin"), ("sbin", "usr/bin"), ("lib", "usr/lib")):
         tree.link(path, target)
+    busybox = program(packages, STATIC, "busybox", "the guest's scripts and initramfs")
     tree.file("usr/bin/busybox", busybox.read_bytes(), 0o755)
     tree.link("usr/bin/sh", "busybox")
     tree.link("usr/bin/modprobe", "busybox")
