@@ -1,0 +1,33 @@
+"""The host's own rules for its uplinks: masquerading, what guests may ask of the host itself (echo), what is never forwarded."""
+
+from pileus.core import network_names as names
+from pileus.core.nft_text import chain, quoted
+from pileus.model.routing import Uplink
+
+
+def table_name(tag: str) -> str:
+    """Our table in the host's own namespace."""
+    return f"pileus_{tag}"
+
+
+def ruleset(uplinks: list[Uplink], tag: str, contained: str = "") -> str:
+    """The text for `nft -f -`. `contained`: a NIC that forwards only because of us, and so only to and from the uplinks."""
+    table = table_name(tag)
+    lines = [f"add table inet {table}", f"delete table inet {table}"]
+    bridges = quoted([names.uplink_bridge(tag, uplink.name) for uplink in uplinks])
+    if not bridges:
+        return "\n".join(lines) + "\n"
+    masked = quoted([names.uplink_bridge(tag, uplink.name) for uplink in uplinks if uplink.masquerade])
+    answered = ["ct state established,related accept", "meta l4proto { icmp, ipv6-icmp } accept", "drop"]
+    lines.append(f"table inet {table} {{")
+    lines += chain("guests", answered)
+    lines += chain("input", [f"iifname {bridges} goto guests"], "type filter hook input priority filter; policy accept;")
+    # Link-local addresses lead to the metadata of whatever cloud this host itself may run in.
+    rules = [f"iifname {bridges} oifname != {bridges} ip daddr 169.254.0.0/16 drop"]
+    if contained:
+        rules.append(f'iifname "{contained}" oifname != {bridges} drop')
+    lines += chain("forwarding", rules, "type filter hook forward priority filter; policy accept;")
+    if masked:
+        rules = [f"iifname {masked} oifname != {bridges} masquerade"]
+        lines += chain("postrouting", rules, "type nat hook postrouting priority srcnat; policy accept;")
+    return "\n".join([*lines, "}"]) + "\n"

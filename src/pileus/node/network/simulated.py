@@ -1,0 +1,51 @@
+"""A network driver that remembers what it was told and does nothing, for simulated hosts."""
+
+import hashlib
+
+import msgspec
+
+from pileus.model.errors import NodeFailed
+from pileus.model.hosts import Capability
+from pileus.model.routing import RoutingDomain
+from pileus.node.network.driver import MetadataOf
+
+
+class SimulatedNetwork:
+    """Routing domains in memory."""
+
+    name = "simulated"
+
+    def __init__(self) -> None:
+        self.domains: dict[str, RoutingDomain] = {}
+        self._digests: dict[str, str] = {}
+
+    async def probe(self) -> list[Capability]:
+        """Everything works where nothing is done."""
+        return [Capability(name="simulated-network", works=True)]
+
+    async def start(self, metadata_of: MetadataOf) -> dict[str, str]:
+        """There are no guests to serve metadata to."""
+        return dict(self._digests)
+
+    async def observe(self) -> dict[str, str]:
+        """Routing domain id -> digest."""
+        return dict(self._digests)
+
+    async def apply(self, domain: RoutingDomain) -> str:
+        """Remember the domain."""
+        digest = hashlib.sha256(msgspec.json.encode(domain)).hexdigest()
+        self.domains[domain.id] = domain
+        self._digests[domain.id] = digest
+        return digest
+
+    async def remove(self, domain_id: str) -> None:
+        """Forget the domain."""
+        self.domains.pop(domain_id, None)
+        self._digests.pop(domain_id, None)
+
+    def open_tap(self, domain_id: str, port_id: str) -> int:
+        """A simulated guest has no tap."""
+        raise NodeFailed("A simulated network has no taps.")
+
+    async def close(self) -> None:
+        """Nothing is open."""
