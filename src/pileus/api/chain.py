@@ -54,7 +54,7 @@ async def find_route(request: Request) -> Response | None:
     """Path, method, version and (where the body's key chooses) action."""
     service = request.service
     path = request.path.lstrip("/")[len(service.prefix) :]
-    assert service.router  # noqa: S101 made in __post_init__
+    assert service.router  # made in __post_init__
     found = service.router.find(path)
     if found is None:
         _who(request)
@@ -152,7 +152,7 @@ class App:
                 response = await step(request)
                 if response is not None:
                     break
-            assert response is not None  # noqa: S101 the last step always answers
+            assert response is not None  # the last step always answers
         except PileusError as error:
             response = fault(request, error)
         except Exception:

@@ -33,7 +33,9 @@ class Api:
         scope: Any = {"project": {"name": self.project, "domain": {"id": "default"}}} if self.project else {"system": {"all": True}}
         user = {"name": self.user, "domain": {"id": "default"}, "password": self.password}
         body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": scope}}
-        status, headers, data = self._send("POST", "/identity/v3/auth/tokens", {"Content-Type": "application/json"}, json.dumps(body).encode())
+        status, headers, data = self._send(
+            "POST", "/identity/v3/auth/tokens", {"Content-Type": "application/json"}, json.dumps(body).encode()
+        )
         if status != 201:
             raise ApiError(f"Logging in as {self.user} failed: {_message(data)}", status=status)
         self.token = headers["x-subject-token"]
@@ -67,7 +69,11 @@ class Api:
         connection = self._connection()
         try:
             connection.putrequest("PUT", path)
-            for name, value in {"X-Auth-Token": self.token or "", "Content-Type": "application/octet-stream", "Content-Length": str(size)}.items():
+            for name, value in {
+                "X-Auth-Token": self.token or "",
+                "Content-Type": "application/octet-stream",
+                "Content-Length": str(size),
+            }.items():
                 connection.putheader(name, value)
             connection.endheaders()
             done = 0

@@ -16,7 +16,5 @@ async def bootstrap(db: Database, credentials: Credentials, config: Config) -> N
         passwords = credentials.passwords()
         admin, demo = await hash_password(passwords["admin"]), await hash_password(passwords["demo"])
         now = time.time()
-        await db.write(
-            lambda tx: bootstrap_identity(tx, admin_password_hash=admin, demo_password_hash=demo, region=config.region, now=now)
-        )
+        await db.write(lambda tx: bootstrap_identity(tx, admin_password_hash=admin, demo_password_hash=demo, region=config.region, now=now))
     credentials.write_clouds(config)

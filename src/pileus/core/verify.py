@@ -107,7 +107,11 @@ def guests_run_once(world: World) -> list[str]:
 def processes_have_guests(world: World) -> list[str]:
     """No process is left of a guest that is gone."""
     known = set(world.guest_directories)
-    return [f"process {pids} runs guest {one}, of which nothing else is left" for one, pids in sorted(world.processes.items()) if one not in known]
+    return [
+        f"process {pids} runs guest {one}, of which nothing else is left"
+        for one, pids in sorted(world.processes.items())
+        if one not in known
+    ]
 
 
 def disks_are_whole(world: World) -> list[str]:
@@ -191,7 +195,9 @@ def addresses_are_unique(world: World) -> list[str]:
 
 def ports_have_networks(world: World) -> list[str]:
     """A port's network and subnets are there."""
-    wrong = [f"port {port.id} is on network {port.network_id}, which is gone" for port in world.ports if port.network_id not in world.networks]
+    wrong = [
+        f"port {port.id} is on network {port.network_id}, which is gone" for port in world.ports if port.network_id not in world.networks
+    ]
     return wrong + [
         f"port {port.id} has address {address} of subnet {subnet}, which is gone"
         for port in world.ports
@@ -203,7 +209,9 @@ def ports_have_networks(world: World) -> list[str]:
 def floating_ips_have_ports(world: World) -> list[str]:
     """A floating IP that stands for a port has one."""
     known = {port.id for port in world.ports}
-    return [f"floating IP {address} stands for port {port}, which is gone" for address, port in world.floating if port and port not in known]
+    return [
+        f"floating IP {address} stands for port {port}, which is gone" for address, port in world.floating if port and port not in known
+    ]
 
 
 def images_have_content(world: World) -> list[str]:
@@ -225,7 +233,9 @@ def contents_have_images(world: World) -> list[str]:
 
 def namespaces_are_wanted(world: World) -> list[str]:
     """No namespace is left of a routing domain that is gone."""
-    return [f"a namespace of routing domain {one} is on this host, no record wants it" for one in world.namespaces if one not in world.domains]
+    return [
+        f"a namespace of routing domain {one} is on this host, no record wants it" for one in world.namespaces if one not in world.domains
+    ]
 
 
 def wanted_namespaces_exist(world: World) -> list[str]:

@@ -38,4 +38,4 @@ async def aggregate_metadata(db: Reader) -> dict[str, dict[str, str]]:
 async def _hosts_of(db: Reader, server_ids: list[str]) -> dict[str, str]:
     marks = ", ".join("?" * len(server_ids))
     sql = f"SELECT id, host FROM servers WHERE host IS NOT NULL AND removed_at IS NULL AND id IN ({marks})"  # noqa: S608
-    return dict(await db.all(sql, *server_ids))
+    return {row[0]: row[1] for row in await db.all(sql, *server_ids)}

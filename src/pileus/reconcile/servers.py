@@ -88,7 +88,7 @@ class Servers:
 
     async def _apply(self, server: Server) -> None:
         """Tell the host what is wanted, with the networks that it needs; record what it then sees."""
-        assert server.host is not None  # noqa: S101 next_step says so
+        assert server.host is not None  # next_step says so
         cards = (await ports.ports_of(self.db, [server.id]))[server.id]
         domains = await routing.domains_of(self.db, sorted({card.network_id for card in cards}), server.host, self.config.physical_networks)
         home = {network.id: domain.id for domain in domains for network in domain.networks}
@@ -106,7 +106,7 @@ class Servers:
         except NodeFailed as error:
             await self._failed(server, error.message, str(error.data.get("detail", "")))
             return
-        assert isinstance(reply, GuestReply)  # noqa: S101 the bus gives what the request asks for
+        assert isinstance(reply, GuestReply)  # the bus gives what the request asks for
         await self._observed(server, reply.guest, domains)
 
     async def _observed(self, server: Server, seen: ObservedGuest, domains: list[RoutingDomain]) -> None:
@@ -118,7 +118,9 @@ class Servers:
             await ports.set_ports_active(tx, server.id, seen.power in (ObservedPower.RUNNING, ObservedPower.PAUSED))
             after = await servers.record_observed(tx, server.id, seen, time.time())
             if after is not None and after.task_state is None:
-                await actions.finish(tx, server.id, after.request_id, EVENTS.get(server.task_state or "", "compute_apply"), host=server.host)
+                await actions.finish(
+                    tx, server.id, after.request_id, EVENTS.get(server.task_state or "", "compute_apply"), host=server.host
+                )
             return after
 
         after = await self.db.write(work)
@@ -141,7 +143,7 @@ class Servers:
 
     async def _follow(self, server: Server) -> None:
         """The guest changed by itself: it powered off, or died. What is wanted follows, as in Nova."""
-        assert server.observed is not None  # noqa: S101 next_step says so
+        assert server.observed is not None  # next_step says so
         power = followed(server.observed.power)
 
         async def work(tx: Transaction) -> None:
@@ -155,14 +157,14 @@ class Servers:
 
     async def _snapshot(self, server: Server) -> None:
         """Copy the root disk on the host, take the file into the image store."""
-        assert server.host is not None and server.pending_snapshot is not None  # noqa: S101 next_step says so
+        assert server.host is not None and server.pending_snapshot is not None  # next_step says so
         image_id = server.pending_snapshot
         destination = self.config.directory / "node" / "snapshots" / f"{image_id}.qcow2"
         error: str | None = None
         try:
             request = Snapshot(guest_id=server.id, destination=str(destination))
             reply = await self.bus.request(server.host, request, timeout=SNAPSHOT_TIMEOUT)
-            assert isinstance(reply, SnapshotDone)  # noqa: S101 the bus gives what the request asks for
+            assert isinstance(reply, SnapshotDone)  # the bus gives what the request asks for
             await self.ingest(image_id, Path(reply.path))
         except NodeFailed as failure:
             error = failure.message
@@ -174,7 +176,9 @@ class Servers:
             if current.pending_snapshot == image_id:
                 await servers.save(tx, current, pending_snapshot=None)
             result = "Error" if error else "Success"
-            await actions.finish(tx, server.id, server.request_id, "compute_snapshot_instance", result=result, message=error, host=server.host)
+            await actions.finish(
+                tx, server.id, server.request_id, "compute_snapshot_instance", result=result, message=error, host=server.host
+            )
 
         await self.db.write(work)
 
@@ -211,7 +215,7 @@ EVENTS = {
 
 def claim_of(server: Server, decision: Decision) -> Claim:
     """What the server takes of the host that was chosen."""
-    assert decision.provider_id is not None  # noqa: S101 only a decision with a host is claimed
+    assert decision.provider_id is not None  # only a decision with a host is claimed
     return Claim(
         consumer_id=server.id,
         provider_id=decision.provider_id,

@@ -54,6 +54,12 @@ class Listing(Model, frozen=True, kw_only=True):
 
 async def list_rows(db: Reader, table: Table[R], listing: Listing) -> list[R]:
     """The rows of one page. An unknown marker or sort column is Invalid, naming it."""
+    clause, args = await page_clause(db, table, listing)
+    return await table.find(db, clause, *args)
+
+
+async def page_clause(db: Reader, table: Table[Any], listing: Listing) -> tuple[str, list[Any]]:
+    """What comes after WHERE, order and limit included, with its arguments."""
     sort = _order(table, listing)
     clauses, args = _clauses(table, listing)
     if listing.marker is not None:
@@ -63,7 +69,7 @@ async def list_rows(db: Reader, table: Table[R], listing: Listing) -> list[R]:
     sql = " AND ".join(clauses) or "1 = 1"
     order = ", ".join(f"{table.name}.{column} {direction.upper()}" for column, direction in sort)
     tail = "" if listing.limit is None else f" LIMIT {int(listing.limit)}"
-    return await table.find(db, f"{sql} ORDER BY {order}{tail}", *args)
+    return f"{sql} ORDER BY {order}{tail}", args
 
 
 async def count_rows(db: Reader, table: Table[Any], listing: Listing) -> int:

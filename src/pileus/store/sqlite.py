@@ -103,9 +103,7 @@ class SqliteDatabase(SqliteConnection):
         connection.close()
 
 
-def _commit_together(
-    transaction: SqliteConnection, batch: list[tuple[Work[Any], asyncio.AbstractEventLoop, asyncio.Future[Any]]]
-) -> None:
+def _commit_together(transaction: SqliteConnection, batch: list[tuple[Work[Any], asyncio.AbstractEventLoop, asyncio.Future[Any]]]) -> None:
     connection = transaction.connection
     outcomes: list[tuple[Any, BaseException | None]] = []
     try:

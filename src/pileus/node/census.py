@@ -1,0 +1,70 @@
+"""What is on this host of a cloud, found by looking at the host itself and not at anybody's records; for `verify`."""
+
+import json
+import subprocess
+from pathlib import Path
+
+from pileus.core.network_names import namespace_name, tap
+from pileus.model.base import Model
+from pileus.node.network import links, namespaces
+
+
+class Census(Model, frozen=True, kw_only=True):
+    """Names as the kernel and the file system have them. `processes`: guest id -> pids; `taps`: namespace -> names of tap devices."""
+
+    guest_directories: list[str] = []
+    processes: dict[str, list[int]] = {}
+    namespaces: list[str] = []
+    taps: dict[str, list[str]] = {}
+    broken_disks: list[str] = []
+
+
+def take(state: Path, tag: str) -> Census:
+    """Look at the node's directory `state`, the process table, and the namespaces that carry the tag. Blocking."""
+    folder = state / "guests"
+    guests = sorted(one.name for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
+    processes = hypervisor_processes(folder)
+    found = namespaces.listed(namespace_name(tag, "").rstrip("-") + "-")
+    prefix = tap("")
+    return Census(
+        guest_directories=guests,
+        processes=processes,
+        namespaces=sorted(found),
+        taps={name: sorted(one for one in namespaces.inside(name, links.device_names) if one.startswith(prefix)) for name in found},
+        broken_disks=[line for guest in guests for line in broken_disks(folder / guest, running=guest in processes)],
+    )
+
+
+def hypervisor_processes(folder: Path) -> dict[str, list[int]]:
+    """Guest id -> pids of QEMU processes whose arguments name the guest's directory."""
+    found: dict[str, list[int]] = {}
+    mark = f"{folder}/"
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:  # it ended
+            continue
+        if not Path(arguments[0]).name.startswith("qemu-system"):
+            continue
+        owner = next((word.partition(mark)[2].partition("/")[0] for word in arguments if mark in word), None)
+        if owner:
+            found.setdefault(owner, []).append(int(entry.name))
+    return found
+
+
+def broken_disks(guest: Path, running: bool) -> list[str]:
+    """What `qemu-img check` says of a guest's qcow2 disks; one that is in use is looked at without its lock, and only for corruption."""
+    lines: list[str] = []
+    for disk in sorted((guest / "disks").glob("*")) if (guest / "disks").is_dir() else []:
+        with disk.open("rb") as file:
+            if file.read(4) != b"QFI\xfb":
+                continue
+        if running:  # its tables are in QEMU's memory: a check from outside reports what is not so
+            continue
+        done = subprocess.run(["qemu-img", "check", "--output=json", str(disk)], capture_output=True, text=True)
+        report = json.loads(done.stdout) if done.stdout.startswith("{") else {}
+        if done.returncode not in (0, 3) or report.get("corruptions") or report.get("check-errors"):
+            lines.append(f"{guest.name}/{disk.name}: {done.stderr.strip() or report}")
+    return lines
