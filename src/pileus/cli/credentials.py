@@ -48,7 +48,7 @@ def base_url(config: Config) -> str:
     if config.public_url:
         return config.public_url
     host, _, port = config.listen.rpartition(":")
-    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 the wildcard's loopback
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
     return f"{'https' if config.tls_certificate else 'http'}://{host}:{port}"
 
 

@@ -2,11 +2,16 @@
 
 import msgspec
 
+from pileus.config import Config
+from pileus.core.metadata import Facts, documents
 from pileus.core.placement_request import hinted, request_of, with_hints
 from pileus.model.placement import PlacementRequest
+from pileus.model.ports import ServerPort
 from pileus.model.servers import Server
 from pileus.store import aggregates, server_groups
 from pileus.store.database import Reader
+from pileus.store.sealing import seal_of
+from pileus.store.subnets import SUBNETS
 
 GIB = 1 << 30
 
@@ -39,3 +44,24 @@ async def _hosts_of(db: Reader, server_ids: list[str]) -> dict[str, str]:
     marks = ", ".join("?" * len(server_ids))
     sql = f"SELECT id, host FROM servers WHERE host IS NOT NULL AND removed_at IS NULL AND id IN ({marks})"  # noqa: S608
     return {row[0]: row[1] for row in await db.all(sql, *server_ids)}
+
+
+async def metadata_of(db: Reader, config: Config, server: Server, cards: list[ServerPort]) -> dict[str, str]:
+    """The documents that the guest may read of itself."""
+    wanted = sorted({address.subnet_id for card in cards for address in card.fixed_ips})
+    marks = ", ".join("?" * len(wanted))
+    found = await SUBNETS.find(db, f"id IN ({marks})", *wanted) if wanted else []
+    groups = await db.all(
+        "SELECT DISTINCT security_groups.name FROM ports, json_each(ports.security_groups) AS one "
+        "JOIN security_groups ON security_groups.id = one.value WHERE ports.device_id = ?",
+        server.id,
+    )
+    password = seal_of(config.directory).open(server.admin_password) if server.admin_password else None
+    facts = Facts(
+        server=server,
+        ports=cards,
+        subnets={subnet.id: subnet for subnet in found},
+        groups=sorted(row[0] for row in groups),
+        password=password,
+    )
+    return documents(facts)
