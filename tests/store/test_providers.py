@@ -81,11 +81,11 @@ def test_trees_move_as_a_whole_and_never_bite_their_tails(tmp_path: Path) -> Non
             await db.write(lambda tx: providers.move(tx, b, "c"))
         await db.write(lambda tx: providers.move(tx, b, "z"))
         view = await view_of(db)
-        assert view.trees == {"a": {"a"}, "z": {"z", "b", "c"}}
+        assert view.forest.trees == {"a": {"a"}, "z": {"z", "b", "c"}}
         with pytest.raises(Conflict, match="child"):
             await db.write(lambda tx: providers.remove(tx, "b"))
         await db.write(lambda tx: providers.remove(tx, "c"))
-        assert (await view_of(db)).trees == {"a": {"a"}, "z": {"z", "b"}}
+        assert (await view_of(db)).forest.trees == {"a": {"a"}, "z": {"z", "b"}}
         with pytest.raises(NotFound):
             await db.write(lambda tx: providers.remove(tx, "c"))
 

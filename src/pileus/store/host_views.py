@@ -58,9 +58,9 @@ class HostViews:
             touched |= {row[0] for row in await self.db.all("SELECT id FROM resource_providers WHERE changed > ?", self._epoch)}
             self._epoch = view.epoch
             for host_id in touched:
-                if host_id in view.providers and host_id not in self._operated:  # new, and registered by a clock that is behind
+                if host_id in view.forest.providers and host_id not in self._operated:  # new, and registered by a clock that is behind
                     self._note(await self.db.all(f"{COLUMNS} WHERE id = ?", host_id))
-                self._put(host_id, view.providers.get(host_id))
+                self._put(host_id, view.forest.providers.get(host_id))
             return self.hosts
 
     async def _reload(self) -> set[str]:

@@ -7,18 +7,17 @@ The store stays the truth: whoever acts on what is seen here writes `WHERE gener
 import asyncio
 from weakref import WeakKeyDictionary
 
-from pileus.model.placement import Provider
+from pileus.core.provider_forest import Forest
 from pileus.store.database import Database
 from pileus.store.providers import PROVIDERS
 
 
 class ProviderView:
-    """The providers of one database, by id and by tree."""
+    """The providers of one database."""
 
     def __init__(self, db: Database) -> None:
         self.db = db
-        self.providers: dict[str, Provider] = {}
-        self.trees: dict[str, set[str]] = {}  # root -> every provider of its tree
+        self.forest = Forest()
         self.epoch = 0
         self.removals = 0
         self._lock = asyncio.Lock()
@@ -31,28 +30,12 @@ class ProviderView:
             if epoch == self.epoch:
                 return
             for provider in await PROVIDERS.find(self.db, "changed > ?", self.epoch):
-                self._put(provider)
+                self.forest.put(provider)
             if removals != self.removals:
-                await self._forget_removed()
+                present = {row[0] for row in await self.db.all("SELECT id FROM resource_providers")}
+                for provider_id in [one for one in self.forest.providers if one not in present]:
+                    self.forest.drop(provider_id)
             self.epoch, self.removals = epoch, removals
-
-    async def _forget_removed(self) -> None:
-        present = {row[0] for row in await self.db.all("SELECT id FROM resource_providers")}
-        for provider_id in [one for one in self.providers if one not in present]:
-            self._leave_tree(self.providers.pop(provider_id))
-
-    def _put(self, provider: Provider) -> None:
-        known = self.providers.get(provider.id)
-        if known is not None:
-            self._leave_tree(known)
-        self.providers[provider.id] = provider
-        self.trees.setdefault(provider.root_id, set()).add(provider.id)
-
-    def _leave_tree(self, provider: Provider) -> None:
-        tree = self.trees.get(provider.root_id, set())
-        tree.discard(provider.id)
-        if not tree:
-            self.trees.pop(provider.root_id, None)
 
 
 _views: "WeakKeyDictionary[Database, ProviderView]" = WeakKeyDictionary()
