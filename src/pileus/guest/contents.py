@@ -41,11 +41,12 @@ WANTED: tuple[Wanted, ...] = (
     Wanted("netcat-openbsd", "nc with UDP and more than one connection", ("usr/bin/nc.openbsd",)),
 )
 LINKS: dict[str, str] = {
-    "bin": "usr/bin", "sbin": "usr/bin", "usr/sbin": "bin", "lib": "usr/lib", "lib64": "usr/lib64", "var/run": "/run", "var/lock": "/run/lock",
-    "etc/mtab": "/proc/self/mounts", "usr/bin/mkfs.ext4": "mke2fs", "usr/bin/mkfs.ext3": "mke2fs", "usr/bin/mkfs.ext2": "mke2fs",
-    "usr/bin/fsck.ext4": "e2fsck", "usr/bin/ssh": "dbclient", "usr/lib/sftp-server": "openssh/sftp-server",
-    "usr/bin/sh": "bash", "usr/bin/ping6": "ping", "usr/bin/ping4": "ping", "etc/resolv.conf": "/run/resolv.conf", "usr/bin/init": "busybox",
+    "bin": "usr/bin", "sbin": "usr/bin", "usr/sbin": "bin", "lib": "usr/lib", "lib64": "usr/lib64",
     "usr/lib64/ld-linux-x86-64.so.2": "../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+    "usr/bin/init": "busybox", "usr/bin/sh": "bash", "usr/bin/ssh": "dbclient", "usr/bin/ping4": "ping", "usr/bin/ping6": "ping",
+    "usr/bin/mkfs.ext2": "mke2fs", "usr/bin/mkfs.ext3": "mke2fs", "usr/bin/mkfs.ext4": "mke2fs", "usr/bin/fsck.ext4": "e2fsck",
+    "usr/lib/sftp-server": "openssh/sftp-server",
+    "etc/mtab": "/proc/self/mounts", "etc/resolv.conf": "/run/resolv.conf", "var/run": "/run", "var/lock": "/run/lock",
 }  # fmt: skip
 DIRECTORIES: dict[str, int] = {
     "boot": 0o755, "dev": 0o755, "proc": 0o555, "sys": 0o555, "run": 0o755, "mnt": 0o755, "media": 0o755, "opt": 0o755, "srv": 0o755,
@@ -55,7 +56,7 @@ DIRECTORIES: dict[str, int] = {
 # would hide programs from users, so their `sh` is bash, and their tools are those of the other busybox.
 STATIC = "busybox-static"
 # Applets that would hide a better program, or mislead: the guest has no package database.
-NOT_LINKED = frozenset({"busybox", "dpkg", "dpkg-deb", "rpm", "rpm2cpio", "mke2fs", "nc", "ping", "ping6", "mdev", "linuxrc", "init", "blkid", "sh"})
+NOT_LINKED = "busybox dpkg dpkg-deb rpm rpm2cpio mke2fs nc ping ping6 mdev linuxrc init blkid sh"
 
 
 def merged(path: str) -> str:
@@ -109,10 +110,11 @@ def _add_libraries(tree: Tree, packages: Packages) -> None:
     while missing := _missing(tree):
         if _take_libraries(tree, missing, indexes):
             continue
-        likely = {library: next((name for name in candidates if name not in indexes and matches(library, name)), None) for library in missing}
-        reasons = {name: f"{missing[library]} in the guest" for library, name in likely.items() if name is not None}
-        if not reasons:
-            reasons = {name: "libraries in the guest" for name in candidates if name not in indexes}
+        left = [name for name in candidates if name not in indexes]
+        reasons: dict[str, str] = {}
+        for library, user in missing.items():
+            reasons.update({name: f"{user} in the guest" for name in left if matches(library, name)})
+        reasons = reasons or dict.fromkeys(left, "libraries in the guest")
         if not reasons:
             library, user = next(iter(missing.items()))
             raise BuildError(f"no package provides {library}, which the guest's {user} needs")
@@ -145,7 +147,7 @@ def add_applets(tree: Tree, packages: Packages) -> None:
     tree.file(f"usr/bin/{STATIC}", static.read_bytes(), 0o755)
     for target, source in (("busybox", program(packages, "busybox", "busybox", "the guest's base tools")), (STATIC, static)):
         for name in run([str(source), "--list"]).split():
-            if name not in NOT_LINKED and f"usr/bin/{name}" not in tree:
+            if name not in NOT_LINKED.split() and f"usr/bin/{name}" not in tree:
                 tree.link(f"usr/bin/{name}", target)
 
 
@@ -189,7 +191,7 @@ def kernel(packages: Packages) -> Kernel:
     return Kernel(release, image, directory, int(image.stat().st_mtime))
 
 
-def add_modules(tree: Tree, source: Kernel, wanted: tuple[str, ...]) -> None:
+def add_modules(tree: Tree, source: Kernel, wanted: str) -> None:
     """Put the wanted kernel modules with their indexes into the tree."""
     chosen = modules.select(source.modules, wanted)
     base = f"usr/lib/modules/{source.release}"
@@ -211,7 +213,7 @@ def root_tree(packages: Packages, source: Kernel) -> Tree:
     for path, target in LINKS.items():
         tree.link(path, target)
     add_programs(tree, packages)
-    add_modules(tree, source, (*modules.FOR_BOOT, *modules.FOR_USE))
+    add_modules(tree, source, modules.FOR_BOOT + modules.FOR_USE)
     add_own_files(tree)
     add_applets(tree, packages)
     tree.file("usr/bin/sudo", tree.entries["usr/bin/sudo"].data, 0o4755)

@@ -63,7 +63,7 @@ def _attributes(tree: Tree, seconds: int) -> str:
     """Commands for debugfs that give each entry its owner, mode and time: the builder is not root and its clock goes on."""
     lines: list[str] = []
     for path, entry in [("", None), *tree, ("lost+found", None)]:
-        fields: dict[str, str] = {name: f"@{seconds}" for name in ("atime", "ctime", "mtime", "crtime")}
+        fields: dict[str, str] = dict.fromkeys(("atime", "ctime", "mtime", "crtime"), f"@{seconds}")
         if entry is not None:
             fields.update(uid=str(entry.uid), gid=str(entry.gid), mode=f"0{entry.mode:o}")
         for name, value in fields.items():
@@ -83,12 +83,9 @@ def root_partition(path: Path, tree: Tree, seconds: int) -> int:
     configuration.write_text(FILE_SYSTEM)
     environment = {"E2FSPROGS_FAKE_TIME": str(seconds), "SOURCE_DATE_EPOCH": str(seconds), "MKE2FS_CONFIG": str(configuration)}
     path.unlink(missing_ok=True)
-    options = f"hash_seed={identity},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0"
-    run(
-        ["mkfs.ext4", "-q", "-F", "-b", "4096", "-I", "256", "-m", "1", "-J", "size=4", "-L", ROOT_LABEL, "-U", identity, "-E", options]
-        + ["-d", str(staging), str(path), f"{size // 1024}k"],
-        env=environment,
-    )
+    settings = f"hash_seed={identity},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0"
+    options = ["-q", "-F", "-b", "4096", "-I", "256", "-m", "1", "-J", "size=4", "-L", ROOT_LABEL, "-U", identity, "-E", settings]
+    run(["mkfs.ext4", *options, "-d", str(staging), str(path), f"{size // 1024}k"], env=environment)
     shutil.rmtree(staging)
     configuration.unlink()
     run(["debugfs", "-w", "-f", "-", str(path)], text=_attributes(tree, seconds), env=environment)

@@ -6,7 +6,7 @@ import fnmatch
 import lzma
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,18 +14,18 @@ import msgspec
 from pileus.guest import elf
 
 # What finds the root disk, and what a first look at the machine may meet: buses, disks, NICs, console, random numbers, the power button.
-FOR_BOOT: tuple[str, ...] = (
-    *("virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_scsi", "virtio_console", "virtio_balloon", "virtio-rng"),
-    *("ext4", "sd_mod", "sr_mod", "nvme", "ahci", "ata_piix", "ata_generic", "vmw_pvscsi", "mptspi", "xen-blkfront", "hv_storvsc"),
-    *("e1000", "e1000e", "8139cp", "vmxnet3", "xen-netfront", "hv_netvsc", "button", "evdev"),
-)
+FOR_BOOT = """
+virtio_pci virtio_mmio virtio_blk virtio_net virtio_scsi virtio_console virtio_balloon virtio-rng button evdev
+ext4 sd_mod sr_mod nvme ahci ata_piix ata_generic vmw_pvscsi mptspi xen-blkfront hv_storvsc
+e1000 e1000e 8139cp vmxnet3 xen-netfront hv_netvsc
+"""
 # What a running guest may want besides: file systems, virtual networks, firewalls, devices plugged in later.
-FOR_USE: tuple[str, ...] = (
-    *("vfat", "isofs", "nls_cp437", "nls_iso8859-1", "nls_ascii", "nls_utf8", "xfs", "squashfs", "overlay", "fuse", "loop", "nbd", "virtiofs"),
-    *("9p", "9pnet_virtio", "dm-mod", "8021q", "bridge", "bonding", "dummy", "veth", "tun", "vxlan", "wireguard", "macvlan", "ipvlan", "vrf"),
-    *("nf_tables", "nft_*", "nf_conntrack", "nf_nat", "br_netfilter", "ip6t_*", "ipt_*", "xt_*", "ip_tables", "ip6_tables", "iptable_*", "sch_*"),
-    *("i6300esb", "pvpanic*", "qemu_fw_cfg", "virtio_input", "virtio_mem", "vsock", "vmw_vsock_virtio_transport", "usb-storage", "usbhid", "xhci*"),
-)
+FOR_USE = """
+vfat isofs nls_cp437 nls_iso8859-1 nls_ascii nls_utf8 xfs squashfs overlay fuse loop nbd virtiofs 9p 9pnet_virtio dm-mod
+8021q bridge bonding dummy veth tun vxlan wireguard macvlan ipvlan vrf
+nf_tables nft_* nf_conntrack nf_nat br_netfilter ip6t_* ipt_* xt_* ip_tables ip6_tables iptable_* sch_*
+i6300esb pvpanic* qemu_fw_cfg virtio_input virtio_mem vsock vmw_vsock_virtio_transport usb-storage usbhid xhci*
+"""
 
 
 class Module(msgspec.Struct, frozen=True):
@@ -69,10 +69,10 @@ def load(directory: Path, path: Path) -> Module:
     return Module(name, f"{path.parent.relative_to(directory)}/{name}.ko", data, tuple(depends), tuple(aliases))
 
 
-def select(directory: Path, wanted: Iterable[str]) -> list[Module]:
-    """The modules that match `wanted` (names or patterns) and all that they need. What the kernel has built in is not there to be found."""
+def select(directory: Path, wanted: str) -> list[Module]:
+    """The modules that match `wanted` (names or patterns between blanks) and all that they need; what the kernel has built in is no file."""
     available = find(directory)
-    patterns = [plain(pattern) for pattern in wanted]
+    patterns = [plain(pattern) for pattern in wanted.split()]
     queue = [name for name in available if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
     chosen: dict[str, Module] = {}
     while queue:

@@ -44,7 +44,7 @@ def matches(library: str, package: str) -> bool:
     if library == "libz.so.1":
         return package == "zlib1g"
     stem = re.sub(r"[-_.]", "", library.replace(".so", "")).lower()
-    return re.sub(r"[-_.]", "", package).lower().startswith(stem)
+    return re.fullmatch(f"{re.escape(stem)}(g|t64)?", re.sub(r"[-_.]", "", package).lower()) is not None
 
 
 class Packages:
@@ -61,8 +61,8 @@ class Packages:
     def known(self, names: Sequence[str]) -> list[str]:
         """Those of the names that apt could install, in the order given."""
         policy = run(["apt-cache", *self._options, "policy", *names])
-        there = {name for name, version in re.findall(r"^(\S+):\n  Installed: .*\n  Candidate: (\S+)", policy, re.MULTILINE) if version != "(none)"}
-        return [name for name in names if name in there]
+        versions = dict(re.findall(r"^(\S+):\n  Installed: .*\n  Candidate: (\S+)", policy, re.MULTILINE))
+        return [name for name in names if versions.get(name, "(none)") != "(none)"]
 
     def prepare(self, probe: str, *, refresh: bool = False) -> None:
         """Make sure that apt has lists of packages. Missing (or old, with `refresh`) ones are fetched into a private directory."""
