@@ -1,9 +1,11 @@
 """The reconcilers of a Cluster Manager."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pileus.api.cloud import Cloud
+from pileus.api.image.content import ingest_file
 from pileus.bus.local import Bus
 from pileus.reconcile.hosts import Hosts
 from pileus.reconcile.routing import Routing

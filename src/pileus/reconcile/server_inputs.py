@@ -10,6 +10,7 @@ from pileus.model.ports import ServerPort
 from pileus.model.servers import Server
 from pileus.store import aggregates, server_groups
 from pileus.store.database import Reader
+from pileus.store.ports import PORTS
 from pileus.store.sealing import seal_of
 from pileus.store.subnets import SUBNETS
 
@@ -51,17 +52,16 @@ async def metadata_of(db: Reader, config: Config, server: Server, cards: list[Se
     wanted = sorted({address.subnet_id for card in cards for address in card.fixed_ips})
     marks = ", ".join("?" * len(wanted))
     found = await SUBNETS.find(db, f"id IN ({marks})", *wanted) if wanted else []
-    groups = await db.all(
-        "SELECT DISTINCT security_groups.name FROM ports, json_each(ports.security_groups) AS one "
-        "JOIN security_groups ON security_groups.id = one.value WHERE ports.device_id = ?",
-        server.id,
-    )
+    plugged = await PORTS.find(db, "device_id = ?", server.id)
+    groups = sorted({group for port in plugged for group in port.security_groups})
+    marks = ", ".join("?" * len(groups))
+    names = await db.all(f"SELECT DISTINCT name FROM security_groups WHERE id IN ({marks}) ORDER BY name", *groups) if groups else []  # noqa: S608
     password = seal_of(config.directory).open(server.admin_password) if server.admin_password else None
     facts = Facts(
         server=server,
         ports=cards,
         subnets={subnet.id: subnet for subnet in found},
-        groups=sorted(row[0] for row in groups),
+        groups=[row[0] for row in names],
         password=password,
     )
     return documents(facts)
