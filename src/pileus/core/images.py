@@ -12,10 +12,9 @@ MOST_TAGS = 128
 MOST_PROPERTIES = 128
 MOST_MEMBERS = 128
 MIXED = ("aki", "ari", "ami")
-READ_ONLY = frozenset(
-    ("created_at", "updated_at", "status", "checksum", "size", "virtual_size", "direct_url", "self", "file", "schema")
-    + ("os_hash_algo", "os_hash_value", "stores")
-)
+READ_ONLY = {"created_at", "updated_at", "status", "checksum", "size", "virtual_size", "os_hash_algo", "os_hash_value"} | {
+    "direct_url", "self", "file", "schema", "stores",
+}  # fmt: skip
 RESERVED = frozenset(("location", "deleted", "deleted_at"))
 ATTRIBUTES = frozenset(
     ("id", "name", "owner", "visibility", "protected", "os_hidden", "container_format", "disk_format", "min_disk", "min_ram", "tags")

@@ -15,6 +15,7 @@ PARSERS = (
     others.ploop,
     others.iso,
 )
+LARGEST = 1 << 60
 KERNELS = ("aki", "ari", "ami")
 # A disk of this format may hold that one at its start without harm: a hybrid ISO is a disk too, and a fixed VHD is a disk with a footer.
 MAY_HOLD = {"raw": {"iso"}, "ami": {"iso"}, "vhd": {"iso"}}
@@ -50,8 +51,9 @@ def _disk(sample: Sample, disk_format: str) -> int | None:
     if raw:
         return sample.size if disk_format in ("raw", "ami") else None
     chosen = next(one for one in found if one.name == disk_format)
-    if chosen.refusal:
-        raise Invalid(f"Image of format {disk_format} is refused: {chosen.refusal}.", found=disk_format)
+    refusal = chosen.refusal or ("its header is damaged" if (chosen.virtual_size or 0) > LARGEST else None)
+    if refusal:
+        raise Invalid(f"Image of format {disk_format} is refused: {refusal}.", found=disk_format)
     return chosen.virtual_size
 
 

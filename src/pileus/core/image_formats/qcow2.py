@@ -6,7 +6,6 @@ MAGIC = b"QFI\xfb"
 CORRUPT = 1 << 1
 DATA_FILE = 1 << 2
 KNOWN_FEATURES = 0b11111  # dirty, corrupt, data file, compression type, extended L2 entries
-LARGEST = 1 << 60
 
 
 def qcow2(sample: Sample) -> Finding | None:
@@ -25,7 +24,7 @@ def qcow2(sample: Sample) -> Finding | None:
         refusal = "it names a backing file"
     elif encryption:
         refusal = "it is encrypted"
-    elif not 9 <= cluster_bits <= 21 or size > LARGEST:
+    elif not 9 <= cluster_bits <= 21:
         refusal = "its header is damaged"
     return Finding(name="qcow2", virtual_size=size, refusal=refusal)
 
