@@ -105,7 +105,7 @@ async def read_body(request: Request) -> Response | None:
     try:
         request.body = msgspec.convert(raw, route.body)
     except msgspec.ValidationError as error:
-        raise Invalid(f"Invalid input: {error}", field=str(error).rpartition("`$")[2].rstrip("`")) from error
+        raise Invalid(f"{request.service.refusal}: {error}", field=str(error).rpartition("`$")[2].rstrip("`")) from error
     return None
 
 
@@ -116,7 +116,7 @@ async def run_handler(request: Request) -> Response | None:
     history = request.service.history
     if history and response.body is not None and not isinstance(response.body, bytes | msgspec.Raw):
         response.body = history.downgrade(request, request.route.shape, response.body)
-    return response
+    return history.downgrade_answer(request, request.route.shape, response) if history else response
 
 
 CHAIN: list[Step] = [

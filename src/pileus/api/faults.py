@@ -83,9 +83,10 @@ def glance_fault(status: int, message: str, request: Request, data: dict[str, An
 
 
 def placement_fault(status: int, message: str, request: Request, data: dict[str, Any]) -> tuple[dict[str, str], bytes]:
-    """{"errors": [{"status", "title", "detail", "code", "request_id"}]}."""
+    """{"errors": [{"status", "title", "detail", "code" (from 1.23), "request_id"}]}."""
     fault: dict[str, Any] = {"status": status, "title": title_of(status), "detail": message, "request_id": request.id}
-    fault["code"] = data.get("code", "placement.undefined_code")
+    if request.version >= (1, 23):
+        fault["code"] = data.get("code", "placement.undefined_code")
     if "minimum" in data:
         fault |= {"max_version": data["maximum"], "min_version": data["minimum"]}
     return JSON, encode({"errors": [fault]})

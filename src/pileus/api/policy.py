@@ -22,6 +22,7 @@ PREDICATES: dict[str, Predicate] = {
     "member": lambda who: who.is_admin or (who.project_id is not None and who.has("member")),
     "reader": lambda who: who.is_admin or (who.project_id is not None and who.has("reader")),
     "service": lambda who: who.is_admin or who.has("service"),
+    "reader_or_service": lambda who: who.is_admin or who.has("service") or (who.project_id is not None and who.has("reader")),
     "system_admin": lambda who: who.system and who.is_admin,
     "system_reader": lambda who: who.is_admin or (who.system and who.has("reader")),
     "domain_reader": lambda who: who.is_admin or ((who.system or who.domain_id is not None) and who.has("reader")),

@@ -48,7 +48,7 @@ class Service(msgspec.Struct, kw_only=True):
     """A service of the catalog: where it lies, its table of routes, its policy, how it says that something went wrong.
 
     `prefix` is the path's first part. `policy` maps an action to the name of a predicate (api/policy.py).
-    `endpoint` is the path in the catalog below the prefix.
+    `endpoint` is the path in the catalog below the prefix. `refusal` begins the message about a body that is not valid.
     """
 
     prefix: str
@@ -58,6 +58,7 @@ class Service(msgspec.Struct, kw_only=True):
     policy: dict[str, str]
     fault: Fault
     endpoint: str = ""
+    refusal: str = "Invalid input"
     history: "History | None" = None
     router: "Router | None" = None
 

@@ -3,21 +3,25 @@
 from collections.abc import Callable
 from typing import Any
 
-from pileus.api.request import Request, Version
+from pileus.api.request import Request, Response, Version
 from pileus.model.base import Model
 from pileus.model.errors import Invalid, NotAcceptable
 
 Transform = Callable[[Request, Any], Any]
+Answer = Callable[[Request, Response], Response]
+EVERY = "*"
 
 
 class Change(Model, frozen=True, kw_only=True):
     """What version `version` brought. `responses` turns a document of this version into one of the version before, by the route's `shape`;
-    `requests` turns a body of the version before into one of this version (and refuses fields that came only now)."""
+    `requests` turns a body of the version before into one of this version (and refuses fields that came only now). `answers` changes
+    what is not the document: status and headers, by the route's `shape` or for EVERY one."""
 
     version: Version
     text: str
     responses: dict[str, Transform] = {}
     requests: dict[str, Transform] = {}
+    answers: dict[str, Answer] = {}
 
 
 class History(Model, frozen=True, kw_only=True):
@@ -81,6 +85,16 @@ class History(Model, frozen=True, kw_only=True):
             if shape in change.responses:
                 document = change.responses[shape](request, document)
         return document
+
+    def downgrade_answer(self, request: Request, shape: str, response: Response) -> Response:
+        """A response of the newest form with the status and headers of the request's version."""
+        for change in self.changes:
+            if change.version <= request.version:
+                break
+            answer = change.answers.get(shape) or change.answers.get(EVERY)
+            if answer:
+                response = answer(request, response)
+        return response
 
 
 def dotted(version: Version) -> str:
