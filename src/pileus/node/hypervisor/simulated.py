@@ -111,6 +111,7 @@ class SimulatedDriver:
         size = next((disk.size for disk in guest.disks if not disk.cdrom), 1 << 30)
         content = empty_qcow2(size)
         if not destination.exists():
+            destination.parent.mkdir(parents=True, exist_ok=True)
             partial = destination.with_name(destination.name + ".partial")
             partial.write_bytes(content)
             partial.rename(destination)
