@@ -1,0 +1,22 @@
+"""`pileus bench NAME`: a measurement of this program on this machine."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from pileus.model.errors import NotFound
+
+
+@click.command("bench", context_settings={"ignore_unknown_options": True})
+@click.argument("name", type=click.Choice(["control-plane", "boot"]))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def command(name: str, arguments: tuple[str, ...]) -> None:
+    """control-plane: CPU of the API on simulated hosts. boot: a server's way to QEMU, beside QEMU by hand (needs root)."""
+    home = Path(os.environ.get("PILEUS_HOME") or Path(__file__).resolve().parents[3])
+    program = home / "bench" / f"{name.replace('-', '_')}.py"
+    if not program.exists():
+        raise NotFound(f"There are no benchmarks in {home}: they are in the source tree; run ./pileus bench there.")
+    sys.exit(subprocess.run([sys.executable, str(program), *arguments]).returncode)
