@@ -81,7 +81,12 @@ def test_a_patch_changes_attributes_and_properties(cloud: TestCloud) -> None:
     )
     assert answer.status == 200, answer
     assert answer.json == show(cloud, image)
-    assert (answer.json["name"], answer.json["hw_disk_bus"], answer.json["visibility"], answer.json["tags"]) == ("two", "virtio", "community", ["b"])
+    assert (answer.json["name"], answer.json["hw_disk_bus"], answer.json["visibility"], answer.json["tags"]) == (
+        "two",
+        "virtio",
+        "community",
+        ["b"],
+    )
     assert "os_distro" not in answer.json
 
 

@@ -67,10 +67,15 @@ def vhdx(flags: int = 0, parent: bool = False, log: bytes = bytes(16), metadata_
     data[:8] = b"vhdxfile"
     for start in (64 * 1024, 128 * 1024):
         data[start : start + 64] = b"head".ljust(48, b"\0") + log
-    data[192 * 1024 : 192 * 1024 + 48] = b"regi" + bytes(4) + struct.pack("<II", 1, 0) + METADATA_REGION + struct.pack("<QII", metadata_at, MIB, 1)
+    data[192 * 1024 : 192 * 1024 + 48] = (
+        b"regi" + bytes(4) + struct.pack("<II", 1, 0) + METADATA_REGION + struct.pack("<QII", metadata_at, MIB, 1)
+    )
     if metadata_at < MIB:
         return bytes(data)
-    items = [("caa16737-fa36-4d43-b3b6-33f0aa44e76b", struct.pack("<II", MIB, flags)), ("2fa54224-cd1b-4876-b211-5dbed83bf4b8", struct.pack("<Q", size))]
+    items = [
+        ("caa16737-fa36-4d43-b3b6-33f0aa44e76b", struct.pack("<II", MIB, flags)),
+        ("2fa54224-cd1b-4876-b211-5dbed83bf4b8", struct.pack("<Q", size)),
+    ]
     table = [(uuid.UUID(name).bytes_le, value) for name, value in items] + ([(PARENT_LOCATOR, b"x" * 8)] if parent else [])
     data[metadata_at : metadata_at + 32] = b"metadata" + bytes(2) + struct.pack("<H", len(table)) + bytes(20)
     for index, (name, value) in enumerate(table):
@@ -98,7 +103,9 @@ def tar(name: str) -> bytes:
 
 
 LUKS1 = (b"LUKS\xba\xbe" + struct.pack(">H", 1)).ljust(104, b"\0") + struct.pack(">I", 4) + bytes(8192)
-LUKS2 = (b"LUKS\xba\xbe" + struct.pack(">HQ", 2, 8192)).ljust(4096, b"\0") + b'{"segments": {"0": {"offset": "8192", "size": "dynamic"}}}'.ljust(12288, b"\0")
+LUKS2 = (b"LUKS\xba\xbe" + struct.pack(">HQ", 2, 8192)).ljust(
+    4096, b"\0"
+) + b'{"segments": {"0": {"offset": "8192", "size": "dynamic"}}}'.ljust(12288, b"\0")
 PLOOP = b"WithouFreSpacExt".ljust(36, b"\0") + struct.pack("<Q", 20480) + bytes(100)
 STREAM = {"kind": "streamOptimized", "version": 3, "directory": 0xFFFFFFFFFFFFFFFF}
 
@@ -208,7 +215,18 @@ def test_archives_and_compressed_images_are_what_their_container_says() -> None:
     assert accepted(qcow2(), "qcow2", "ovf") == 10 * MIB
 
 
-MAGICS = [b"QFI\xfb", b"QED\0", b"KDMV", b"COWD", b"# Disk DescriptorFile\n", b"conectix", b"vhdxfile", b"LUKS\xba\xbe\0\1", b"LUKS\xba\xbe\0\2", b"WithoutFreeSpace"]
+MAGICS = [
+    b"QFI\xfb",
+    b"QED\0",
+    b"KDMV",
+    b"COWD",
+    b"# Disk DescriptorFile\n",
+    b"conectix",
+    b"vhdxfile",
+    b"LUKS\xba\xbe\0\1",
+    b"LUKS\xba\xbe\0\2",
+    b"WithoutFreeSpace",
+]
 
 
 @given(st.sampled_from([b"", *MAGICS]), st.binary(max_size=3000), st.binary(max_size=600), st.integers(1, 5000))
