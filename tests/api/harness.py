@@ -25,7 +25,7 @@ from pileus.api.chain import App
 from pileus.api.cloud import Cloud
 from pileus.api.identity.passwords import hash_now
 from pileus.api.identity.tokens import FernetTokens, audit_id
-from pileus.api.request import Request, encode
+from pileus.api.request import encode
 from pileus.api.routes import Service
 from pileus.bus.local import LocalBus
 from pileus.config import Config
@@ -193,7 +193,9 @@ class TestCloud:
         assert found, f"there is no project {name}"
         return found.id
 
-    def token(self, user: str = "member", *, project: str | None = None, roles: set[str] | None = None, system: bool = False, **rest: Any) -> str:
+    def token(
+        self, user: str = "member", *, project: str | None = None, roles: set[str] | None = None, system: bool = False, **rest: Any
+    ) -> str:
         """A token for a user, without a login. The personas: other_project_member, reader, member, manager, admin (on project demo).
 
         `admin` has the project admin unless `project` says otherwise; `system=True` gives the system scope. `rest`: fields of Identity.
@@ -330,5 +332,3 @@ class TestCloud:
             project_domain_id="default",
             region_name="RegionOne",
         )
-
-

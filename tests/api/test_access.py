@@ -2,11 +2,11 @@
 
 A service takes part with a file `tests/api/access/<folder of the service in pileus.api>.py` that holds
 
-* `ACCESS`: action (the `policy` of a route, as in the service's policy table) -> the personas that the action is open to by their role
-  alone (sets in `tests/api/access/__init__.py`). A route whose action does not stand there fails the test. Routes with the policy PUBLIC need
-  no entry: whoever asks may use them, and they must be listed in `OPEN` as "METHOD path".
-* `belongings(cloud)`: makes resources in project demo and returns requests [(method, path, body or None)] about them. A member of another project must be
-  answered 404 (or 403) by each, as if there were nothing.
+* `ACCESS`: action (the `policy` of a route, as in the service's policy table) -> the personas that the action is open to by their
+  role alone (sets in `tests/api/access/__init__.py`). A route whose action does not stand there fails the test. Routes with the
+  policy PUBLIC need no entry, but stand in `OPEN` (a set) as "METHOD path": whoever asks may use them.
+* `belongings(cloud)`: makes resources in project demo and returns requests [(method, path, body or None)] about them. A member of
+  another project must be answered 404 (or 403) by each, as if there were nothing.
 
 `other_project_member` has the role member in a project of its own, so by role it may what `member` may; what keeps it out is `belongings`.
 """
@@ -95,7 +95,9 @@ def tokens(shared_cloud: TestCloud) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize("service", services().values(), ids=services())
-def test_every_route_is_open_to_just_the_declared_personas(service: Service, shared_cloud: TestCloud, tokens: dict[str, str | None]) -> None:
+def test_every_route_is_open_to_just_the_declared_personas(
+    service: Service, shared_cloud: TestCloud, tokens: dict[str, str | None]
+) -> None:
     declared = expected(service)
     wrong: list[str] = []
     for route in service.routes:

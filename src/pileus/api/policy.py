@@ -28,6 +28,9 @@ PREDICATES: dict[str, Predicate] = {
     "domain_reader": lambda who: who.is_admin or ((who.system or who.domain_id is not None) and who.has("reader")),
     "domain_manager": lambda who: who.is_admin or (who.domain_id is not None and who.has("manager")),
     "identity_validator": lambda who: who.is_admin or who.has("service") or (who.system and who.has("reader")),
+    "identity_role_reader": lambda who: (
+        who.is_admin or (who.system and who.has("reader")) or (who.domain_id is not None and who.has("manager"))
+    ),
     "identity_project_manager": lambda who: who.is_admin or who.has("manager"),
     "scoped": lambda who: who.system or who.project_id is not None or who.domain_id is not None,
 }

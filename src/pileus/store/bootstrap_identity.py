@@ -1,5 +1,6 @@
 """What a new cloud starts with: the default domain, projects, users, roles, and the region."""
 
+import itertools
 import uuid
 
 from pileus.model.assignments import SYSTEM_ALL, Actor, Assignment, Target
@@ -29,7 +30,7 @@ async def bootstrap(tx: Transaction, *, admin_password_hash: str, demo_password_
     await PROJECTS.insert(tx, domain)
     projects = {name: await _project(tx, name, now) for name in ("admin", "demo", "service")}
     roles = {name: await _role(tx, name, now) for name in (*LADDER, "service")}
-    for prior, implied in zip(LADDER, LADDER[1:], strict=False):
+    for prior, implied in itertools.pairwise(LADDER):
         await imply(tx, roles[prior], roles[implied])
     admin = await _user(tx, "admin", admin_password_hash, projects["admin"], now)
     demo = await _user(tx, "demo", demo_password_hash, projects["demo"], now)

@@ -39,7 +39,8 @@ async def revoke(tx: Transaction, *keys: str, at: float | None = None) -> None:
     moment = time.time() if at is None else at
     for key in keys:
         await tx.execute(
-            "INSERT INTO revocation_events (id, issued_before) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET issued_before = excluded.issued_before",
+            "INSERT INTO revocation_events (id, issued_before) VALUES (?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET issued_before = excluded.issued_before",
             key,
             moment,
         )

@@ -2,36 +2,108 @@
 
 from typing import Any
 
+from pileus.api.identity.policy import POLICY
 from tests.api.access import ADMIN, MANAGERS, READERS
 from tests.api.harness import TestCloud
 
-OPEN = {"GET /", "GET /v3", "POST /v3/auth/tokens"}
+OPEN = {"GET /", "GET /v3", "POST /v3/auth/tokens", "POST /v3/users/{user_id}/password"}
+
+WITH_A_TOKEN = {
+    "identity:auth",
+    "identity:unavailable",
+    "identity:get_domain",
+    "identity:get_project",
+    "identity:list_project_tags",
+    "identity:list_user_projects",
+    "identity:get_user",
+    "identity:list_groups_for_user",
+    "identity:list_regions",
+    "identity:get_region",
+    "identity:list_application_credentials",
+    "identity:get_application_credential",
+    "identity:create_application_credential",
+    "identity:delete_application_credential",
+    "identity:list_credentials",
+    "identity:get_credential",
+    "identity:create_credential",
+    "identity:update_credential",
+    "identity:delete_credential",
+}
+"""Open to all by role; whose resource it is decides then."""
+
+ADMINS = {
+    f"identity:{verb}_{kind}"
+    for verb in ("create", "update", "delete")
+    for kind in ("domain", "project", "user", "group", "role", "region", "service", "endpoint")
+} | {
+    f"identity:{action}"
+    for action in [
+        "list_domains",
+        "list_projects",
+        "list_users",
+        "list_groups",
+        "get_group",
+        "list_users_in_group",
+        "check_user_in_group",
+        "add_user_to_group",
+        "remove_user_from_group",
+        "list_roles",
+        "get_role",
+        "list_implied_roles",
+        "get_implied_role",
+        "create_implied_role",
+        "delete_implied_role",
+        "list_role_inference_rules",
+        "list_role_assignments",
+        "list_grants",
+        "check_grant",
+        "create_grant",
+        "revoke_grant",
+        "list_services",
+        "get_service",
+        "list_endpoints",
+        "get_endpoint",
+    ]
+}
 
 ACCESS = {
-    "identity:auth": READERS,
-    "identity:list_domains": ADMIN,
-    "identity:get_domain": READERS,
-    "identity:create_domain": ADMIN,
-    "identity:update_domain": ADMIN,
-    "identity:delete_domain": ADMIN,
-    "identity:list_projects": ADMIN,
-    "identity:get_project": READERS,
-    "identity:create_project": ADMIN,
-    "identity:update_project": ADMIN,
-    "identity:delete_project": ADMIN,
-    "identity:list_project_tags": READERS,
+    **dict.fromkeys(WITH_A_TOKEN, READERS),
+    **dict.fromkeys(ADMINS, ADMIN),
+    **{action: ADMIN for action in POLICY if "_system_grant" in action},
     "identity:update_project_tags": MANAGERS,
 }
 
 
 def belongings(cloud: TestCloud) -> list[tuple[str, str, Any]]:
     """Requests about project demo and its people."""
-    project = f"/identity/v3/projects/{cloud.project_id()}"
+    v3 = "/identity/v3"
+    project, user = f"{v3}/projects/{cloud.project_id()}", f"{v3}/users/{cloud.user_id('member')}"
+    grant = f"{project}/users/{cloud.user_id('member')}/roles"
+    made = cloud.call("POST", f"{user}/application_credentials", token="member", json={"application_credential": {"name": "mine"}})
+    credential = f"{user}/application_credentials/{made.json['application_credential']['id']}"
+    kept = cloud.call("POST", f"{v3}/credentials", token="member", json={"credential": {"type": "note", "blob": "secret"}})
+    note = f"{v3}/credentials/{kept.json['credential']['id']}"
     return [
         ("GET", project, None),
         ("PATCH", project, {"project": {"name": "mine"}}),
         ("DELETE", project, None),
         ("GET", f"{project}/tags", None),
         ("PUT", f"{project}/tags", {"tags": ["mine"]}),
-        ("GET", "/identity/v3/projects/there-is-no-such-project", None),
+        ("GET", f"{v3}/projects/there-is-no-such-project", None),
+        ("GET", user, None),
+        ("PATCH", user, {"user": {"name": "mine"}}),
+        ("DELETE", user, None),
+        ("GET", f"{user}/projects", None),
+        ("GET", f"{user}/groups", None),
+        ("GET", f"{v3}/users/there-is-no-such-user", None),
+        ("GET", grant, None),
+        ("PUT", f"{grant}/there-is-no-such-role", None),
+        ("GET", f"{user}/application_credentials", None),
+        ("POST", f"{user}/application_credentials", {"application_credential": {"name": "for another"}}),
+        ("GET", credential, None),
+        ("DELETE", credential, None),
+        ("GET", note, None),
+        ("PATCH", note, {"credential": {"blob": "changed"}}),
+        ("DELETE", note, None),
+        ("POST", f"{v3}/credentials", {"credential": {"type": "note", "blob": "x", "user_id": cloud.user_id("member")}}),
     ]

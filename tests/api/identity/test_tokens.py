@@ -27,7 +27,12 @@ def test_a_password_login_gives_a_scoped_token_with_roles_and_catalog(cloud: Tes
     assert [role["name"] for role in token["roles"]] == ["member", "reader"]
     keystone = next(one for one in token["catalog"] if one["type"] == "identity")
     assert keystone["endpoints"][0]["url"] == "http://cloud.test/identity"
-    shown = cloud.call("GET", "/identity/v3/auth/tokens", token=answer.headers["x-subject-token"], headers={"X-Subject-Token": answer.headers["x-subject-token"]})
+    shown = cloud.call(
+        "GET",
+        "/identity/v3/auth/tokens",
+        token=answer.headers["x-subject-token"],
+        headers={"X-Subject-Token": answer.headers["x-subject-token"]},
+    )
     assert shown.status == 200
     assert shown.json["token"] == token
 

@@ -310,5 +310,3 @@ async def _credential_scope(db: Reader, login: Login, asked: dict[str, Any] | st
     if asked is not None and not (isinstance(project, dict) and project.get("id") == scope.project.id):
         raise Forbidden("A token of an application credential can't be scoped to anything but the credential's project.")
     return scope
-
-

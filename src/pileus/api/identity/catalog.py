@@ -9,6 +9,7 @@ from pileus.api.routes import Service
 from pileus.model.catalog import CatalogService, Endpoint, Interface
 from pileus.model.identity import Identity
 from pileus.store.catalog import ENDPOINTS, SERVICES
+from pileus.store.database import Reader
 
 OURS = uuid.UUID("6d1f0a52-6a5e-5d1a-9a63-6b1f9d2f4c11")
 """The name space of the ids of what we serve ourselves."""
@@ -18,7 +19,10 @@ VARIABLE = re.compile(r"[%$]\((\w+)\)s")
 def own_service(service: Service) -> CatalogService:
     """A service of this process as the catalog shows it; its id never changes."""
     return CatalogService(
-        id=uuid.uuid5(OURS, f"service {service.prefix}").hex, type=service.type, name=service.name, description=f"{service.name} ({service.type})"
+        id=uuid.uuid5(OURS, f"service {service.prefix}").hex,
+        type=service.type,
+        name=service.name,
+        description=f"{service.name} ({service.type})",
     )
 
 
@@ -37,31 +41,37 @@ def own_endpoints(request: Request, service: Service) -> list[Endpoint]:
     ]
 
 
-async def all_services(request: Request) -> list[CatalogService]:
+async def all_services(request: Request, db: Reader) -> list[CatalogService]:
     """Our services, then the operator's."""
     own = [own_service(one) for one in request.cloud.services.values()]
-    return own + await SERVICES.find(request.cloud.db, "1 = 1 ORDER BY created_at, id")
+    return own + await SERVICES.find(db, "1 = 1 ORDER BY created_at, id")
 
 
-async def all_endpoints(request: Request) -> list[Endpoint]:
+async def all_endpoints(request: Request, db: Reader) -> list[Endpoint]:
     """Our endpoints, then the operator's."""
     own = [endpoint for one in request.cloud.services.values() for endpoint in own_endpoints(request, one)]
-    return own + await ENDPOINTS.find(request.cloud.db, "1 = 1 ORDER BY created_at, id")
+    return own + await ENDPOINTS.find(db, "1 = 1 ORDER BY created_at, id")
 
 
 async def catalog_of(request: Request, identity: Identity) -> list[dict[str, Any]]:
     """The catalog as a token carries it: enabled services with enabled endpoints, variables filled in."""
     values = {"project_id": identity.project_id, "tenant_id": identity.project_id, "user_id": identity.user_id}
     listed: dict[str, list[dict[str, Any]]] = {}
-    for endpoint in await all_endpoints(request):
+    for endpoint in await all_endpoints(request, request.cloud.db):
         url = _filled(endpoint.url, values) if endpoint.enabled else None
         if url is not None:
             listed.setdefault(endpoint.service_id, []).append(
-                {"id": endpoint.id, "interface": endpoint.interface, "region_id": endpoint.region_id, "region": endpoint.region_id, "url": url}
+                {
+                    "id": endpoint.id,
+                    "interface": endpoint.interface,
+                    "region_id": endpoint.region_id,
+                    "region": endpoint.region_id,
+                    "url": url,
+                }
             )
     return [
         {"id": service.id, "type": service.type, "name": service.name, "endpoints": listed.get(service.id, [])}
-        for service in await all_services(request)
+        for service in await all_services(request, request.cloud.db)
         if service.enabled
     ]
 

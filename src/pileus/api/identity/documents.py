@@ -51,10 +51,10 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def fresh() -> dict[str, Any]:
+def fresh(key: str | None = None) -> dict[str, Any]:
     """Id and times of a new resource."""
     now = time.time()
-    return {"id": new_id(), "created_at": now, "updated_at": now}
+    return {"id": key or new_id(), "created_at": now, "updated_at": now}
 
 
 def timestamp(moment: float | None) -> str | None:

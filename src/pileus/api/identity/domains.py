@@ -5,7 +5,20 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from pileus.api.identity import visibility as may
-from pileus.api.identity.documents import Document, Name64, changes, collection, duplicate, extras, found, fresh, merged, self_link, wanted, write
+from pileus.api.identity.documents import (
+    Document,
+    Name64,
+    changes,
+    collection,
+    duplicate,
+    extras,
+    found,
+    fresh,
+    merged,
+    self_link,
+    wanted,
+    write,
+)
 from pileus.api.identity.options import IMMUTABLE, check_options, guard_immutable
 from pileus.api.request import Request
 from pileus.model.base import Model
@@ -41,7 +54,7 @@ class DomainChanges(Model, frozen=True, kw_only=True):
     """What may change."""
 
     name: Name64 | UnsetType = UNSET
-    description: str | None | UnsetType = UNSET
+    description: str | UnsetType | None = UNSET
     enabled: bool | UnsetType = UNSET
     tags: list[str] | UnsetType = UNSET
     options: dict[str, Any] | UnsetType = UNSET
@@ -84,7 +97,9 @@ async def show_domain(request: Request) -> Document:
     domain_id = request.params["domain_id"]
     who = request.identity
     may.demand(
-        may.sees_all(request) or domain_id in (who.domain_id, who.project_domain_id) or (who.project_id is None and domain_id == who.user_domain_id),
+        may.sees_all(request)
+        or domain_id in (who.domain_id, who.project_domain_id)
+        or (who.project_id is None and domain_id == who.user_domain_id),
         "identity:get_domain",
     )
     return {"domain": domain_document(request, found(await get_domain(request.cloud.db, domain_id), "domain", domain_id))}
@@ -95,7 +110,7 @@ async def create_domain(request: Request) -> Document:
     body: NewDomain = request.body.domain
     check_options(body.options, IMMUTABLE)
     domain = Project(
-        **(fresh() | ({"id": body.explicit_domain_id} if body.explicit_domain_id else {})),
+        **fresh(body.explicit_domain_id),
         name=body.name,
         description=body.description or "",
         enabled=body.enabled,

@@ -1,25 +1,97 @@
 """Who may do what with the identity service.
 
-`anyone` with a remark: the token alone does not decide, the handler looks whose resource it is (`visibility.py`).
+Where the token alone does not decide (`anyone`, `domain_reader`, `domain_manager`), the handler looks whose resource it is
+(`visibility.py`).
 """
 
+ANYONE = "anyone"
+
 POLICY: dict[str, str] = {
-    # The caller's own token; another's needs the two below, checked in the handler.
-    "identity:auth": "anyone",
+    # One's own token; another's needs the two below, checked in the handler.
+    "identity:auth": ANYONE,
     "identity:validate_token": "identity_validator",
     "identity:revoke_token": "admin",
-    # Domains: of the token's own domain, its holder may read.
+    "identity:unavailable": ANYONE,
+    # Domains: the holder of a token reads the token's domain.
     "identity:list_domains": "domain_reader",
-    "identity:get_domain": "anyone",
+    "identity:get_domain": ANYONE,
     "identity:create_domain": "admin",
     "identity:update_domain": "admin",
     "identity:delete_domain": "admin",
-    # Projects: members read their own; managers of a domain keep those in it.
+    # Projects: members read their own; a domain's manager keeps those in it.
     "identity:list_projects": "domain_reader",
-    "identity:get_project": "anyone",
+    "identity:list_user_projects": ANYONE,
+    "identity:get_project": ANYONE,
     "identity:create_project": "domain_manager",
     "identity:update_project": "domain_manager",
     "identity:delete_project": "domain_manager",
-    "identity:list_project_tags": "anyone",
+    "identity:list_project_tags": ANYONE,
     "identity:update_project_tags": "identity_project_manager",
+    # Users: each reads itself; a domain's manager keeps those in it.
+    "identity:list_users": "domain_reader",
+    "identity:get_user": ANYONE,
+    "identity:create_user": "domain_manager",
+    "identity:update_user": "domain_manager",
+    "identity:delete_user": "domain_manager",
+    "identity:list_groups": "domain_reader",
+    "identity:list_groups_for_user": ANYONE,
+    "identity:get_group": "domain_reader",
+    "identity:create_group": "domain_manager",
+    "identity:update_group": "domain_manager",
+    "identity:delete_group": "domain_manager",
+    "identity:list_users_in_group": "domain_reader",
+    "identity:check_user_in_group": "domain_reader",
+    "identity:add_user_to_group": "domain_manager",
+    "identity:remove_user_from_group": "domain_manager",
+    # Roles: a domain's manager sees them, to hand some out.
+    "identity:list_roles": "identity_role_reader",
+    "identity:get_role": "identity_role_reader",
+    "identity:create_role": "admin",
+    "identity:update_role": "admin",
+    "identity:delete_role": "admin",
+    "identity:list_implied_roles": "system_reader",
+    "identity:get_implied_role": "system_reader",
+    "identity:create_implied_role": "admin",
+    "identity:delete_implied_role": "admin",
+    "identity:list_role_inference_rules": "system_reader",
+    # Grants: a domain's manager hands manager, member and reader out, in its domain.
+    "identity:list_role_assignments": "domain_reader",
+    "identity:list_grants": "domain_reader",
+    "identity:check_grant": "domain_reader",
+    "identity:create_grant": "domain_manager",
+    "identity:revoke_grant": "domain_manager",
+    "identity:list_system_grants_for_user": "system_reader",
+    "identity:check_system_grant_for_user": "system_reader",
+    "identity:create_system_grant_for_user": "admin",
+    "identity:revoke_system_grant_for_user": "admin",
+    "identity:list_system_grants_for_group": "system_reader",
+    "identity:check_system_grant_for_group": "system_reader",
+    "identity:create_system_grant_for_group": "admin",
+    "identity:revoke_system_grant_for_group": "admin",
+    # Catalog.
+    "identity:list_regions": ANYONE,
+    "identity:get_region": ANYONE,
+    "identity:create_region": "admin",
+    "identity:update_region": "admin",
+    "identity:delete_region": "admin",
+    "identity:list_services": "system_reader",
+    "identity:get_service": "system_reader",
+    "identity:create_service": "admin",
+    "identity:update_service": "admin",
+    "identity:delete_service": "admin",
+    "identity:list_endpoints": "system_reader",
+    "identity:get_endpoint": "system_reader",
+    "identity:create_endpoint": "admin",
+    "identity:update_endpoint": "admin",
+    "identity:delete_endpoint": "admin",
+    # What each user keeps for itself.
+    "identity:list_application_credentials": ANYONE,
+    "identity:get_application_credential": ANYONE,
+    "identity:create_application_credential": ANYONE,
+    "identity:delete_application_credential": ANYONE,
+    "identity:list_credentials": ANYONE,
+    "identity:get_credential": ANYONE,
+    "identity:create_credential": ANYONE,
+    "identity:update_credential": ANYONE,
+    "identity:delete_credential": ANYONE,
 }

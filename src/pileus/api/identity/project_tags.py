@@ -70,7 +70,9 @@ async def _change(request: Request, change: Any) -> Project:
     async def work(tx: Transaction) -> Project:
         project = await PROJECTS.get(tx, project_id)
         who = request.identity
-        own = project is not None and (may.manages_domain(request, project.domain_id) or (who.project_id == project.id and who.has("manager")))
+        own = project is not None and (
+            may.manages_domain(request, project.domain_id) or (who.project_id == project.id and who.has("manager"))
+        )
         may.demand(who.is_admin or own, "identity:update_project_tags")
         project = found(project, "project", project_id)
         guard_immutable("project", project_id, project.options)

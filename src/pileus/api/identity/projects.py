@@ -24,6 +24,7 @@ from pileus.api.identity.domains import insert_domain
 from pileus.api.identity.options import IMMUTABLE, check_options, guard_immutable
 from pileus.api.identity.project_access import may_read, readable_project
 from pileus.api.identity.project_tags import Tag, unique_tags, with_tags
+from pileus.api.identity.users import readable_user
 from pileus.api.request import Request
 from pileus.model.base import Model
 from pileus.model.errors import Forbidden, Invalid
@@ -65,11 +66,11 @@ class ProjectChanges(Model, frozen=True, kw_only=True):
 
     name: Name64 | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
-    description: str | None | UnsetType = UNSET
+    description: str | UnsetType | None = UNSET
     tags: Tags | UnsetType = UNSET
     options: dict[str, Any] | UnsetType = UNSET
-    domain_id: str | None | UnsetType = UNSET
-    parent_id: str | None | UnsetType = UNSET
+    domain_id: str | UnsetType | None = UNSET
+    parent_id: str | UnsetType | None = UNSET
     is_domain: bool | UnsetType = UNSET
 
 
@@ -110,8 +111,9 @@ async def list_projects(request: Request) -> Document:
 
 async def list_user_projects(request: Request) -> Document:
     """GET /v3/users/{user_id}/projects: where the user has a role."""
+    user = await readable_user(request, "identity:list_user_projects")
     db = request.cloud.db
-    rows = [row for row in await by_ids(db, await projects_of(db, request.params["user_id"])) if not row.is_domain]
+    rows = [row for row in await by_ids(db, await projects_of(db, user.id)) if not row.is_domain]
     for name, value in wanted(request, ("name", "domain_id", "parent_id"), ("enabled",)).items():
         rows = [row for row in rows if getattr(row, name) == value]
     return collection(request, "projects", [project_document(request, row) for row in with_tags(request, rows)])
@@ -198,6 +200,14 @@ async def _place(db: Reader, request: Request, body: NewProject) -> tuple[str, s
     return domain_id, parent.id
 
 
+async def _managed(request: Request, tx: Transaction, action: str) -> Project:
+    """The path's project, when the caller may change it."""
+    project_id = request.params["project_id"]
+    project = await PROJECTS.get(tx, project_id)
+    may.demand(request.identity.is_admin or (project is not None and may.manages_domain(request, project.domain_id)), action)
+    return found(project, "project", project_id)
+
+
 async def update_project(request: Request) -> Document:
     """PATCH /v3/projects/{project_id}."""
     project_id = request.params["project_id"]
@@ -206,9 +216,7 @@ async def update_project(request: Request) -> Document:
         check_options(sent["options"], IMMUTABLE)
 
     async def work(tx: Transaction) -> Project:
-        project = await PROJECTS.get(tx, project_id)
-        may.demand(project is not None and may.manages_domain(request, project.domain_id) or request.identity.is_admin, "identity:update_project")
-        project = found(project, "project", project_id)
+        project = await _managed(request, tx, "identity:update_project")
         guard_immutable("project", project_id, project.options, sent)
         new = _allowed_changes(project, sent)
         if "name" in new and new["name"] != project.name and await project_named(tx, new["name"], project.domain_id) is not None:
@@ -254,9 +262,7 @@ async def remove_project(request: Request) -> None:
     project_id = request.params["project_id"]
 
     async def work(tx: Transaction) -> None:
-        project = await PROJECTS.get(tx, project_id)
-        may.demand(project is not None and may.manages_domain(request, project.domain_id) or request.identity.is_admin, "identity:delete_project")
-        project = found(project, "project", project_id)
+        project = await _managed(request, tx, "identity:delete_project")
         guard_immutable("project", project_id, project.options)
         if project.is_domain:
             raise Forbidden("Cannot delete a project that is a domain; delete the domain.")

@@ -25,7 +25,10 @@ INVALID = "The request you have made requires authentication."
 
 
 class Payload(msgspec.Struct, array_like=True, frozen=True):
-    """What stands in a token. Ids that are UUIDs are 16 bytes, others text (no union in msgspec holds both, hence Any); a domain that is the default one is None."""
+    """What stands in a token.
+
+    Ids that are UUIDs are 16 bytes, others text (no union in msgspec holds both, hence Any); a domain that is the default one is None.
+    """
 
     form: int
     user: Any

@@ -1,0 +1,43 @@
+"""What Keystone has and pileus does not: each such path says so, instead of being not found."""
+
+from functools import partial
+
+from pileus.api.request import Request
+from pileus.api.routes import Route, route
+from pileus.model.errors import NotImplementedYet
+
+PLACES = {
+    "/v3/OS-TRUST": "Trusts are not available; use an application credential.",
+    "/v3/OS-FEDERATION": "Federated identity is not available; make users in a domain of their own.",
+    "/v3/OS-OAUTH1": "OAuth 1 is not available; use an application credential.",
+    "/v3/OS-OAUTH2": "OAuth 2 is not available; use an application credential.",
+    "/v3/OS-EP-FILTER": "Endpoint filters are not available: every project sees the whole catalog.",
+    "/v3/OS-ENDPOINT-POLICY": "Endpoint policies are not available.",
+    "/v3/OS-SIMPLE-CERT": "Tokens are not signed by certificates here.",
+    "/v3/OS-REVOKE": "Revocation events are not published; validate tokens instead.",
+    "/v3/policies": "Policies kept by the identity service are not available; operators override rules in a file.",
+    "/v3/limits": "Unified limits are not available; each service keeps its quotas.",
+    "/v3/registered_limits": "Unified limits are not available; each service keeps its quotas.",
+    "/v3/ec2tokens": "EC2 authentication is not available.",
+    "/v3/s3tokens": "S3 authentication is not available.",
+    "/v3/users/{user_id}/credentials/OS-EC2": "EC2 keys are not available here; keep them in /v3/credentials.",
+    "/v3/users/{user_id}/access_rules": "Access rules of application credentials are not available.",
+    "/v3/domains/config": "Configuration of single domains is not available: all have the same back end.",
+    "/v3/domains/{domain_id}/config": "Configuration of single domains is not available: all have the same back end.",
+    "/v3/auth/OS-FEDERATION": "Federated identity is not available; log in by password or application credential.",
+}
+
+
+async def unavailable(message: str, request: Request) -> None:
+    """501, with what to do instead."""
+    raise NotImplementedYet(message)
+
+
+def unavailable_routes() -> list[Route]:
+    """Every method on every place, and below it."""
+    return [
+        route(method, path, partial(unavailable, message), "identity:unavailable")
+        for place, message in PLACES.items()
+        for path in (place, place + "/{rest:path}")
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+    ]

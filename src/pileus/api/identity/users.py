@@ -1,0 +1,228 @@
+"""Users: what operators keep, and what each user may do for itself."""
+
+import time
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, UnsetType
+
+from pileus.api.identity import passwords
+from pileus.api.identity import visibility as may
+from pileus.api.identity.documents import (
+    Document,
+    Name,
+    changes,
+    collection,
+    duplicate,
+    extras,
+    found,
+    fresh,
+    merged,
+    self_link,
+    timestamp,
+    wanted,
+    write,
+)
+from pileus.api.identity.options import USER, check_options
+from pileus.api.request import Request
+from pileus.model.base import Model
+from pileus.model.errors import Forbidden, Invalid, Unauthorized
+from pileus.model.projects import DEFAULT_DOMAIN
+from pileus.model.users import User
+from pileus.store.database import Transaction
+from pileus.store.domains import get_domain
+from pileus.store.listing import Condition, Listing, list_rows
+from pileus.store.projects import PROJECTS
+from pileus.store.revocations import revoke
+from pileus.store.users import USERS, delete_user, user_named
+
+KNOWN = ("name", "domain_id", "enabled", "default_project_id", "password", "original_password", "options", "password_expires_at")
+Password = Annotated[str, Meta(min_length=1, max_length=passwords.LONGEST)]
+
+
+class NewUser(Model, frozen=True, kw_only=True):
+    """Attributes of a new user."""
+
+    name: Name
+    domain_id: str | None = None
+    enabled: bool = True
+    default_project_id: str | None = None
+    password: Password | None = None
+    options: dict[str, Any] = {}
+
+
+class CreateUser(Model, frozen=True, kw_only=True):
+    """POST /v3/users."""
+
+    user: NewUser
+
+
+class UserChanges(Model, frozen=True, kw_only=True):
+    """What may change."""
+
+    name: Name | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+    default_project_id: str | UnsetType | None = UNSET
+    password: Password | UnsetType | None = UNSET
+    options: dict[str, Any] | UnsetType = UNSET
+    domain_id: str | UnsetType | None = UNSET
+
+
+class UpdateUser(Model, frozen=True, kw_only=True):
+    """PATCH /v3/users/{id}."""
+
+    user: UserChanges
+
+
+class OwnPassword(Model, frozen=True, kw_only=True):
+    """The old password and the new one."""
+
+    original_password: str
+    password: Password
+
+
+class ChangePassword(Model, frozen=True, kw_only=True):
+    """POST /v3/users/{id}/password."""
+
+    user: OwnPassword
+
+
+def user_document(request: Request, user: User) -> Document:
+    """A user as Keystone shows it."""
+    document: Document = {
+        **user.extra,
+        "id": user.id,
+        "name": user.name,
+        "domain_id": user.domain_id,
+        "enabled": user.enabled,
+        "password_expires_at": timestamp(user.password_expires_at),
+        "options": user.options,
+        "links": self_link(request, "users", user.id),
+    }
+    if user.default_project_id:
+        document["default_project_id"] = user.default_project_id
+    return document
+
+
+async def managed_user(request: Request, tx: Transaction, action: str) -> User:
+    """The path's user, when the caller may change it."""
+    user_id = request.params["user_id"]
+    user = await USERS.get(tx, user_id)
+    may.demand(request.identity.is_admin or (user is not None and may.manages_domain(request, user.domain_id)), action)
+    return found(user, "user", user_id)
+
+
+async def readable_user(request: Request, action: str) -> User:
+    """The path's user, when the caller may read it: itself at least."""
+    user_id = request.params["user_id"]
+    user = await USERS.get(request.cloud.db, user_id)
+    own = user_id == request.identity.user_id
+    may.demand(own or may.sees_all(request) or (user is not None and may.reads_domain(request, user.domain_id)), action)
+    return found(user, "user", user_id)
+
+
+async def list_users(request: Request) -> Document:
+    """GET /v3/users."""
+    bound = may.own_domain(request)
+    filters = wanted(request, ("name", "domain_id", "default_project_id"), ("enabled",))
+    conditions = [Condition(column=name, value=value) for name, value in filters.items()]
+    if bound is not None:
+        conditions.append(Condition(column="domain_id", value=bound))
+    rows = await list_rows(request.cloud.db, USERS, Listing(conditions=conditions, sort=[("created_at", "asc")]))
+    return collection(request, "users", [user_document(request, row) for row in rows])
+
+
+async def show_user(request: Request) -> Document:
+    """GET /v3/users/{user_id}."""
+    return {"user": user_document(request, await readable_user(request, "identity:get_user"))}
+
+
+async def create_user(request: Request) -> Document:
+    """POST /v3/users."""
+    body: NewUser = request.body.user
+    check_options(body.options, USER)
+    domain_id = body.domain_id or request.identity.domain_id or request.identity.project_domain_id or DEFAULT_DOMAIN
+    may.demand(may.manages_domain(request, domain_id), "identity:create_user")
+    hashed = await passwords.hash_password(body.password) if body.password is not None else None
+    user = User(
+        **fresh(),
+        name=body.name,
+        domain_id=domain_id,
+        enabled=body.enabled,
+        default_project_id=body.default_project_id,
+        password_hash=hashed,
+        password_set_at=time.time() if hashed else None,
+        options=merged({}, body.options),
+        extra=extras(request, "user", KNOWN),
+    )
+
+    async def work(tx: Transaction) -> User:
+        found(await get_domain(tx, domain_id), "domain", domain_id)
+        await _check_default_project(tx, body.default_project_id)
+        if await user_named(tx, user.name, domain_id) is not None:
+            raise duplicate("user", user.name)
+        return await USERS.insert(tx, user)
+
+    return {"user": user_document(request, await write(request, work))}
+
+
+async def _check_default_project(tx: Transaction, project_id: str | None) -> None:
+    """A default project must not be a domain; one that is not there is accepted, as Keystone does."""
+    project = await PROJECTS.get(tx, project_id) if project_id else None
+    if project is not None and project.is_domain:
+        raise Invalid("A domain can't be a user's default project.", field="default_project_id")
+
+
+async def update_user(request: Request) -> Document:
+    """PATCH /v3/users/{user_id}."""
+    sent = changes(request.body.user)
+    if "options" in sent:
+        check_options(sent["options"], USER)
+    password = sent.pop("password", UNSET)
+    if password is not UNSET:
+        sent["password_hash"] = await passwords.hash_password(password) if password is not None else None
+        sent["password_set_at"] = time.time()
+
+    async def work(tx: Transaction) -> User:
+        user = await managed_user(request, tx, "identity:update_user")
+        if (sent.pop("domain_id", None) or user.domain_id) != user.domain_id:
+            raise Invalid("A user's domain can't be changed.", field="domain_id")
+        if "name" in sent and sent["name"] != user.name and await user_named(tx, sent["name"], user.domain_id) is not None:
+            raise duplicate("user", sent["name"])
+        await _check_default_project(tx, sent.get("default_project_id"))
+        if sent.get("enabled") is False or password is not UNSET:
+            await revoke(tx, f"user:{user.id}")
+        new = {**sent, "options": merged(user.options, sent.get("options", UNSET))}
+        return await USERS.update(tx, user, **new, extra=merged(user.extra, extras(request, "user", KNOWN)))
+
+    return {"user": user_document(request, await write(request, work))}
+
+
+async def remove_user(request: Request) -> None:
+    """DELETE /v3/users/{user_id}."""
+
+    async def work(tx: Transaction) -> None:
+        user = await managed_user(request, tx, "identity:delete_user")
+        await delete_user(tx, user.id)
+
+    await write(request, work)
+
+
+async def change_password(request: Request) -> None:
+    """POST /v3/users/{user_id}/password: who knows the old one needs no token; every token of the user is void then."""
+    user_id = request.params["user_id"]
+    body: OwnPassword = request.body.user
+    user = await USERS.get(request.cloud.db, user_id)
+    right = await passwords.verify(user.password_hash if user else None, body.original_password)
+    if user is None or not right or not user.enabled:
+        raise Unauthorized("The request you have made requires authentication.")
+    if user.options.get("lock_password"):
+        raise Forbidden("The password of this user is locked: an administrator has to change it.")
+    if body.password == body.original_password:
+        raise Invalid("The new password must not be the old one.", field="password")
+    hashed = await passwords.hash_password(body.password)
+
+    async def work(tx: Transaction) -> None:
+        await revoke(tx, f"user:{user_id}")
+        await USERS.update(tx, user, password_hash=hashed, password_set_at=time.time())
+
+    await write(request, work)
