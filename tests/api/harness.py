@@ -250,7 +250,7 @@ class TestCloud:
         async def receive() -> dict[str, Any]:
             nonlocal sent
             if sent:
-                return {"type": "http.disconnect"}
+                await asyncio.Future()  # the client stays
             sent = True
             return {"type": "http.request", "body": data, "more_body": False}
 

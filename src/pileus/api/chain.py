@@ -1,8 +1,9 @@
 """The way of every request, as one list of steps, from bytes to bytes."""
 
+import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -68,7 +69,7 @@ async def find_route(request: Request) -> Response | None:
         if not candidates:
             raise Invalid(f"There is no such action: {request.action}")
     if not candidates and not (place.actions and request.method == "POST"):
-        allow = sorted({*place.methods, *(["POST"] if place.actions else [])})
+        allow: list[str] = sorted({*place.methods, "POST"} if place.actions else place.methods)
         raise PileusError("The method is not allowed for this resource.", status=405, headers={"Allow": ", ".join(allow)})
     route = next((one for one in candidates if _exists(one, request)), None)
     if route is None:
@@ -157,7 +158,8 @@ class App:
             response = fault(request, error)
         except Exception:
             log.exception("%s %s failed (%s)", request.method, request.path, request.id)
-            response = fault(request, PileusError("Unexpected error; the log of the control plane has it under this request's id.", status=500))
+            words = "Unexpected error; the log of the control plane has it under this request's id."
+            response = fault(request, PileusError(words, status=500))
         await remember(request, response)
         return response
 
@@ -264,8 +266,16 @@ async def _send(request: Request, response: Response, send: Send) -> None:
 
 async def _stream(request: Request, body: AsyncIterator[bytes], send: Send) -> None:
     if request.method != "HEAD":
-        async for chunk in body:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        gone = asyncio.ensure_future(request.disconnected())  # a server drops what is sent to nobody without a word
+        try:
+            async for chunk in body:
+                if gone.done():
+                    break
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        finally:
+            gone.cancel()
+            if isinstance(body, AsyncGenerator):
+                await body.aclose()
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -116,6 +116,11 @@ class Request:
             if not message.get("more_body"):
                 return
 
+    async def disconnected(self) -> None:
+        """Returns when the client has gone away. Call it only once the body was read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
 
 def _queries(raw: bytes) -> list[tuple[str, str]]:
     if not raw:

@@ -5,12 +5,14 @@ import http.client
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from pileus.api.image import content
 from pileus.api.image import files as image_files
 from pileus.api.image.content import begin, ingest_file
 from pileus.model.errors import Conflict, Invalid
@@ -244,6 +246,46 @@ def test_a_slow_reader_does_not_fill_the_memory(cloud: TestCloud) -> None:
         assert connection.recv(20).startswith(b"HTTP/1.1 200")
         assert show(cloud, image)["status"] == "active"  # others are served meanwhile
     assert peak_memory() - before < 24 * MIB
+
+
+def test_a_reader_that_goes_away_ends_the_reading(cloud: TestCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = active(cloud, data=bytes(64 * MIB))
+    ended: list[int] = []
+    original = content.read
+
+    async def watched(path: Path, offset: int, length: int) -> AsyncIterator[bytes]:
+        sent = 0
+        try:
+            async for data in original(path, offset, length):
+                sent += len(data)
+                yield data
+        finally:
+            ended.append(sent)
+
+    monkeypatch.setattr(content, "read", watched)
+    address = urlsplit(cloud.url)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+        request = f"GET {IMAGES}/{image['id']}/file HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {cloud.token('member')}\r\n\r\n"
+        connection.sendall(request.encode())
+        assert connection.recv(20).startswith(b"HTTP/1.1 200")
+    deadline = time.monotonic() + 20
+    while not ended:
+        assert time.monotonic() < deadline, "the file is still being read"
+        time.sleep(0.01)
+    assert ended[0] < 32 * MIB
+
+
+def test_content_outlives_races_of_uploads_and_deletions(cloud: TestCloud) -> None:
+    def one_life(number: int) -> bytes:
+        image = create(cloud, f"image {number}")
+        assert upload(cloud, image, b"the same").status == 204
+        data = file_of(cloud, image).body
+        assert cloud.call("DELETE", f"{IMAGES}/{image['id']}", token="member").status == 204
+        return data
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(one_life, range(80))) == {b"the same"}
+    assert files(cloud) == []
 
 
 def test_after_a_crash_broken_uploads_wait_again_and_orphans_go(cloud: TestCloud) -> None:

@@ -116,7 +116,8 @@ async def ingest_file(cloud: Cloud, image_id: str, path: Path) -> Image:
     image = await store.IMAGES.get(cloud.db, image_id)
     if image is None:
         raise NotFound(f"No image found with ID {image_id}", kind="Image", id=image_id)
-    if image.status == ImageStatus.ACTIVE:
+    if image.status == ImageStatus.ACTIVE:  # an earlier run died after its work
+        await asyncio.to_thread(path.unlink, missing_ok=True)
         return image
     if image.status not in (ImageStatus.QUEUED, ImageStatus.SAVING, ImageStatus.UPLOADING):
         raise Conflict(f"Image status transition from {image.status} to saving is not allowed")
@@ -135,7 +136,7 @@ async def ingest_file(cloud: Cloud, image_id: str, path: Path) -> Image:
         temporary.unlink(missing_ok=True)
         if not done:
             await requeue(cloud, image_id, upload)
-    path.unlink(missing_ok=True)
+    await asyncio.to_thread(path.unlink, missing_ok=True)
     return image
 
 

@@ -179,7 +179,7 @@ async def release(db: Database, directory: Path, content: str) -> bool:
     async with naming(directory):
         if await store.content_used(db, content):
             return False
-        (directory / content).unlink(missing_ok=True)
+        await asyncio.to_thread((directory / content).unlink, missing_ok=True)
         return True
 
 
