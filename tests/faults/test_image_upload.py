@@ -1,4 +1,4 @@
-"""The control plane is killed at each step of an upload: the image is whole or waits for content again, and no file is left over or missing."""
+"""The control plane is killed at each step of an upload: the image is whole or waits again, and no file is left over or missing."""
 
 import asyncio
 import hashlib
