@@ -53,7 +53,7 @@ def _flat(request: CandidateRequest, forest: Forest) -> Iterator[AllocationReque
     group = request.groups[0]
     wanted = group.resources
     for provider in _pool(group, forest):
-        if _fits(provider, wanted) and _suits(provider, group, forest) and _root_suits(provider.id, request, forest):
+        if fits(provider, wanted) and suits(provider, group, forest) and _root_suits(provider.id, request, forest):
             yield AllocationRequest(allocations={provider.id: wanted}, mappings={group.suffix: [provider.id]})
 
 
@@ -87,7 +87,8 @@ def _pool(group: Group, forest: Forest) -> Iterable[Provider]:
     return [forest.providers[one] for one in sorted(forest.trees[known.root_id])] if known else []
 
 
-def _fits(provider: Provider, wanted: dict[str, int]) -> bool:
+def fits(provider: Provider, wanted: dict[str, int]) -> bool:
+    """Whether one provider alone has all this free."""
     inventories, used = provider.inventories, provider.used
     for name, amount in wanted.items():
         inventory = inventories.get(name)
@@ -96,7 +97,7 @@ def _fits(provider: Provider, wanted: dict[str, int]) -> bool:
     return True
 
 
-def _suits(provider: Provider, group: Group, forest: Forest) -> bool:
+def suits(provider: Provider, group: Group, forest: Forest) -> bool:
     """Whether one provider alone has the traits and aggregates that a group wants."""
     if group.required or group.forbidden:
         traits = forest.traits[provider.id]
@@ -123,7 +124,7 @@ def _single(group: Group, forest: Forest) -> Choices:
     """The ways to satisfy a group from one provider."""
     found: Choices = {}
     for provider in _pool(group, forest):
-        if not _fits(provider, group.resources) or not _suits(provider, group, forest):
+        if not fits(provider, group.resources) or not suits(provider, group, forest):
             continue
         takes = tuple((provider.id, name, amount) for name, amount in group.resources.items())
         choice = Choice(group.suffix, takes, (provider.id,))
@@ -140,7 +141,7 @@ def _spread(group: Group, forest: Forest) -> Choices:
     parts: dict[str, list[list[str]]] = {}  # anchor -> for each class the providers that have it
     for place, (name, amount) in enumerate(group.resources.items()):
         for provider in _pool(group, forest):
-            if not _fits(provider, {name: amount}):
+            if not fits(provider, {name: amount}):
                 continue
             for anchor in _anchors(provider, group, forest):
                 if _tree_suits(provider, forest.providers[anchor], group):

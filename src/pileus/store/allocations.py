@@ -123,3 +123,20 @@ async def _charge(tx: Transaction, provider_id: str, before: dict[str, list[Allo
     if reason := refusal(provider, added, after):
         raise Conflict(f"Unable to allocate inventory: {reason}")
     return await providers.save(tx, provider, used=after)
+
+
+async def of_project(db: Reader, project_id: str, user_id: str | None = None) -> list[tuple[str | None, dict[str, int]]]:
+    """(type, all that it has) of each consumer of a project."""
+    sql = "SELECT c.id, c.consumer_type, a.resources FROM consumers c JOIN allocations a ON a.consumer_id = c.id WHERE c.project_id = ?"
+    rows = await (db.all(sql, project_id) if user_id is None else db.all(f"{sql} AND c.user_id = ?", project_id, user_id))
+    found: dict[str, tuple[str | None, dict[str, int]]] = {}
+    for consumer_id, kind, resources in rows:
+        before = found[consumer_id][1] if consumer_id in found else {}
+        found[consumer_id] = kind, total(before, json.loads(resources))
+    return list(found.values())
+
+
+async def generations_of(db: Reader, provider_id: str) -> dict[str, int]:
+    """The generation of each consumer that has something of a provider."""
+    sql = "SELECT c.id, c.generation FROM consumers c JOIN allocations a ON a.consumer_id = c.id WHERE a.provider_id = ?"
+    return {row[0]: int(row[1]) for row in await db.all(sql, provider_id)}

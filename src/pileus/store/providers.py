@@ -5,11 +5,12 @@ from typing import Any
 
 import msgspec
 
-from pileus.core.traits import TRAITS, capability_traits
+from pileus.core.traits import capability_traits
 from pileus.model.errors import Conflict, Invalid, NotFound
 from pileus.model.hosts import HostReport
 from pileus.model.placement import Inventory, Provider
 from pileus.store.database import Reader, Transaction
+from pileus.store.placement_names import add_trait
 from pileus.store.tables import ResourceTable
 
 PROVIDERS = ResourceTable("resource_providers", Provider)
@@ -158,13 +159,7 @@ async def register_host(
     traits = sorted(reported | {name for name in provider.traits if not name.startswith(OWNED)})
     if inventories == provider.inventories and traits == provider.traits:
         return provider
-    await know_traits(tx, traits)
+    for name in traits:
+        await add_trait(tx, name)
     return await save(tx, provider, inventories=inventories, traits=traits)
 
-
-async def know_traits(tx: Transaction, names: list[str]) -> None:
-    """Make sure that these custom traits exist."""
-    now = time.time()
-    for name in names:
-        if name not in TRAITS and not await tx.value("SELECT 1 FROM custom_traits WHERE name = ?", name):
-            await tx.execute("INSERT INTO custom_traits (name, created_at, updated_at) VALUES (?, ?, ?)", name, now, now)
