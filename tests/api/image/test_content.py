@@ -1,7 +1,9 @@
 """Content: uploads, downloads, what is refused, what a crash or a race leaves."""
 
+import errno
 import hashlib
 import http.client
+import os
 import socket
 import struct
 import time
@@ -120,6 +122,21 @@ def test_too_large_content_is_refused(tmp_path: Path) -> None:
         assert upload(cloud, image, b"x" * 1000).status == 204
     finally:
         cloud.close()
+
+
+@pytest.mark.parametrize(("reason", "status"), [(errno.ENOSPC, 413), (errno.EIO, 503)])
+def test_a_full_or_broken_store_is_told_and_leaves_nothing(
+    cloud: TestCloud, monkeypatch: pytest.MonkeyPatch, reason: int, status: int
+) -> None:
+    def broken(self: image_files.Intake, data: bytes) -> None:
+        raise OSError(reason, os.strerror(reason))
+
+    image = create(cloud)
+    with monkeypatch.context() as patched:
+        patched.setattr(image_files.Intake, "write", broken)
+        assert upload(cloud, image, bytes(5 * MIB)).status == status
+    assert show(cloud, image)["status"] == "queued" and files(cloud) == []
+    assert upload(cloud, image, b"x").status == 204
 
 
 def test_a_deactivated_image_is_kept_from_all_but_admins(cloud: TestCloud) -> None:

@@ -94,7 +94,7 @@ def test_pages_lead_through_the_whole_list(library: TestCloud) -> None:
     [
         "limit=-1", "limit=x", "marker=unknown", "sort=colour", "sort=name:up", "sort=name&sort_key=name",
         "visibility=secret", "status=lost", "member_status=maybe", "size_min=x", "size_max=-1",
-        "protected=perhaps", "os_hidden=1", "created_at=gt:yesterday", "changes-since=2020-01-01",
+        "protected=perhaps", "os_hidden=1", "created_at=gt:yesterday", "changes-since=2020-01-01", 'name=in:"a',
         "sort_key=name&sort_key=id&sort_key=size&sort_dir=asc&sort_dir=desc",
     ],
 )  # fmt: skip

@@ -13,6 +13,7 @@ import re
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from pileus.core.image_formats import Inspector
 from pileus.model.base import Model
@@ -94,7 +95,7 @@ async def fill(intake: Intake, chunks: AsyncIterator[bytes], limit: int) -> Dige
 
     TooLarge beyond `limit` bytes or when the disk is full.
     """
-    writing: asyncio.Future[None] | None = None
+    writing: asyncio.Future[Any] | None = None  # shielded: the file must not be closed while a thread is at it
     parts: list[bytes] = []
     held = total = 0
     try:
@@ -106,18 +107,24 @@ async def fill(intake: Intake, chunks: AsyncIterator[bytes], limit: int) -> Dige
                 raise TooLarge(f"The image is larger than {limit} bytes, the most that is accepted.")
             if held >= BLOCK:
                 if writing:
-                    await writing
+                    await asyncio.shield(writing)
                 writing = asyncio.ensure_future(asyncio.to_thread(intake.write, b"".join(parts)))
                 parts, held = [], 0
         if writing:
-            await writing
-        await asyncio.to_thread(intake.write, b"".join(parts))
-        return await asyncio.to_thread(intake.finish)
+            await asyncio.shield(writing)
+        writing = asyncio.ensure_future(asyncio.to_thread(_end, intake, b"".join(parts)))
+        return await asyncio.shield(writing)
     except OSError as error:
         raise storage_error(error) from error
     finally:
-        if writing and not writing.done():
+        if writing:
             await asyncio.wait([writing])
+            writing.exception()  # told already, or of no use any more
+
+
+def _end(intake: Intake, rest: bytes) -> Digest:
+    intake.write(rest)
+    return intake.finish()
 
 
 def storage_error(error: OSError) -> PileusError:
