@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boot_sectors
 import msgspec
 import pytest
 
@@ -19,6 +18,7 @@ from pileus.node.hypervisor import accelerators
 from pileus.node.hypervisor.driver import HypervisorDriver
 from pileus.node.hypervisor.qemu import QemuDriver
 from pileus.node.hypervisor.simulated import SimulatedDriver
+from tests.driver import boot_sectors
 
 TAG = "c0de"
 DEADLINE = 20.0
@@ -146,6 +146,18 @@ def test_a_guest_is_paused_and_goes_on(bench: Bench, tmp_path: Path) -> None:
         paused = changed(guest, power=Power.PAUSED)
         assert (await twice(bench, paused, ObservedPower.PAUSED)).pid == first.pid
         assert (await twice(bench, changed(paused, power=Power.RUNNING), ObservedPower.RUNNING)).pid == first.pid
+
+    run(bench, boot_sectors.guest(tmp_path), scenario)
+
+
+def test_a_guest_is_suspended_and_resumed(bench: Bench, tmp_path: Path) -> None:
+    async def scenario(bench: Bench, guest: Guest) -> None:
+        await bench.reach(guest)
+        suspended = changed(guest, power=Power.SUSPENDED)
+        assert (await twice(bench, suspended, ObservedPower.SUSPENDED)).pid is None
+        assert [one.power for one in await bench.restart()] == [ObservedPower.SUSPENDED]
+        await twice(bench, changed(suspended, power=Power.RUNNING), ObservedPower.RUNNING)
+        assert bench.changes == []
 
     run(bench, boot_sectors.guest(tmp_path), scenario)
 

@@ -140,8 +140,8 @@ def test_what_an_interrupted_copy_left_is_cleared(storage: LocalStorage, guest: 
 
 def test_unused_base_images_are_collected(storage: LocalStorage, tmp_path: Path) -> None:
     storage.place(image(tmp_path))
-    assert storage.collect({"a" * 64}) == []
-    assert storage.collect(set()) == ["a" * 64]
+    assert storage.collect(lambda: {"a" * 64}) == []
+    assert storage.collect(set) == ["a" * 64]
     assert list(storage.base.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""What the QEMU driver promises beyond the contract: clean shutdown, confinement, exclusion, what happened while nobody watched, reasons."""
+"""What the QEMU driver promises beyond the contract: clean shutdown, confinement, exclusion, what happens unwatched, reasons."""
 
 import asyncio
 import os
@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import boot_sectors
 import msgspec
 import pytest
 
@@ -21,6 +20,7 @@ from pileus.node.hypervisor import accelerators, qemu
 from pileus.node.hypervisor.confinement import FIRST_UID, Confinement, limits_of
 from pileus.node.hypervisor.qemu import QemuDriver
 from pileus.node.hypervisor.qmp import unix_socket
+from tests.driver import boot_sectors
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="qemu-system-x86_64 is missing")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can confine guests")
@@ -101,6 +101,23 @@ def test_a_soft_reboot_goes_through_the_guests_own_shutdown(tmp_path: Path) -> N
         await driver.apply(later(guest, reboots_soft=1))
         await until(lambda: bool(changes), "it does not come back")
         assert [(one.power, one.reboots_soft) for one in changes] == [(ObservedPower.RUNNING, 1)]
+
+    run(tmp_path, guest, scenario)
+
+
+def test_a_resumed_guest_goes_on_where_it_was(tmp_path: Path) -> None:
+    guest = boot_sectors.guest(tmp_path)
+
+    async def scenario(driver: QemuDriver, changes: list[ObservedGuest]) -> None:
+        await ready(driver, guest)
+        suspended = await driver.apply(later(guest, power=Power.SUSPENDED))
+        assert (suspended.power, suspended.error) == (ObservedPower.SUSPENDED, None)
+        resumed = await driver.apply(later(later(guest)))
+        assert (resumed.power, resumed.error, resumed.error_detail) == (ObservedPower.RUNNING, None, None)
+        assert await driver.console_log(guest.id, None) == "", "it booted instead"
+        assert not list((tmp_path / "node" / "guests" / guest.id).glob("memory*"))
+        await driver.apply(later(later(later(guest, power=Power.STOPPED))))
+        await until(lambda: bool(changes), "it hears the power button no more")
 
     run(tmp_path, guest, scenario)
 
@@ -187,6 +204,36 @@ def test_two_processes_never_run_one_guest_twice(tmp_path: Path) -> None:
         await second.close()
 
     run(tmp_path, guest, scenario)
+
+
+def test_a_guest_whose_record_is_lost_can_still_be_removed(tmp_path: Path) -> None:
+    guest = boot_sectors.guest(tmp_path)
+
+    async def scenario(driver: QemuDriver, changes: list[ObservedGuest]) -> None:
+        first = await ready(driver, guest)
+        await driver.close()
+        (tmp_path / "node" / "guests" / guest.id / "guest.json").write_text("{")
+        second = make(tmp_path)
+        assert await second.start(changes.append) == []
+        await second.remove(guest.id)
+        assert not (tmp_path / "node" / "guests" / guest.id).exists()
+        assert not Path(f"/proc/{first.pid}/cmdline").exists() or not Path(f"/proc/{first.pid}/cmdline").read_bytes()
+        await second.close()
+
+    run(tmp_path, guest, scenario)
+
+
+def test_a_path_is_no_guests_id(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        driver = make(tmp_path)
+        await driver.start(lambda _: None)
+        for wrong in ("..", "../base", "", "."):
+            with pytest.raises(NodeFailed):
+                await driver.remove(wrong)
+        assert (tmp_path / "node" / "base").exists()
+        await driver.close()
+
+    asyncio.run(scenario())
 
 
 @needs_root

@@ -67,6 +67,7 @@ class Launch(Model, frozen=True, kw_only=True):
     firmware_variables: DiskFile | None = None
     kernel: str | None = None
     initrd: str | None = None
+    incoming_fd: int | None = None  # the memory of a suspended guest
     sandbox: bool = True
 
 
@@ -107,6 +108,8 @@ def qemu_argv(guest: Guest, launch: Launch) -> list[str]:
     if guest.rng:
         argv += ["-object", "rng-builtin,id=rng0", "-device", "virtio-rng-pci,rng=rng0" + slots.take("rng")]
     argv += ["-device", "virtio-balloon-pci,id=balloon0" + slots.take("balloon")]
+    if launch.incoming_fd is not None:
+        argv += ["-incoming", f"fd:{launch.incoming_fd}"]
     if launch.sandbox:
         argv += ["-sandbox", SANDBOX]
     return argv

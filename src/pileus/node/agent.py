@@ -90,7 +90,7 @@ class Agent:
             await asyncio.wait(probes, timeout=PROBE_PATIENCE)
         for driver, probe in zip(self._hypervisors, probes, strict=True):
             if probe.done():
-                self._capabilities[driver.name] = probe.result()
+                await self._keep_probe(driver, probe)
             else:
                 self._background(self._await_probe(driver, probe))
         await self._report_all()
@@ -258,8 +258,15 @@ class Agent:
             self._report(report)
 
     async def _await_probe(self, driver: HypervisorDriver, probe: "asyncio.Future[DriverCapabilities]") -> None:
-        self._capabilities[driver.name] = await probe
+        await self._keep_probe(driver, probe)
         await self._report_all()
+
+    async def _keep_probe(self, driver: HypervisorDriver, probe: "asyncio.Future[DriverCapabilities]") -> None:
+        """A driver whose probe fails offers nothing; the host reports all the same."""
+        try:
+            self._capabilities[driver.name] = await probe
+        except (PileusError, OSError) as error:
+            log.error("%s: the hypervisor %s can't be used: %s", self.host, driver.name, error)
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

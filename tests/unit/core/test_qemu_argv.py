@@ -2,6 +2,7 @@
 
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -74,6 +75,7 @@ CASES: dict[str, tuple[Guest, dict[str, object]]] = {
     ),
     "kernel": (guest(kernel_command_line="console=ttyS0", rng=False, video="none"), {"kernel": "../../base/k", "initrd": "../../base/i"}),
     "uefi": (guest(firmware="uefi"), UEFI),
+    "resumed": (guest(), {"incoming_fd": 12}),
     "without-sandbox": (guest(cpu_model="Nehalem"), {"sandbox": False}),
     "aarch64": (guest(architecture="aarch64", video="virtio"), {}),
 }
@@ -109,7 +111,7 @@ def test_a_guest_never_gets_more_than_it_needs(name: str) -> None:
 
 
 def pairs(argv: list[str]) -> list[tuple[str, str]]:
-    return list(zip(argv, argv[1:], strict=False))
+    return list(pairwise(argv))
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ async def find_accelerator(state: Path, find_image: FindProbeImage, refresh: boo
     if kept and kept.boot == boot and image is None:
         return kept.accelerator
     accelerator = await _try(image)
+    state.mkdir(parents=True, exist_ok=True)
     path = state / "accelerator.json"
     partial = path.with_suffix(".partial")
     partial.write_bytes(msgspec.json.encode(_Kept(boot=boot, accelerator=accelerator)))

@@ -120,9 +120,10 @@ class QemuDriver:
 
     async def remove(self, guest_id: str) -> None:
         """End its QEMU, delete its directory and control groups."""
-        guest = self._guests.get(guest_id)
-        if guest:
-            await guest.end()
+        if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z_-]*", guest_id):
+            raise NodeFailed(f"{guest_id!r} can't be a guest's id.")
+        nameless = Guest(id=guest_id, name="", project_id="", vcpus=1, memory_mib=0)  # its record may be lost
+        await (self._guests.get(guest_id) or QemuGuest(self._host, Record(guest=nameless))).end()
         await asyncio.to_thread(self._delete, guest_id)
         self._guests.pop(guest_id, None)
         await asyncio.to_thread(self._collect)
@@ -186,8 +187,6 @@ class QemuDriver:
         return found
 
     def _delete(self, guest_id: str) -> None:
-        if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z_-]*", guest_id):
-            raise NodeFailed(f"{guest_id!r} can't be a guest's id.")
         directory = self._host.guests / guest_id
         if directory.exists():
             doomed = directory.with_name(f".{guest_id}.doomed{qemu_record.PARTIAL}")
@@ -197,7 +196,10 @@ class QemuDriver:
         self._host.confinement.remove(guest_id)
 
     def _collect(self) -> None:
-        self._host.storage.collect({disk.image.sha256 for guest in self.guests() for disk in guest.disks if disk.image})
+        def used() -> set[str]:
+            return {disk.image.sha256 for guest in list(self._guests.values()) for disk in guest.record.guest.disks if disk.image}
+
+        self._host.storage.collect(used)
 
     def _report(self, observed: ObservedGuest) -> None:
         if self._changed:
@@ -231,6 +233,7 @@ class QemuDriver:
 
 FEATURES = [
     "pause",
+    "suspend",
     "snapshot",
     "vnc",
     "serial",

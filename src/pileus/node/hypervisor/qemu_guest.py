@@ -14,7 +14,7 @@ import msgspec
 from pileus.core.qemu_argv import machine_of, translation_buffer_mib
 from pileus.model.errors import NodeFailed, PileusError
 from pileus.model.guests import Guest, ObservedGuest, ObservedPower, Power
-from pileus.node.hypervisor import qemu_launch, qemu_process, qemu_record
+from pileus.node.hypervisor import qemu_launch, qemu_process, qemu_record, qemu_suspend
 from pileus.node.hypervisor.accelerators import Accelerator
 from pileus.node.hypervisor.confinement import Confinement
 from pileus.node.hypervisor.driver import OpenTap
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 60.0
 """How long QEMU may take until it answers; some 30 ms on an idle host."""
+LOCK_SECONDS = 1.5
+"""How long a killed QEMU may hold its lock while the kernel takes it apart."""
 GRACE = "os_shutdown_timeout"
 """Nova's image property: seconds that a guest gets to shut down."""
 
@@ -114,10 +116,8 @@ class QemuGuest:
     async def adopt(self) -> None:
         """Take over a QEMU that an earlier process started, or note that it is gone."""
         async with self.lock:
-            lock = await asyncio.to_thread(qemu_process.take_lock, self.directory)
-            if lock is None:
-                await self._adopt_running()
-            else:
+            lock = await self._lock_or_adopt()
+            if lock is not None:
                 qemu_launch.close_all([lock])
                 if not self.record.ended:
                     await self._note(ended=ObservedPower.CRASHED.value)
@@ -127,6 +127,10 @@ class QemuGuest:
         if self.lock.locked() and self.process:
             self.process.signal(signal.SIGKILL)
         async with self.lock:
+            if self.process is None and self.directory.exists():
+                lock = await self._lock_or_adopt()  # it may run though we failed to adopt it
+                if lock is not None:
+                    qemu_launch.close_all([lock])
             await self._quit(patience=2.0)
 
     async def release(self) -> None:
@@ -148,12 +152,13 @@ class QemuGuest:
         hard = guest.reboots_hard > self.record.reboots_hard
         if rebuild or (hard and guest.power is not Power.STOPPED):
             await self._quit()
+            qemu_suspend.forget(self.directory)
         if rebuild:
             await asyncio.to_thread(self._host.storage.remove, self.directory, "root")
         if guest.power is Power.STOPPED:
             return await self._stopped(guest)
         if guest.power is Power.SUSPENDED:
-            raise NodeFailed("This hypervisor can't suspend a server.")
+            return await self._suspended(guest)
         if self.process is None:
             await self._start(guest)
         elif guest.reboots_soft > self.record.reboots_soft and self.power is ObservedPower.RUNNING:
@@ -171,8 +176,21 @@ class QemuGuest:
             await self._quit()
         if guest.builds > self.record.builds or not (self.directory / "disks" / "root").exists():
             await self._prepare(guest)
+        qemu_suspend.forget(self.directory)
         counters = {"reboots_soft": guest.reboots_soft, "reboots_hard": guest.reboots_hard, "builds": guest.builds}
         await self._note(ended=ObservedPower.STOPPED.value, **counters)
+        return True
+
+    async def _suspended(self, guest: Guest) -> bool:
+        if self.process is not None:
+            if self.qmp is None:
+                await self._connect(START_SECONDS)
+            assert self.qmp
+            await qemu_suspend.save(self.qmp, self.directory)
+            await self._quit(ended=ObservedPower.SUSPENDED)
+        elif self.power is not ObservedPower.SUSPENDED:
+            raise NodeFailed("A server that does not run can't be suspended.")
+        await self._note(reboots_soft=guest.reboots_soft, reboots_hard=guest.reboots_hard, builds=guest.builds)
         return True
 
     async def _ask_to_shut_down(self, guest: Guest) -> bool:
@@ -212,34 +230,50 @@ class QemuGuest:
         refused = self._host.confinement.limit(guest, buffer)
         if refused:
             log.warning("%s: not limited: %s", guest.id, "; ".join(refused))
-        lock = qemu_process.take_lock(self.directory)
+        lock = await self._lock_or_adopt()
         if lock is None:
-            await self._adopt_running()
             return
+        saved = qemu_suspend.open_saved(self.directory) if self.power is ObservedPower.SUSPENDED else None
         try:
             await self._note(
                 accelerator=accelerator.name, accelerator_reason=accelerator.reason, machine=machine_of(guest), started_at=None
             )
-            start = qemu_launch.Start(guest=guest, directory=self.directory, user=self.record.user, accelerator=accelerator.name)
+            start = qemu_launch.Start(
+                guest=guest, directory=self.directory, user=self.record.user, accelerator=accelerator.name, saved=saved
+            )
             taps = qemu_launch.open_taps(guest, self._host.open_tap)
             child = await asyncio.to_thread(qemu_launch.launch, start, disks, taps, lock, self._host)
         finally:
-            qemu_launch.close_all([lock])
+            qemu_launch.close_all([lock] if saved is None else [lock, saved])
         self.process = Process(child.pid, child, self._exited)
         self._host.confinement.enter(guest.id, child.pid)
         try:
             await self._connect(START_SECONDS)
+            if self.qmp and saved is not None:
+                await qemu_suspend.loaded(self.qmp, self.process, self.directory)
+                self._status = "paused"
         except NodeFailed as error:
-            await self._quit(patience=0)
+            await self._quit(patience=0, ended=ObservedPower(self.record.ended or ObservedPower.STOPPED))
             said = qemu_process.said(self.directory) or str(error.data.get("detail"))
             raise NodeFailed("The guest's QEMU did not start.", detail=said) from error
         qemu_launch.hide_display(self.directory)
         await self._note(ended="", started_at=time.time())
+        qemu_suspend.forget(self.directory)
 
-    async def _adopt_running(self) -> None:
-        pid = await asyncio.to_thread(qemu_process.find_pid, self.directory, self.record.guest.id)
-        if pid is None:
-            raise NodeFailed("The guest's directory is locked by a process that is not its QEMU.", detail=str(self.directory))
+    async def _lock_or_adopt(self) -> int | None:
+        """The guest's lock, or None when a QEMU that runs already holds it and was adopted."""
+        deadline = time.monotonic() + LOCK_SECONDS
+        while (lock := await asyncio.to_thread(qemu_process.take_lock, self.directory)) is None:
+            pid = await asyncio.to_thread(qemu_process.find_pid, self.directory, self.record.guest.id)
+            if pid is not None:
+                await self._adopt_running(pid)
+                return None
+            if time.monotonic() > deadline:
+                raise NodeFailed("The guest's directory is locked by a process that is not its QEMU.", detail=str(self.directory))
+            await asyncio.sleep(0.02)
+        return lock
+
+    async def _adopt_running(self, pid: int) -> None:
         self.process = Process(pid, None, self._exited)
         self._status = ""
         await self._note(ended="", started_at=self.record.started_at or time.time())
@@ -257,7 +291,7 @@ class QemuGuest:
             self._down = True
             self._host.background(self._after_shutdown(self.process))
 
-    async def _quit(self, patience: float = 5.0) -> None:
+    async def _quit(self, patience: float = 5.0, ended: ObservedPower = ObservedPower.STOPPED) -> None:
         """End QEMU: politely, so that it writes its disks out, then by force."""
         process = self.process
         if process is None:
@@ -272,7 +306,7 @@ class QemuGuest:
         if not self.qmp or not await process.wait(patience):
             await process.kill()
         await self._gone()
-        await self._note(ended=ObservedPower.STOPPED.value)
+        await self._note(ended=ended.value)
 
     async def _gone(self) -> None:
         """Nothing of the process is left: forget its session."""

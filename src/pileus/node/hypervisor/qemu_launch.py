@@ -36,6 +36,7 @@ class Start:
     directory: Path
     user: int | None
     accelerator: str
+    saved: int | None = None  # descriptor of the memory to start from
 
 
 def prepare(directory: Path, guest: Guest, user: int | None, storage: LocalStorage) -> dict[str, DiskFile]:
@@ -87,10 +88,11 @@ def launch(start: Start, disks: dict[str, DiskFile], taps: dict[str, int], lock:
                 firmware_variables=variables,
                 kernel=_base_file(start, host.storage, guest.kernel),
                 initrd=_base_file(start, host.storage, guest.initrd),
+                incoming_fd=start.saved,
             ),
         )
         groups = kvm_groups() or [] if start.accelerator == "kvm" else []
-        descriptors = [lock, *taps.values(), *(one.fileno() for one in sockets)]
+        descriptors = [lock, *taps.values(), *(one.fileno() for one in sockets), *([] if start.saved is None else [start.saved])]
         return spawn(start.directory, host.confinement.prefix(start.user, groups) + argv, descriptors)
     finally:
         close_all(taps.values())

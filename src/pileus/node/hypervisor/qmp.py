@@ -58,13 +58,16 @@ class Qmp:
         self._client = QMPClient(guest_id)
         self._on_event = on_event
         self._listener: asyncio.Task[None] | None = None
+        self._socket: socket.socket | None = None  # ours, as an event loop's transport may not pass descriptors
 
     async def connect(self, path: Path, seconds: float) -> None:
         """Raises NodeFailed when QEMU does not answer in time."""
         from qemu.qmp import QMPError
 
         try:
-            await asyncio.wait_for(self._client.connect(unix_socket(path)), seconds)
+            connection = unix_socket(path)
+            self._socket = connection.dup()
+            await asyncio.wait_for(self._client.connect(connection), seconds)
         except (OSError, QMPError, TimeoutError) as error:
             await self.close()
             detail = str(error) or type(error).__name__
@@ -82,8 +85,17 @@ class Qmp:
             detail = f"{command}: {str(error) or type(error).__name__}"
             raise NodeFailed("The guest's QEMU refused a command.", detail=detail) from error
 
+    async def give(self, descriptor: int, name: str) -> None:
+        """Hand QEMU a copy of an open descriptor; commands then call it by this name."""
+        assert self._socket
+        socket.send_fds(self._socket, [b" "], [descriptor])
+        await self.execute("getfd", fdname=name)
+
     async def close(self) -> None:
         """End the session; the guest goes on."""
+        if self._socket:
+            self._socket.close()
+            self._socket = None
         if self._listener:
             self._listener.cancel()
             self._listener = None

@@ -4,7 +4,8 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ class LocalStorage:
 
     def __init__(self, node: Path) -> None:
         self.base = node / "base"
+        self._placing = threading.Lock()
 
     def prepare(self) -> None:
         """Make the directory of base images, and clear away what an interrupted copy left."""
@@ -33,9 +35,10 @@ class LocalStorage:
     def place(self, image: DiskImage) -> Path:
         """The image as a base file, made by the cheapest means. NodeFailed when it is missing or refers to other files."""
         target = self.base / image.sha256
-        if not target.exists():
-            _refuse_references(image)
-            self._place(Path(image.path), target)
+        with self._placing:
+            if not target.exists():
+                _refuse_references(image)
+                self._place(Path(image.path), target)
         return target
 
     def place_file(self, source: Path) -> Path:
@@ -95,14 +98,19 @@ class LocalStorage:
         # A relative name: the state directory can be moved, and QEMU needs no right to search the directories above it.
         return empty_qcow2(size, os.path.relpath(base, path.parent), image.format)
 
-    def collect(self, used: Iterable[str]) -> list[str]:
-        """Delete the base images that no guest uses any more (`used`: their SHA-256 names); returns the names deleted."""
-        keep = set(used)
+    def collect(self, used: Callable[[], set[str]]) -> list[str]:
+        """Delete the base images that no guest uses any more; returns the names deleted.
+
+        `used` gives the SHA-256 names in use. It is asked while no image can be placed: a guest says what it uses before it
+        places that, so nothing is deleted under a guest that is being made.
+        """
         gone: list[str] = []
-        for path in self.base.iterdir():
-            if path.name not in keep and not path.name.endswith(_PARTIAL) and not path.name.startswith("file-"):
-                path.unlink(missing_ok=True)
-                gone.append(path.name)
+        with self._placing:
+            keep = used()
+            for path in self.base.iterdir():
+                if path.name not in keep and not path.name.endswith(_PARTIAL) and not path.name.startswith("file-"):
+                    path.unlink(missing_ok=True)
+                    gone.append(path.name)
         return gone
 
 

@@ -1,0 +1,66 @@
+"""Suspends a guest to a file, its memory and devices, and lets QEMU start from it again."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from pileus.model.errors import NodeFailed
+from pileus.node.hypervisor.qemu_process import Process, said
+from pileus.node.hypervisor.qmp import Qmp
+
+FILE = "memory.state"
+SECONDS = 600.0
+_UNLIMITED = 1 << 40  # bytes a second; QEMU's own default is meant for a network
+
+
+def open_saved(directory: Path) -> int | None:
+    """A descriptor of the saved state, or None when there is none."""
+    try:
+        return os.open(directory / FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+
+
+def forget(directory: Path) -> None:
+    """Delete the saved state: once the guest goes on, its disks no longer belong to it."""
+    (directory / FILE).unlink(missing_ok=True)
+
+
+async def save(qmp: Qmp, directory: Path) -> None:
+    """Stop the guest and write its state; it is named last, so what has the name is whole. On failure the guest goes on."""
+    partial = directory / (FILE + ".partial")
+    descriptor = await asyncio.to_thread(os.open, partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        await qmp.execute("stop")
+        try:
+            await qmp.give(descriptor, "state")
+            await qmp.execute("migrate-set-parameters", max_bandwidth=_UNLIMITED)
+            await qmp.execute("migrate", uri="fd:state")
+            await _written(qmp)
+            await asyncio.to_thread(os.fsync, descriptor)
+            partial.rename(directory / FILE)
+        except NodeFailed:
+            partial.unlink(missing_ok=True)
+            await qmp.execute("cont")
+            raise
+    finally:
+        os.close(descriptor)
+
+
+async def loaded(qmp: Qmp, process: Process, directory: Path) -> None:
+    """Wait until QEMU has read the state that it was started from."""
+    deadline = time.monotonic() + SECONDS
+    while (await qmp.execute("query-status"))["status"] == "inmigrate":
+        if process.exited.is_set() or time.monotonic() > deadline:
+            raise NodeFailed("The suspended server could not be resumed.", detail=said(directory))
+        await asyncio.sleep(0.01)
+
+
+async def _written(qmp: Qmp) -> None:
+    deadline = time.monotonic() + SECONDS
+    while (status := (found := await qmp.execute("query-migrate")).get("status")) != "completed":
+        if status in ("failed", "cancelled") or time.monotonic() > deadline:
+            detail = str(found.get("error-desc") or status)
+            raise NodeFailed("The server's memory could not be saved.", detail=detail)
+        await asyncio.sleep(0.02)
