@@ -84,3 +84,8 @@ def first_free(ranges: Sequence[tuple[int, int]], start: int, taken: Iterable[in
 def in_pools(address: Address, pools: Iterable[Pool]) -> bool:
     """Whether the address lies in one of the pools."""
     return any(int(ip_address(pool.start)) <= int(address) <= int(ip_address(pool.end)) for pool in pools)
+
+
+def pool_size(pool: Pool) -> int:
+    """How many addresses a pool has."""
+    return int(ip_address(pool.end)) - int(ip_address(pool.start)) + 1

@@ -40,7 +40,7 @@ async def choose_addresses(tx: Transaction, holder: Holder, wanted: list[FixedIp
     for version in (4, 6):
         candidates = [one for one in subnets if one.ip_version == version and not one.automatic]
         if candidates:
-            chosen.append(await _take_any(tx, holder, candidates))
+            chosen.append(await take_any(tx, holder, candidates))
     if holder.device_owner not in ROUTER_OWNERS:
         for subnet in subnets:
             if subnet.automatic:
@@ -83,7 +83,8 @@ def _meets(seen: FixedIp, wanted: FixedIpRequest) -> bool:
     return wanted.subnet_id in (None, seen.subnet_id)
 
 
-async def _take_any(tx: Transaction, holder: Holder, subnets: list[Subnet]) -> FixedIp:
+async def take_any(tx: Transaction, holder: Holder, subnets: list[Subnet]) -> FixedIp:
+    """Take the first free address of the first of these subnets that has one."""
     for subnet in subnets:
         taken = await take_free(tx, subnet, holder.port_id)
         if taken is not None:
@@ -96,7 +97,7 @@ async def _take_wanted(tx: Transaction, holder: Holder, wanted: FixedIpRequest, 
     if wanted.ip_address is None:
         if subnet.automatic and holder.device_owner not in ROUTER_OWNERS:
             return await take(tx, subnet, holder.port_id, eui64(subnet.cidr, holder.mac_address))
-        return await _take_any(tx, holder, [subnet])
+        return await take_any(tx, holder, [subnet])
     _check_address(holder, subnet, wanted.ip_address)
     return await take(tx, subnet, holder.port_id, wanted.ip_address)
 

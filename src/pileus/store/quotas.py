@@ -26,7 +26,7 @@ COUNTABLES: dict[str, Countable] = {
     "injected_file_content_bytes": Countable(service="compute", default=10240),
     "injected_file_path_bytes": Countable(service="compute", default=255),
     "key_pairs": Countable(service="compute", default=100),
-    "server_groups": Countable(service="compute", default=10),
+    "server_groups": Countable(service="compute", default=10, count="SELECT count(*) FROM server_groups WHERE project_id = ?"),
     "server_group_members": Countable(service="compute", default=10),
     "network": Countable(service="network", default=100, count="SELECT count(*) FROM networks WHERE project_id = ?"),
     "subnet": Countable(service="network", default=100, count="SELECT count(*) FROM subnets WHERE project_id = ?"),
@@ -38,7 +38,7 @@ COUNTABLES: dict[str, Countable] = {
     "security_group_rule": Countable(
         service="network", default=100, count="SELECT count(*) FROM security_group_rules WHERE project_id = ?"
     ),
-    "rbac_policy": Countable(service="network", default=10),
+    "rbac_policy": Countable(service="network", default=10, count="SELECT count(*) FROM network_rbac_policies WHERE project_id = ?"),
     "image_count_total": Countable(service="image", default=-1, count="SELECT count(*) FROM images WHERE owner = ?"),
 }
 

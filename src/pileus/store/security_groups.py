@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from typing import Any
 
 import msgspec
 
@@ -9,10 +10,10 @@ from pileus.model.errors import Conflict, NotFound
 from pileus.model.security_groups import SecurityGroup, SecurityGroupRule
 from pileus.store.database import Reader, Transaction
 from pileus.store.quotas import charge
-from pileus.store.tables import ResourceTable, Table
+from pileus.store.tables import ResourceTable
 
 SECURITY_GROUPS = ResourceTable("security_groups", SecurityGroup)
-RULES = Table("security_group_rules", SecurityGroupRule)
+RULES = ResourceTable("security_group_rules", SecurityGroupRule)
 
 
 async def default_security_group(tx: Transaction, project_id: str) -> str:
@@ -29,13 +30,11 @@ async def default_security_group(tx: Transaction, project_id: str) -> str:
     return group.id
 
 
-def new_group(project_id: str, name: str, description: str = "", is_default: bool = False, stateful: bool = True) -> SecurityGroup:
+def new_group(project_id: str, name: str, description: str = "", **rest: Any) -> SecurityGroup:
     """A group that is not in the store yet."""
     now = time.time()
-    return SecurityGroup(
-        id=str(uuid.uuid4()), created_at=now, updated_at=now, project_id=project_id, name=name, description=description,
-        is_default=is_default, stateful=stateful,
-    )  # fmt: skip
+    id = str(uuid.uuid4())
+    return SecurityGroup(id=id, created_at=now, updated_at=now, project_id=project_id, name=name, description=description, **rest)
 
 
 def egress_rules(group: SecurityGroup) -> list[SecurityGroupRule]:
