@@ -5,6 +5,7 @@ the database runs on the cloud's own event loop in a thread: use `run` for corou
 """
 
 import asyncio
+import atexit
 import functools
 import importlib
 import json
@@ -76,6 +77,7 @@ def services() -> dict[str, Service]:
 def _template() -> Path:
     """A state directory with a filled database, made once a session and copied for each test."""
     directory = Path(tempfile.mkdtemp(prefix="pileus-test-template-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
 
     async def make() -> None:
         db = SqliteDatabase(directory / "pileus.db")
