@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_allocations import RATIOS, add_host, claim, report, with_database
+from tests.store.test_allocations import RATIOS, add_host, claim, report, with_database
 
 from pileus.model.errors import Conflict, Invalid, NotFound
 from pileus.model.hosts import DriverCapabilities
