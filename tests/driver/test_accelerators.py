@@ -67,7 +67,7 @@ def test_without_a_device_the_reason_says_so(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="qemu-system-x86_64 is missing")
-def test_the_first_stage_runs_code_where_code_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_image_nine_bytes_run_where_code_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
     emulated = [{"kvm": "tcg", "host": "max"}.get(part, part) for part in accelerators._QEMU]
     monkeypatch.setattr(accelerators, "_QEMU", emulated)
     status, said = asyncio.run(accelerators._boot_sector())

@@ -62,7 +62,7 @@ def built_probe_image() -> ProbeImage | None:
 
 
 async def find_accelerator(state: Path, find_image: FindProbeImage, refresh: bool = False) -> Accelerator:
-    """The host's accelerator: as found earlier in this boot, else tried now. At most some twelve seconds."""
+    """The host's accelerator: as found earlier in this boot, else tried now. Some eight seconds where KVM hangs."""
     kept = None if refresh else _read(state / "accelerator.json")
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     if kept and kept.boot == boot and kept.accelerator.final:
@@ -129,16 +129,16 @@ async def _kvm_fails(image: ProbeImage | None) -> str:
         os.close(os.open(KVM, os.O_RDWR))
     except OSError as error:
         return f"KVM probe: /dev/kvm can't be opened ({error.strerror})"
+    if image is not None:
+        return await _linux_fails(image)
     status, said = await _boot_sector()
     if status != _SECTOR_STATUS:
         return f"KVM probe: /dev/kvm opens, but {'nine bytes of code did not run' if status is None else 'QEMU failed'}{said}"
-    if image is None:
-        return _NO_IMAGE
-    return await _linux_fails(image)
+    return _NO_IMAGE
 
 
 async def _boot_sector() -> tuple[int | None, str]:
-    """The cheap first stage: whether any code runs at all."""
+    """What can be tried without an image: whether any code runs at all."""
     with tempfile.NamedTemporaryFile(prefix="pileus-probe-") as file:
         file.write(_SECTOR)
         file.flush()

@@ -228,7 +228,8 @@ class QemuDriver:
             await asyncio.sleep(LOG_SECONDS)
             for guest in list(self._guests.values()):
                 if guest.process is not None:
-                    await asyncio.to_thread(_trim, guest.directory / "console.log")
+                    for name in ("console.log", "qemu.log"):
+                        await asyncio.to_thread(_trim, guest.directory / name)
 
 
 FEATURES = [
