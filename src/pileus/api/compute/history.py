@@ -179,7 +179,7 @@ CHANGES = [
         responses={
             **dict.fromkeys(HYPERVISORS, t.both(t.edit(t.numbered), t.drop("servers"))),
             "services": t.edit(t.numbered),
-            "hypervisor_uptime": t.edit(t.numbered),
+            **dict.fromkeys(("hypervisor_uptime", "hypervisors_servers"), t.edit(t.numbered)),
         },
     ),
     _change(52, "Tags are given when a server is created.", requests={"server_create": t.refuse("server", "tags")}),
@@ -194,15 +194,13 @@ CHANGES = [
     _change(48, "Diagnostics have a form.", responses={"diagnostics": t.loose_diagnostics}),
     _change(47, "Servers show their flavor as it was.", responses=_servers(t.edit(t.flavor_by_reference))),
     _change(46, "The request's id is in X-OpenStack-Request-ID too."),
-    _change(45, "Making an image answers with its id instead of its address."),
+    Change(version=(2, 45), text="Making an image answers with its id instead of its address.", answers={"create_image": t.image_address}),
     _change(44, "Addresses are added and removed by Neutron."),
     _change(43, "No /os-hosts."),
     _change(
         42,
         "Tags of devices, again.",
-        requests={
-            "server_create": t.both(t.refuse_in("server", "networks", "tag"), t.refuse_in("server", "block_device_mapping_v2", "tag"))
-        },
+        requests={"server_create": t.forgotten_tags},
     ),
     _change(41, "Aggregates have UUIDs.", responses=dict.fromkeys(("aggregate", "aggregates"), t.drop("uuid"))),
     _change(40, "Usage is paged."),
@@ -218,7 +216,7 @@ CHANGES = [
     _change(35, "Keypairs are paged."),
     _change(34, "Live migration is checked in the background."),
     _change(33, "Hypervisors are paged."),
-    _change(32, "Tags of devices."),
+    _change(32, "Tags of devices.", requests={"server_create": t.device_tags}),
     _change(31, "Tokens of all consoles can be looked up."),
     _change(30, "A live migration checks the host that it is given."),
     _change(29, "An evacuation checks the host that it is given."),

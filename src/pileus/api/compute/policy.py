@@ -17,7 +17,7 @@ _BY_RULE: dict[str, str] = {
         os-instance-actions:list os-instance-actions:show ips:show ips:index os-networks:list os-networks:show os-quota-sets:show
         os-quota-sets:detail os-security-groups:list os-security-groups:get os-server-groups:index os-server-groups:show
         server-metadata:index server-metadata:show os-server-password:show os-server-shares:index os-server-shares:show
-        os-server-tags:index os-server-tags:show server:topology:index servers:index servers:detail servers:show
+        os-server-tags:index os-server-tags:show compute:server:topology:index servers:index servers:detail servers:show
         servers:show:flavor-extra-specs os-simple-tenant-usage:show os-volumes-attachments:index os-volumes-attachments:show
         os-floating-ips:list os-tenant-networks:list os-volumes:list flavors:index flavors:show images:index
     """,
@@ -45,7 +45,7 @@ _BY_RULE: dict[str, str] = {
     ADMIN: """
         os-admin-actions:reset_state os-admin-actions:inject_network_info os-aggregates:set_metadata os-aggregates:add_host
         os-aggregates:create os-aggregates:remove_host os-aggregates:update os-aggregates:index os-aggregates:delete
-        os-aggregates:show aggregates:images os-availability-zone:detail os-console-auth-tokens os-evacuate
+        os-aggregates:show compute:aggregates:images os-availability-zone:detail os-console-auth-tokens os-evacuate
         os-extended-server-attributes os-flavor-access:add_tenant_access os-flavor-access:remove_tenant_access os-flavor-access
         os-flavor-extra-specs:create os-flavor-extra-specs:update os-flavor-extra-specs:delete os-flavor-manage:create
         os-flavor-manage:update os-flavor-manage:delete os-hosts:list os-hosts:show os-hypervisors:list os-hypervisors:list-detail
@@ -54,11 +54,15 @@ _BY_RULE: dict[str, str] = {
         os-instance-usage-audit-log:show limits:other_project os-lock-server:unlock:unlock_override os-migrate-server:migrate:host
         os-migrate-server:migrate_live:host os-migrations:index:all_projects os-quota-class-sets:show os-quota-class-sets:update
         os-quota-sets:update os-quota-sets:delete os-server-diagnostics os-server-groups:index:all_projects
-        server:topology:host:index servers:index:get_all_tenants servers:detail:get_all_tenants servers:allow_all_filters
-        servers:show:host_status servers:create:forced_host servers:create:requested_destination servers:migrations:show
+        compute:server:topology:host:index servers:index:get_all_tenants servers:detail:get_all_tenants servers:allow_all_filters
+        servers:show:host_status servers:create:forced_host compute:servers:create:requested_destination servers:migrations:show
         os-services:list os-services:update os-services:delete os-shelve:unshelve_to_host os-shelve:shelve_offload
         os-simple-tenant-usage:list os-cells os-baremetal-nodes:list
     """,
 }
 
-POLICY: dict[str, str] = {f"os_compute_api:{action}": rule for rule, actions in _BY_RULE.items() for action in actions.split()}
+POLICY: dict[str, str] = {
+    action if action.startswith("compute:") else f"os_compute_api:{action}": rule
+    for rule, actions in _BY_RULE.items()
+    for action in actions.split()
+}

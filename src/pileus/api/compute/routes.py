@@ -1,58 +1,130 @@
-"""The compute service's table of routes."""
+"""The compute service's table of routes, and those of servers, which have a table of their own."""
 
-from pileus.api.compute import flavors, keypairs, server_create, servers, versions
+from pileus.api.compute import (
+    aggregates,
+    consoles,
+    flavors,
+    gaps,
+    hypervisors,
+    keypairs,
+    migrations,
+    quotas,
+    server_groups,
+    services,
+    usage,
+    versions,
+    zones,
+)  # fmt: skip
 from pileus.api.compute.history import HISTORY
+from pileus.api.compute.paths import at
 from pileus.api.compute.policy import POLICY
-from pileus.api.compute.server_bodies import CreateServer, UpdateServer
+from pileus.api.compute.server_routes import SERVER_ROUTES
 from pileus.api.faults import nova_fault
-from pileus.api.request import Version
-from pileus.api.routes import PUBLIC, Handler, Route, Service, route
+from pileus.api.routes import PUBLIC, Route, Service, route
 
+KEY = {"shape": "keypair_create", "body": keypairs.CreateKeypair}
 
-def _(method: str, path: str, handler: Handler, policy: str, **rest: object) -> Route:
-    return route(method, f"v2.1{path}", handler, policy if policy == PUBLIC else f"os_compute_api:{policy}", **rest)
-
-
-OLD: Version = (2, 1)
 ROUTES: list[Route] = [
     route("GET", "", versions.index, PUBLIC),
-    _("GET", "", versions.show, PUBLIC),
-    _("GET", "/extensions", versions.extensions, "extensions"),
-    _("GET", "/extensions/{alias}", versions.extension, "extensions"),
+    route("GET", "v2.1", versions.show, PUBLIC),
+    at("GET", "/extensions", versions.extensions, "extensions"),
+    at("GET", "/extensions/{alias}", versions.extension, "extensions"),
     # flavors
-    _("GET", "/flavors", flavors.index, "flavors:index", shape="flavors"),
-    _("POST", "/flavors", flavors.create, "os-flavor-manage:create", shape="flavor", body=flavors.CreateFlavor),
-    _("GET", "/flavors/detail", flavors.detail, "flavors:index", shape="flavors_detail"),
-    _("GET", "/flavors/{flavor_id}", flavors.show, "flavors:show", shape="flavor"),
-    _("PUT", "/flavors/{flavor_id}", flavors.update, "os-flavor-manage:update", shape="flavor", body=flavors.UpdateFlavor, since=(2, 55)),
-    _("DELETE", "/flavors/{flavor_id}", flavors.delete, "os-flavor-manage:delete", success=202),
-    _("POST", "/flavors/{flavor_id}/action", flavors.access_add, "os-flavor-access:add_tenant_access", action="addTenantAccess",
-      body=flavors.AddAccess, since=(2, 7)),
-    _("POST", "/flavors/{flavor_id}/action", flavors.access_add_any, "os-flavor-access:add_tenant_access", action="addTenantAccess",
-      body=flavors.AddAccess, until=(2, 6)),
-    _("POST", "/flavors/{flavor_id}/action", flavors.access_remove, "os-flavor-access:remove_tenant_access", action="removeTenantAccess",
-      body=flavors.RemoveAccess),
-    _("GET", "/flavors/{flavor_id}/os-flavor-access", flavors.access_index, "os-flavor-access"),
-    _("GET", "/flavors/{flavor_id}/os-extra_specs", flavors.specs_index, "os-flavor-extra-specs:index"),
-    _("POST", "/flavors/{flavor_id}/os-extra_specs", flavors.specs_create, "os-flavor-extra-specs:create", body=flavors.CreateSpecs),
-    _("GET", "/flavors/{flavor_id}/os-extra_specs/{key}", flavors.specs_show, "os-flavor-extra-specs:show"),
-    _("PUT", "/flavors/{flavor_id}/os-extra_specs/{key}", flavors.specs_update, "os-flavor-extra-specs:update", body=flavors.UpdateSpec),
-    _("DELETE", "/flavors/{flavor_id}/os-extra_specs/{key}", flavors.specs_delete, "os-flavor-extra-specs:delete"),
+    at("GET", "/flavors", flavors.index, "flavors:index", shape="flavors"),
+    at("POST", "/flavors", flavors.create, "os-flavor-manage:create", shape="flavor", body=flavors.CreateFlavor),
+    at("GET", "/flavors/detail", flavors.detail, "flavors:index", shape="flavors_detail"),
+    at("GET", "/flavors/{flavor_id}", flavors.show, "flavors:show", shape="flavor"),
+    at("PUT", "/flavors/{flavor_id}", flavors.update, "os-flavor-manage:update", shape="flavor", body=flavors.UpdateFlavor, since=55),
+    at("DELETE", "/flavors/{flavor_id}", flavors.delete, "os-flavor-manage:delete", success=202),
+    at("POST", "/flavors/{flavor_id}/action", flavors.access_add, "os-flavor-access:add_tenant_access", action="addTenantAccess",
+       body=flavors.AddAccess, since=7),
+    at("POST", "/flavors/{flavor_id}/action", flavors.access_add_any, "os-flavor-access:add_tenant_access", action="addTenantAccess",
+       body=flavors.AddAccess, until=6),
+    at("POST", "/flavors/{flavor_id}/action", flavors.access_remove, "os-flavor-access:remove_tenant_access", action="removeTenantAccess",
+       body=flavors.RemoveAccess),
+    at("GET", "/flavors/{flavor_id}/os-flavor-access", flavors.access_index, "os-flavor-access"),
+    at("GET", "/flavors/{flavor_id}/os-extra_specs", flavors.specs_index, "os-flavor-extra-specs:index"),
+    at("POST", "/flavors/{flavor_id}/os-extra_specs", flavors.specs_create, "os-flavor-extra-specs:create", body=flavors.CreateSpecs),
+    at("GET", "/flavors/{flavor_id}/os-extra_specs/{key}", flavors.specs_show, "os-flavor-extra-specs:show"),
+    at("PUT", "/flavors/{flavor_id}/os-extra_specs/{key}", flavors.specs_update, "os-flavor-extra-specs:update", body=flavors.UpdateSpec),
+    at("DELETE", "/flavors/{flavor_id}/os-extra_specs/{key}", flavors.specs_delete, "os-flavor-extra-specs:delete"),
     # keypairs
-    _("GET", "/os-keypairs", keypairs.index, "os-keypairs:index", shape="keypairs"),
-    _("POST", "/os-keypairs", keypairs.create, "os-keypairs:create", shape="keypair_create", body=keypairs.CreateKeypair, success=201,
-      since=(2, 2)),
-    _("POST", "/os-keypairs", keypairs.create, "os-keypairs:create", shape="keypair_create", body=keypairs.CreateKeypair, until=OLD),
-    _("GET", "/os-keypairs/{name}", keypairs.show, "os-keypairs:show", shape="keypair"),
-    _("DELETE", "/os-keypairs/{name}", keypairs.delete, "os-keypairs:delete", success=204, since=(2, 2)),
-    _("DELETE", "/os-keypairs/{name}", keypairs.delete, "os-keypairs:delete", success=202, until=OLD),
-    # servers
-    _("GET", "/servers", servers.index, "servers:index", shape="servers"),
-    _("POST", "/servers", server_create.create, "servers:create", shape="server_create", body=CreateServer),
-    _("GET", "/servers/detail", servers.detail, "servers:detail", shape="servers_detail"),
-    _("GET", "/servers/{server_id}", servers.show, "servers:show", shape="server"),
-    _("PUT", "/servers/{server_id}", servers.update, "servers:update", shape="server_update", body=UpdateServer),
-    _("DELETE", "/servers/{server_id}", servers.delete, "servers:delete", success=204),
+    at("GET", "/os-keypairs", keypairs.index, "os-keypairs:index", shape="keypairs"),
+    at("POST", "/os-keypairs", keypairs.create, "os-keypairs:create", success=201, since=2, **KEY),
+    at("POST", "/os-keypairs", keypairs.create, "os-keypairs:create", until=1, **KEY),
+    at("GET", "/os-keypairs/{name}", keypairs.show, "os-keypairs:show", shape="keypair"),
+    at("DELETE", "/os-keypairs/{name}", keypairs.delete, "os-keypairs:delete", success=204, since=2),
+    at("DELETE", "/os-keypairs/{name}", keypairs.delete, "os-keypairs:delete", success=202, until=1),
+    *SERVER_ROUTES,
+    # groups of servers
+    at("GET", "/os-server-groups", server_groups.index, "os-server-groups:index", shape="server_groups"),
+    at("POST", "/os-server-groups", server_groups.create, "os-server-groups:create", shape="server_group", body=server_groups.CreateGroup),
+    at("GET", "/os-server-groups/{group_id}", server_groups.show, "os-server-groups:show", shape="server_group"),
+    at("DELETE", "/os-server-groups/{group_id}", server_groups.delete, "os-server-groups:delete", success=204),
+    # limits, quotas, usage
+    at("GET", "/limits", quotas.limits, "limits", shape="limits"),
+    at("GET", "/os-quota-sets/{project_id}", quotas.show, "os-quota-sets:show", shape="quota_set"),
+    at("PUT", "/os-quota-sets/{project_id}", quotas.update, "os-quota-sets:update", shape="quota_set", body=quotas.UpdateQuotas),
+    at("DELETE", "/os-quota-sets/{project_id}", quotas.delete, "os-quota-sets:delete", success=202),
+    at("GET", "/os-quota-sets/{project_id}/detail", quotas.detail, "os-quota-sets:detail", shape="quota_set_detail"),
+    at("GET", "/os-quota-sets/{project_id}/defaults", quotas.defaults, "os-quota-sets:defaults", shape="quota_set"),
+    at("GET", "/os-quota-class-sets/{name}", quotas.show_class, "os-quota-class-sets:show", shape="quota_class_set"),
+    at("PUT", "/os-quota-class-sets/{name}", quotas.update_class, "os-quota-class-sets:update", shape="quota_class_set",
+       body=quotas.UpdateDefaults),
+    at("GET", "/os-simple-tenant-usage", usage.index, "os-simple-tenant-usage:list"),
+    at("GET", "/os-simple-tenant-usage/{project_id}", usage.show, "os-simple-tenant-usage:show"),
+    # hosts
+    at("GET", "/os-hypervisors", hypervisors.index, "os-hypervisors:list", shape="hypervisors"),
+    at("GET", "/os-hypervisors/detail", hypervisors.detail, "os-hypervisors:list-detail", shape="hypervisors_detail"),
+    at("GET", "/os-hypervisors/statistics", hypervisors.statistics, "os-hypervisors:statistics", until=87),
+    at("GET", "/os-hypervisors/{hypervisor_id}", hypervisors.show, "os-hypervisors:show", shape="hypervisor"),
+    at("GET", "/os-hypervisors/{hypervisor_id}/uptime", hypervisors.uptime, "os-hypervisors:uptime", shape="hypervisor_uptime", until=87),
+    at("GET", "/os-hypervisors/{hypervisor_id}/search", hypervisors.search, "os-hypervisors:search", shape="hypervisors", until=52),
+    at("GET", "/os-hypervisors/{hypervisor_id}/servers", hypervisors.search_with_servers, "os-hypervisors:servers",
+       shape="hypervisors_servers", until=52),
+    at("GET", "/os-services", services.index, "os-services:list", shape="services"),
+    at("PUT", "/os-services/{service_id}", services.update, "os-services:update", body=services.UpdateService, since=53),
+    at("PUT", "/os-services/{service_id}", services.update_by_name, "os-services:update", body=services.OldUpdate, until=52),
+    at("DELETE", "/os-services/{service_id}", services.delete, "os-services:delete", success=204),
+    at("GET", "/os-availability-zone", zones.index, "os-availability-zone:list"),
+    at("GET", "/os-availability-zone/detail", zones.detail, "os-availability-zone:detail"),
+    at("GET", "/os-aggregates", aggregates.index, "os-aggregates:index", shape="aggregates"),
+    at("POST", "/os-aggregates", aggregates.create, "os-aggregates:create", shape="aggregate", body=aggregates.CreateAggregate),
+    at("GET", "/os-aggregates/{aggregate_id}", aggregates.show, "os-aggregates:show", shape="aggregate"),
+    at("PUT", "/os-aggregates/{aggregate_id}", aggregates.update, "os-aggregates:update", shape="aggregate",
+       body=aggregates.UpdateAggregate),
+    at("DELETE", "/os-aggregates/{aggregate_id}", aggregates.delete, "os-aggregates:delete"),
+    at("POST", "/os-aggregates/{aggregate_id}/action", aggregates.add_host, "os-aggregates:add_host", action="add_host", shape="aggregate",
+       body=aggregates.AddHost),
+    at("POST", "/os-aggregates/{aggregate_id}/action", aggregates.remove_host, "os-aggregates:remove_host", action="remove_host",
+       shape="aggregate", body=aggregates.RemoveHost),
+    at("POST", "/os-aggregates/{aggregate_id}/action", aggregates.set_metadata, "os-aggregates:set_metadata", action="set_metadata",
+       shape="aggregate", body=aggregates.SetMetadata),
+    at("POST", "/os-aggregates/{aggregate_id}/images", gaps.missing("Caching images on hosts"), "compute:aggregates:images", since=81),
+    at("GET", "/os-migrations", migrations.index, "os-migrations:index"),
+    at("GET", "/os-console-auth-tokens/{token}", consoles.show_token, "os-console-auth-tokens", shape="console_token", since=31),
+    # what other services do, or nobody any more
+    at("GET", "/images", gaps.missing("The proxy of images; ask the image service"), "images:index", until=35),
+    at("GET", "/images/detail", gaps.missing("The proxy of images; ask the image service"), "images:index", until=35),
+    at("GET", "/os-networks", gaps.missing("The proxy of networks; ask the network service"), "os-networks:list", until=35),
+    at("GET", "/os-tenant-networks", gaps.missing("The proxy of networks; ask the network service"), "os-tenant-networks:list", until=35),
+    at("GET", "/os-floating-ips", gaps.missing("The proxy of floating IPs; ask the network service"), "os-floating-ips:list", until=35),
+    at("GET", "/os-floating-ip-pools", gaps.missing("The proxy of networks; ask the network service"), "os-floating-ip-pools", until=35),
+    at("GET", "/os-security-groups", gaps.missing("The proxy of networks; ask the network service"), "os-security-groups:get", until=35),
+    at("GET", "/os-volumes", gaps.missing("The proxy of volumes"), "os-volumes:list", until=35),
+    at("GET", "/os-baremetal-nodes", gaps.missing("The proxy of bare metal"), "os-baremetal-nodes:list", until=35),
+    at("GET", "/os-hosts", gaps.missing("The list of hosts; ask for os-hypervisors or os-services"), "os-hosts:list", until=42),
+    at("GET", "/os-hosts/{name}", gaps.missing("The list of hosts; ask for os-hypervisors"), "os-hosts:show", until=42),
+    at("POST", "/os-assisted-volume-snapshots", gaps.missing("Snapshots of volumes"), "os-assisted-volume-snapshots:create"),
+    at("DELETE", "/os-assisted-volume-snapshots/{id}", gaps.missing("Snapshots of volumes"), "os-assisted-volume-snapshots:delete"),
+    at("POST", "/os-server-external-events", gaps.missing("External events"), "os-server-external-events:create"),
+    at("GET", "/os-instance_usage_audit_log", gaps.missing("The audit log of usage"), "os-instance-usage-audit-log:list"),
+    at("GET", "/os-instance_usage_audit_log/{before}", gaps.missing("The audit log of usage"), "os-instance-usage-audit-log:show"),
+    at("GET", "/os-cells", gaps.gone, "os-cells"),
+    at("GET", "/os-agents", gaps.gone, "os-cells"),
+    at("GET", "/os-cloudpipe", gaps.gone, "os-cells"),
+    at("GET", "/os-fping", gaps.gone, "os-cells"),
+    at("POST", "/os-certificates", gaps.gone, "os-cells"),
 ]  # fmt: skip
 
 SERVICE = Service(

@@ -199,7 +199,7 @@ def _check_fields(request: Request, new: NewServer) -> None:
     if len(new.metadata) > quotas.COUNTABLES["metadata_items"].default:
         raise QuotaExceeded("Maximum number of metadata items exceeds 128")
     if (new.host or new.hypervisor_hostname) and not request.identity.is_admin:
-        policy.require(request, "os_compute_api:servers:create:requested_destination")
+        policy.require(request, "compute:servers:create:requested_destination")
     if new.hostname and int(new.max_count or new.min_count) > 1 and "." in new.hostname:
         raise Invalid("A fully qualified host name can't be given to more than one server.", field="hostname")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pileus.api.compute import fields
-from pileus.api.request import Request
+from pileus.api.request import Request, Response
 from pileus.api.versions import Transform
 from pileus.model.errors import Invalid
 
@@ -203,6 +203,25 @@ def short_hostname(key: str) -> Transform:
         return body
 
     return transform
+
+
+device_tags = both(refuse_in("server", "networks", "tag"), refuse_in("server", "block_device_mapping_v2", "tag"))
+"""2.32: devices have tags."""
+
+
+def forgotten_tags(request: Request, body: Any) -> Any:
+    """2.42: tags work again. 2.33 had forgotten those of disks, 2.37 those of networks."""
+    if request.version >= (2, 37):
+        body = refuse_in("server", "networks", "tag")(request, body)
+    if request.version >= (2, 33):
+        body = refuse_in("server", "block_device_mapping_v2", "tag")(request, body)
+    return body
+
+
+def image_address(request: Request, response: Response) -> Response:
+    """2.45: the id of a new image is in the body."""
+    address = f"{request.base_url}/image/v2/images/{response.body['image_id']}"
+    return Response(response.status, None, {**response.headers, "Location": address})
 
 
 def lock_without_reason(request: Request, body: Any) -> Any:
