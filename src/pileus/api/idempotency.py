@@ -8,7 +8,9 @@ import hashlib
 import time
 
 import msgspec
+from cryptography.fernet import InvalidToken
 
+from pileus.api.identity.keys import KeyRing, key_ring
 from pileus.api.request import Request, Response, encode
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, Invalid
@@ -20,7 +22,10 @@ LONGEST_ANSWER = 1 << 20
 
 
 class Answer(Model, frozen=True, kw_only=True):
-    """What was answered to the first request with a key. `status` 0: not answered yet."""
+    """What was answered to the first request with a key. `status` 0: not answered yet.
+
+    `body` is encrypted, headers included (the column `headers` stays empty): answers may carry secrets, such as a new private key.
+    """
 
     id: str
     digest: str
@@ -28,6 +33,13 @@ class Answer(Model, frozen=True, kw_only=True):
     headers: dict[str, str]
     body: str
     created_at: float
+
+
+class Sealed(Model, frozen=True, kw_only=True):
+    """What is encrypted."""
+
+    headers: dict[str, str]
+    body: bytes
 
 
 ANSWERS = Table("idempotency_answers", Answer)
@@ -62,8 +74,18 @@ async def replay(request: Request) -> Response | None:
     if seen.digest != digest:
         raise Invalid("Idempotency-Key: this key was used with another request; take a new one.", status=422)
     if seen.status == 0:
-        raise Conflict("The first request with this Idempotency-Key is still at work, or its answer was lost in a crash; look what is there.")
-    return Response(seen.status, seen.body.encode("latin-1"), {**seen.headers, "Idempotency-Replayed": "true"})
+        raise Conflict(
+            "The first request with this Idempotency-Key is still at work, or its answer was lost in a crash: look what is there."
+        )
+    try:
+        first = msgspec.json.decode(_ring(request).decrypt(seen.body.encode()), type=Sealed)
+    except InvalidToken as error:
+        raise Conflict("The first answer to this Idempotency-Key can't be read any more; look what is there.") from error
+    return Response(seen.status, first.body, {**first.headers, "Idempotency-Replayed": "true"})
+
+
+def _ring(request: Request) -> KeyRing:
+    return key_ring(request.cloud.config.directory / "secrets" / "answer-keys")
 
 
 async def remember(request: Request, response: Response) -> None:
@@ -73,11 +95,12 @@ async def remember(request: Request, response: Response) -> None:
         return
     body = response.body
     data = b"" if body is None else bytes(body) if isinstance(body, bytes | msgspec.Raw) else encode(body)
+    sealed = _ring(request).encrypt(encode(Sealed(headers=response.headers, body=data))).decode()
 
     async def keep(tx: Transaction) -> None:
         if response.status >= 500 or len(data) > LONGEST_ANSWER:
             await ANSWERS.delete(tx, name)
         else:
-            await ANSWERS.set(tx, name, status=response.status, headers=response.headers, body=data.decode("latin-1"))
+            await ANSWERS.set(tx, name, status=response.status, body=sealed)
 
     await request.cloud.db.write(keep)

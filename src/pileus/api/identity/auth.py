@@ -8,7 +8,7 @@ import msgspec
 from pileus.api.identity import passwords
 from pileus.api.identity.documents import boolean, tokens_of
 from pileus.api.identity.token_documents import token_document
-from pileus.api.identity.tokens import INVALID, audit_id
+from pileus.api.identity.tokens import INVALID, LONGEST_LIFE, audit_id
 from pileus.api.request import Request, Response
 from pileus.model.application_credentials import ApplicationCredential
 from pileus.model.base import Model
@@ -122,7 +122,7 @@ async def create_token(request: Request) -> Response:
         methods=tuple(sorted(set(login.methods))),
         audit_ids=(audit_id(), login.chain) if login.chain else (audit_id(),),
         issued_at=now,
-        expires_at=min(now + request.cloud.config.token_lifetime, login.latest),
+        expires_at=min(now + min(request.cloud.config.token_lifetime, LONGEST_LIFE), login.latest),
         application_credential_id=login.credential.id if login.credential else None,
     )
     catalog = "nocatalog" not in request.query or not boolean(request.query["nocatalog"])

@@ -7,6 +7,7 @@ from pileus.api.identity.documents import boolean, collection, tokens_of, write
 from pileus.api.identity.domains import domain_document
 from pileus.api.identity.projects import project_document
 from pileus.api.identity.token_documents import token_document
+from pileus.api.identity.tokens import EXPIRED_WINDOW
 from pileus.api.policy import require
 from pileus.api.request import Request, Response
 from pileus.model.assignments import Target
@@ -31,7 +32,7 @@ def _subject(request: Request, grace: float = 0.0) -> tuple[Identity, bool]:
 async def validate_token(request: Request) -> Response:
     """GET and HEAD /v3/auth/tokens."""
     expired = boolean(request.query.get("allow_expired", "false"))
-    subject, own = _subject(request, 48 * 3600.0 if expired else 0.0)
+    subject, own = _subject(request, EXPIRED_WINDOW if expired else 0.0)
     if not own:
         require(request, "identity:validate_token")
     catalog = not boolean(request.query.get("nocatalog", "false"))

@@ -1,8 +1,6 @@
 """Credentials for other systems; what they hold is encrypted in the database by keys that lie in the state directory."""
 
-import functools
 import hashlib
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -11,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from pileus.api.identity import visibility as may
 from pileus.api.identity.documents import Document, changes, collection, duplicate, extras, found, fresh, merged, self_link, wanted, write
-from pileus.api.identity.keys import KeyRing
+from pileus.api.identity.keys import KeyRing, key_ring
 from pileus.api.request import Request
 from pileus.model.base import Model
 from pileus.model.credentials import Credential
@@ -56,18 +54,17 @@ class UpdateCredential(Model, frozen=True, kw_only=True):
     credential: CredentialChanges
 
 
-@functools.lru_cache(maxsize=16)
-def _ring(directory: Path) -> KeyRing:
-    return KeyRing(directory / "secrets" / "credential-keys")
+def _ring(request: Request) -> KeyRing:
+    return key_ring(request.cloud.config.directory / "secrets" / "credential-keys")
 
 
 def _sealed(request: Request, blob: str) -> str:
-    return _ring(request.cloud.config.directory).encrypt(blob.encode()).decode()
+    return _ring(request).encrypt(blob.encode()).decode()
 
 
 def _opened(request: Request, one: Credential) -> str:
     try:
-        return _ring(request.cloud.config.directory).decrypt(one.sealed_blob.encode()).decode()
+        return _ring(request).decrypt(one.sealed_blob.encode()).decode()
     except InvalidToken as error:
         raise Unavailable(f"Credential {one.id} can't be decrypted: its key is missing in secrets/credential-keys.") from error
 

@@ -1,11 +1,18 @@
 """Rotating Fernet keys in a directory: file 0 is staged, the highest number is primary, those between still decrypt."""
 
+import functools
 import os
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 KEPT = 3
+
+
+@functools.lru_cache(maxsize=64)
+def key_ring(directory: Path) -> "KeyRing":
+    """The ring of a directory, read once."""
+    return KeyRing(directory)
 
 
 class KeyRing:

@@ -19,6 +19,8 @@ from pileus.store.database import Database
 
 METHODS = ("password", "token", "application_credential")
 REMEMBERED = 4096
+LONGEST_LIFE = 28 * 86400.0
+"""Seconds; less than revocations are kept."""
 EXPIRED_WINDOW = 48 * 3600.0
 """Seconds for which an expired token can still be validated by who asks for that (Keystone's allow_expired_window)."""
 INVALID = "The request you have made requires authentication."
