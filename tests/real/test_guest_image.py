@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest_machine import Machine, wait_for
 
 from pileus.core.iso9660 import iso9660
 from pileus.guest import build
+from tests.real.guest_machine import Machine, wait_for
 
 NEEDED = ("qemu-system-x86_64", "qemu-img", "ssh", "ssh-keygen")
 MISSING = [tool for tool in NEEDED if shutil.which(tool) is None] + list(build.missing_tools())

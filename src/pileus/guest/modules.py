@@ -70,7 +70,7 @@ def load(directory: Path, path: Path) -> Module:
 
 
 def select(directory: Path, wanted: str) -> list[Module]:
-    """The modules that match `wanted` (names or patterns between blanks) and all that they need; what the kernel has built in is no file."""
+    """The modules that match `wanted` (names or patterns between blanks) and all they need; what the kernel has built in is no file."""
     available = find(directory)
     patterns = [plain(pattern) for pattern in wanted.split()]
     queue = [name for name in available if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]

@@ -23,7 +23,8 @@ def flatten(kind: str, text: str) -> dict[str, str]:
 
 
 def test_json_of_the_metadata_service_is_read_whole() -> None:
-    text = '{"uuid": "83f7", "public_keys": {"my key": "ssh-ed25519 AAAA me@host\\n"},\n"index": 0,\n "files": [{"path": "/a", "content_path": "/c/0"}]}'
+    text = """{"uuid": "83f7", "public_keys": {"my key": "ssh-ed25519 AAAA me@host\\n"},
+"index": 0, "files": [{"path": "/a", "content_path": "/c/0"}]}"""
     assert flatten("json", text) == {
         "/uuid": "83f7",
         "/public_keys/my key": "ssh-ed25519 AAAA me@host\n",

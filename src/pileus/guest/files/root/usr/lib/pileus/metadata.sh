@@ -61,7 +61,7 @@ read_config_drive() {
     [ -n "$source" ]
 }
 
-fetch() { wget -q -T 4 -O "$2" "$service/$1" 2>/dev/null || { rm -f "$2"; return 1; }; }
+fetch() { timeout 4 wget -q -O "$2" "$service/$1" 2>/dev/null || { rm -f "$2"; return 1; }; }
 
 read_openstack() {
     fetch openstack/latest/meta_data.json $found/meta_data.json || return 1
