@@ -4,6 +4,7 @@ import hashlib
 import re
 
 DEVICE_NAME_MAX = 15
+UPLINK_PREFIX = "pu"
 
 
 def short(identifier: str) -> str:
@@ -31,7 +32,7 @@ def uplink_bridge(tag: str, name: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9-]", "-", name)
     if plain != name or len(plain) > 7:
         plain = plain[:5] + hashed(name, length=2)
-    return f"pu{tag}-{plain}"
+    return f"{UPLINK_PREFIX}{tag}-{plain}"
 
 
 def uplink_peer(tag: str, domain_id: str, owner_id: str) -> str:

@@ -113,7 +113,8 @@ def build(domain: RoutingDomain, tag: str) -> DomainPlan:
             plan.links.append(LinkPlan(name=names.tap(port.id), kind="tap", mtu=mtu, master=names.bridge(port.network_id), up=port.up))
     for router in active_routers(domain):
         _router(plan, domain, router, tag)
-    if any(router.interfaces for router in active_routers(domain)):
+    if metadata_listeners(domain):
+        # Not on the bridges: each network's DNS takes all of its bridge's addresses, and this one is everywhere the same.
         plan.addresses.append(AddressPlan(device="lo", address=f"{METADATA_ADDRESS}/32"))
     _way_out(plan, domain)
     return plan
@@ -142,8 +143,6 @@ def _network(plan: DomainPlan, domain: RoutingDomain, network: DomainNetwork, ta
             length = ip_network(subnet.cidr).prefixlen
             plan.addresses.append(AddressPlan(device=device, address=f"{ip_address(subnet.dhcp_ip)}/{length}"))
             served[subnet.ip_version] = True
-    if served[4]:
-        plan.addresses.append(AddressPlan(device=device, address=f"{METADATA_ADDRESS}/32"))
     if served[4] or served[6]:
         plan.addresses.append(AddressPlan(device=device, address=f"{METADATA_ADDRESS_V6}/64"))
     if network.uplink:

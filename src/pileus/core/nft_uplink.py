@@ -11,7 +11,7 @@ def table_name(tag: str) -> str:
 
 
 def ruleset(uplinks: list[Uplink], tag: str, contained: str = "") -> str:
-    """The text for `nft -f -`. `contained`: a NIC that forwards only because of us, and so only to and from the uplinks."""
+    """The text for `nft -f -`. `contained`: a NIC that forwards only because of us, and so to uplinks only."""
     table = table_name(tag)
     lines = [f"add table inet {table}", f"delete table inet {table}"]
     bridges = quoted([names.uplink_bridge(tag, uplink.name) for uplink in uplinks])
@@ -25,7 +25,7 @@ def ruleset(uplinks: list[Uplink], tag: str, contained: str = "") -> str:
     # Link-local addresses lead to the metadata of whatever cloud this host itself may run in.
     rules = [f"iifname {bridges} oifname != {bridges} ip daddr 169.254.0.0/16 drop"]
     if contained:
-        rules.append(f'iifname "{contained}" oifname != {bridges} drop')
+        rules.append(f'iifname "{contained}" oifname != "{names.UPLINK_PREFIX}*" drop')  # another cloud's uplinks on this host as well
     lines += chain("forwarding", rules, "type filter hook forward priority filter; policy accept;")
     if masked:
         rules = [f"iifname {masked} oifname != {bridges} masquerade"]

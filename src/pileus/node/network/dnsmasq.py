@@ -6,6 +6,7 @@ import pwd
 import select
 import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -79,7 +80,9 @@ def host_resolvers() -> list[str]:
 
 def _converge_one(path: Path, instance: Instance) -> None:
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
-    configuration = instance.configuration(str(path), _user(path))
+    # Sockets are bound to the device as it is now: another one of the same name, or another namespace, needs a restart.
+    place = f"# in {os.readlink('/proc/thread-self/ns/net')}, device {socket.if_nametoindex(instance.interface)}\n"
+    configuration = place + instance.configuration(str(path), _user(path))
     files = {"hosts": instance.hosts, "names": instance.names, "extra": instance.extra}
     rewritten = [_write(path / name, text) for name, text in files.items()]
     restart = _write(path / "conf", configuration)

@@ -60,7 +60,7 @@ class LinuxNetwork:
 
     async def probe(self) -> list[Capability]:
         """What this host's kernel and tools can do, found by trying."""
-        return await asyncio.to_thread(probe.capabilities, self.tag)
+        return await asyncio.to_thread(probe.capabilities)
 
     async def start(self, metadata_of: MetadataOf) -> dict[str, str]:
         """Adopt what is there, listen for metadata requests again; returns `observe()`."""

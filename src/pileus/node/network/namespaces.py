@@ -70,6 +70,16 @@ def inside(name: str, function: Callable[[], T]) -> T:
     return in_thread(body)
 
 
+def throwaway(function: Callable[[], T]) -> T:
+    """Run in a new namespace that has no name and is gone afterwards. Blocks."""
+
+    def body() -> T:
+        _check(_libc.unshare(CLONE_NEWNET), "make a network namespace")
+        return function()
+
+    return in_thread(body)
+
+
 def create(name: str) -> bool:
     """Make the namespace if it is missing, as `ip netns add` does; True when it is new."""
     if exists(name):

@@ -16,18 +16,14 @@ Try = tuple[str, Callable[[], str], str, bool]
 """Name, attempt (returns a detail, raises when it does not work), remedy, whether networks need it."""
 
 
-def capabilities(tag: str) -> list[Capability]:
+def capabilities() -> list[Capability]:
     """Try each; blocks for some tens of milliseconds."""
-    name = f"pileus-{tag}-probe-{os.getpid()}"
     try:
-        namespaces.create(name)
-    except (NodeFailed, OSError) as failure:
+        namespaces.throwaway(lambda: None)
+    except NodeFailed as failure:
         remedy = "run as root, or with CAP_SYS_ADMIN and CAP_NET_ADMIN"
         return [Capability(name="namespaces", works=False, detail=str(failure), remedy=remedy, required=True)]
-    try:
-        return [Capability(name="namespaces", works=True, required=True), *namespaces.inside(name, _inside)]
-    finally:
-        namespaces.remove(name)
+    return [Capability(name="namespaces", works=True, required=True), *namespaces.throwaway(_inside)]
 
 
 def _inside() -> list[Capability]:

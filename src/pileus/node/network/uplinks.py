@@ -73,8 +73,9 @@ class Uplinks:
                 links.remove([name for name in links.found if self.is_ours(name)])
             nft_load.load(nft_uplink.ruleset([], self.tag))
             self._loaded = ""
-            for path, value in self._settings().items():
-                _setting(path, value)
+            if not any(name.startswith(names.UPLINK_PREFIX) for _, name in socket.if_nameindex()):  # another cloud on this host needs them
+                for path, value in self._settings().items():
+                    _setting(path, value)
             for path in self.directory.glob("*.json") if self.directory.exists() else []:
                 path.unlink()
             with contextlib.suppress(OSError):
