@@ -1,6 +1,8 @@
 """The list of commands; `pileus` and `./pileus` both come here."""
 
 import importlib
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,7 @@ def cli(ctx: click.Context, state: str | None) -> None:
 
 def main() -> None:
     """Run a command; an error of ours is one line, never a traceback."""
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         cli(prog_name="pileus", obj={}, standalone_mode=False)
     except PileusError as error:
@@ -82,6 +85,12 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
+    except Exception as error:  # a defect of ours: its traceback is for the log, not for the user
+        logging.getLogger("pileus").critical("a command failed", exc_info=True)
+        click.secho(f"pileus: unexpected error: {type(error).__name__}: {error}. DEBUG=1 shows where.", fg="red", err=True)
+        if os.environ.get("DEBUG"):
+            raise
+        sys.exit(70)
 
 
 if __name__ == "__main__":

@@ -14,5 +14,12 @@ from pileus.reconcile.servers import Servers
 
 def reconcilers(cloud: Cloud, bus: Bus, wake: Callable[[str, str], None]) -> list[Any]:
     """One for each kind of resource that is brought towards what is wanted."""
-    hosts = Hosts(cloud.db, bus, cloud.config, wake)
-    return [hosts, Routing(cloud.db, bus, wake, cloud.config.physical_networks), Servers(cloud.db, bus, cloud.config, wake)]
+
+    async def ingest(image_id: str, file: Path) -> None:
+        await ingest_file(cloud, image_id, file)
+
+    return [
+        Hosts(cloud.db, bus, cloud.config, wake),
+        Routing(cloud.db, bus, wake, cloud.config.physical_networks),
+        Servers(cloud.db, bus, cloud.config, wake, ingest),
+    ]

@@ -46,6 +46,7 @@ class ControlPlane:
     async def prepare(self) -> None:
         """Schema, first users, tokens, services, reconcilers: what must be there before the first request."""
         from pileus.api.identity.tokens import FernetTokens
+        from pileus.api.image.files import recover
         from pileus.cli.first_start import bootstrap
         from pileus.cli.reconcilers import reconcilers
 
@@ -55,7 +56,7 @@ class ControlPlane:
         await tokens.load()
         self.engine = Engine([])
         self.cloud = Cloud(config=self.config, db=self.db, bus=self.bus, tokens=tokens, wake=self.engine.wake, services=load_services())
-        self.cloud.images.mkdir(mode=0o711, exist_ok=True)
+        await recover(self.db, self.cloud.images)
         for one in reconcilers(self.cloud, self.bus, self.engine.wake):
             self.engine.reconcilers[one.name] = one
         self.bus.listeners.append(self.engine.reconcilers["hosts"].receive)  # pyright: ignore[reportAttributeAccessIssue]
@@ -99,7 +100,7 @@ async def run(config: Config, ready: Callable[[ControlPlane], None] | None = Non
     """Serve until SIGINT or SIGTERM. `ready` is called, in the event loop, when requests are answered."""
     import uvicorn
 
-    from pileus.api.compute.console_proxy import WEBSOCKETS
+    from pileus.api.compute.console_proxy import SPEAKERS
 
     control = ControlPlane(config)
     listener = listen(config)
@@ -107,7 +108,7 @@ async def run(config: Config, ready: Callable[[ControlPlane], None] | None = Non
         await control.prepare()
         server = uvicorn.Server(
             uvicorn.Config(
-                App(control.cloud, WEBSOCKETS),
+                App(control.cloud, SPEAKERS),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
