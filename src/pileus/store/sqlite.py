@@ -131,8 +131,12 @@ def _run_one(transaction: SqliteConnection, work: Work[Any]) -> tuple[Any, BaseE
     except sqlite3.IntegrityError as error:
         connection.execute("ROLLBACK TO work")
         return None, Conflict(f"The database refused the change: {error}")
-    except sqlite3.OperationalError:
-        raise
+    except sqlite3.OperationalError as error:
+        if not connection.in_transaction:  # SQLite has undone everybody's
+            raise
+        connection.execute("ROLLBACK TO work")
+        wrong = error.sqlite_errorcode == sqlite3.SQLITE_ERROR  # the statement, not the disk: nobody else's fault
+        return None, error if wrong else Unavailable(f"The database could not be written: {error}")
     except BaseException as error:  # goes to the caller of `write`
         connection.execute("ROLLBACK TO work")
         return None, error
