@@ -78,6 +78,7 @@ def _template() -> Path:
     """A state directory with a filled database, made once a session and copied for each test."""
     directory = Path(tempfile.mkdtemp(prefix="pileus-test-template-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
 
     async def make() -> None:
         db = SqliteDatabase(directory / "pileus.db")
