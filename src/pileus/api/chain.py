@@ -70,7 +70,7 @@ async def find_route(request: Request) -> Response | None:
             raise Invalid(f"There is no such action: {request.action}")
     if not candidates and not (place.actions and request.method == "POST"):
         allow: list[str] = sorted({*place.methods, "POST"} if place.actions else place.methods)
-        raise PileusError("The method is not allowed for this resource.", status=405, headers={"Allow": ", ".join(allow)})
+        raise PileusError(f"The method {request.method} is not allowed for this resource.", status=405, headers={"Allow": ", ".join(allow)})
     route = next((one for one in candidates if _exists(one, request)), None)
     if route is None:
         _who(request)

@@ -36,7 +36,7 @@ class Provider(Resource, frozen=True, kw_only=True):
     """A resource provider. `generation` grows with every change of inventories, traits or allocations.
 
     `used` is the sum of its allocations by class; `changed` is the epoch of the last change of the row (store/provider_view.py).
-    `traits` and `aggregates` are sorted.
+    `traits` are sorted.
     """
 
     name: str
@@ -82,7 +82,8 @@ class Wanted(Model, frozen=True, kw_only=True):
     """What a consumer is to have: exactly these resources by provider; none: the consumer goes.
 
     `generation` is the consumer's as it was seen, None for a consumer that should not exist yet; ignored when `unguarded`.
-    `consumer_type` None leaves the type of a known consumer as it is.
+    `consumer_type` None leaves the type of a known consumer as it is. `released`: room is made, so that no other claim needs a fresh look
+    (the provider's generation stays).
     """
 
     consumer_id: str
@@ -92,6 +93,7 @@ class Wanted(Model, frozen=True, kw_only=True):
     consumer_type: str | None = None
     generation: int | None = None
     unguarded: bool = False
+    released: bool = False
 
 
 class HostState(Model, frozen=True, kw_only=True):

@@ -46,7 +46,7 @@ async def release(tx: Transaction, consumer_id: str) -> bool:
     """Take away all that a consumer has; False when that was nothing."""
     if not await of_consumer(tx, consumer_id):
         return False
-    await replace(tx, [Wanted(consumer_id=consumer_id, allocations={}, project_id="", user_id="", unguarded=True)])
+    await replace(tx, [Wanted(consumer_id=consumer_id, allocations={}, project_id="", user_id="", unguarded=True, released=True)])
     return True
 
 
@@ -73,6 +73,7 @@ async def replace(tx: Transaction, wanted: list[Wanted]) -> None:
 
     Invalid when a provider does not exist, Conflict when a consumer's generation is another, or when something does not fit.
     """
+    await providers.next_epoch(tx)  # from here on no other transaction changes what is used
     now = time.time()
     before: dict[str, list[Allocation]] = {}
     for one in wanted:
@@ -122,7 +123,8 @@ async def _charge(tx: Transaction, provider_id: str, before: dict[str, list[Allo
     after = used_after(provider, old, total(*added))
     if reason := refusal(provider, added, after):
         raise Conflict(f"Unable to allocate inventory: {reason}")
-    return await providers.save(tx, provider, used=after)
+    gains = added or any(not one.allocations and not one.released for one in wanted)
+    return await (providers.save if gains else providers.amend)(tx, provider, used=after)
 
 
 async def of_project(db: Reader, project_id: str, user_id: str | None = None) -> list[tuple[str | None, dict[str, int]]]:

@@ -3,11 +3,15 @@
 from typing import Any
 
 from pileus.api.placement.policy import POLICY
-from tests.api.access import ADMIN, READERS
+from tests.api.access import ADMIN, NOBODY, READERS
 from tests.api.harness import TestCloud
 
 OPEN = {"GET /"}
-ACCESS = {action: READERS if action == "placement:usages" else ADMIN for action in POLICY}
+ACCESS = {
+    **dict.fromkeys(POLICY, ADMIN),
+    "placement:usages": READERS,
+    "placement:reshaper:reshape": NOBODY,  # services alone
+}
 
 
 def belongings(cloud: TestCloud) -> list[tuple[str, str, Any]]:

@@ -34,8 +34,8 @@ async def list_aggregates(request: Request) -> Response:
 async def put_aggregates(request: Request) -> Response:
     """Put the provider into these aggregates."""
     body: PutAggregates = request.body
-    wanted = sorted(set(body.aggregates))
-    if len(wanted) != len(body.aggregates):
+    wanted = body.aggregates
+    if len(set(wanted)) != len(wanted):
         raise Invalid(f"JSON does not validate: {body.aggregates} has non-unique elements", field="aggregates")
 
     async def work(tx: Transaction) -> Provider:

@@ -91,7 +91,7 @@ def _group(suffix: str, values: dict[str, list[str]], version: Version) -> Group
 
 
 def _limit(request: Request) -> int | None:
-    text = queries.one(request, "limit")
+    text = queries.first(request, "limit")
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and text[0] != "0"):
@@ -100,7 +100,7 @@ def _limit(request: Request) -> int | None:
 
 
 def _policy(request: Request, groups: list[Group]) -> str | None:
-    policy = queries.one(request, "group_policy")
+    policy = queries.first(request, "group_policy")
     if policy not in (None, "none", "isolate"):
         raise Invalid(f"{queries.BAD}'{policy}' is not one of ['none', 'isolate']", field="group_policy")
     if policy is None and sum(1 for group in groups if group.suffix) > 1:
@@ -156,9 +156,8 @@ def _check_orphans(groups: list[Group]) -> None:
 
 
 def _check_conflicts(groups: list[Group]) -> None:
-    found = [
-        f"required{group.suffix}: ({', '.join(sorted(choice))})" for group in groups for choice in group.required if choice <= group.forbidden
-    ]
+    both = [(group.suffix, choice) for group in groups for choice in group.required if choice <= group.forbidden]
+    found = [f"required{suffix}: ({', '.join(sorted(choice))})" for suffix, choice in both]
     if found:
         raise Invalid(f"Conflicting required and forbidden traits found in the following traits keys: {', '.join(sorted(found))}")
 

@@ -161,7 +161,8 @@ def less_reserved(request: Request, body: Any) -> Any:
         if len(values) == 2 and all(isinstance(value, int) for value in values) and values[1] >= values[0] > 0:
             what = f"Invalid inventory for '{name or body.get('resource_class') or request.params.get('resource_class')}' "
             where = f"on resource provider '{request.params['uuid']}'"
-            unable = f"Unable to update inventory for resource provider {request.params['uuid']}: "
+            verb = "create" if request.method == "POST" else "update"
+            unable = f"Unable to {verb} inventory for resource provider {request.params['uuid']}: "
             raise Invalid(f"{unable}{what}{where}. The reserved value is greater than or equal to total.", field="reserved")
     return body
 

@@ -82,12 +82,12 @@ def check_generation(provider: Provider, generation: int) -> None:
         raise Conflict(f"resource provider generation conflict - actual: {provider.generation}, given: {generation}", code=CONCURRENT)
 
 
-def check_reserved(provider_id: str, inventories: dict[str, Inventory]) -> None:
-    """Invalid when more is reserved than there is."""
+def check_reserved(provider_id: str, inventories: dict[str, Inventory], verb: str = "update") -> None:
+    """Invalid when more is reserved than there is; the message says what could not be done."""
     for name, one in inventories.items():
         if one.reserved > one.total:
             text = f"Invalid inventory for '{name}' on resource provider '{provider_id}'. The reserved value is greater than total."
-            raise Invalid(f"Unable to update inventory for resource provider {provider_id}: {text}", field="reserved")
+            raise Invalid(f"Unable to {verb} inventory for resource provider {provider_id}: {text}", field="reserved")
 
 
 async def list_inventories(request: Request) -> Response:
@@ -124,7 +124,7 @@ async def create_inventory(request: Request) -> Response:
         provider = await providers.get(tx, key)
         if await unknown_resource_classes(tx, [name]):
             raise Invalid(f"{unable}No such resource class {name}.")
-        check_reserved(key, {name: wanted})
+        check_reserved(key, {name: wanted}, "create")
         if name in provider.inventories:
             raise Conflict(f"Update conflict: there is an inventory of class {name} for {key} already.", code=CONCURRENT)
         return await providers.save(tx, provider, inventories={**provider.inventories, name: wanted})

@@ -48,6 +48,11 @@ def one(request: Request, name: str) -> str | None:
     return request.query.get(name)
 
 
+def first(request: Request, name: str) -> str | None:
+    """A parameter's value; the first one counts."""
+    return next(iter(request.all_queries(name)), None)
+
+
 def uuid_of(request: Request, name: str) -> str | None:
     """A parameter's value, which has to be a UUID."""
     text = one(request, name)

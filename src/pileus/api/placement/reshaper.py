@@ -32,12 +32,14 @@ async def reshape(request: Request) -> None:
         for key, one in body.inventories.items():
             provider = await PROVIDERS.get(tx, key)
             if provider is None:
-                raise Invalid(f"Resource provider {key} in the reshape request does not exist.")
+                text = f"Resource provider {key} in the reshape request does not exist."
+                raise Invalid(text, code="placement.resource_provider.not_found")
             check_generation(provider, one.resource_provider_generation)
             if unknown := await unknown_resource_classes(tx, after[key]):
                 raise Invalid(f"malformed reshaper data: No such resource class {unknown[0]}.")
             check_reserved(key, after[key])
-            await providers.save(tx, provider, inventories={**provider.inventories, **after[key]})
+            if after[key]:
+                await providers.save(tx, provider, inventories={**provider.inventories, **after[key]})
         await replace(tx, changes)
         for key in body.inventories:
             await providers.set_inventories(tx, await providers.get(tx, key), after[key])

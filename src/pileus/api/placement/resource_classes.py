@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from pileus.api.placement.answers import answer, created, path
+from pileus.api.placement.answers import answer, path
 from pileus.api.request import Request, Response
 from pileus.core.traits import is_custom
 from pileus.model.errors import Conflict, Invalid
@@ -35,7 +35,7 @@ async def create_class(request: Request) -> Response:
     name = request.body.name
     if not await request.cloud.db.write(lambda tx: placement_names.add_resource_class(tx, name)):
         raise Conflict(f"Conflicting resource class already exists: {name}")
-    return created(request, path(request, "resource_classes", name))
+    return _created(request, name, 201)
 
 
 async def show_class(request: Request) -> Response:
@@ -51,7 +51,11 @@ async def put_class(request: Request) -> Response:
     if not is_custom(name):
         raise Invalid(f"JSON does not validate: '{name}' does not match '^CUSTOM_[A-Z0-9_]+$'", field="name")
     fresh = await request.cloud.db.write(lambda tx: placement_names.add_resource_class(tx, name))
-    return created(request, path(request, "resource_classes", name), status=201 if fresh else 204)
+    return _created(request, name, 201 if fresh else 204)
+
+
+def _created(request: Request, name: str, status: int) -> Response:
+    return Response(status, None, {"Location": f"{request.base_url}{path(request, 'resource_classes', name)}"})
 
 
 async def rename_class(request: Request) -> Response:

@@ -27,7 +27,7 @@ async def total_usages(request: Request) -> Response:
     if project is None:
         raise Invalid(f"{queries.BAD}'project_id' is a required property", field="project_id")
     for name in ("project_id", "user_id"):
-        if not 1 <= len(queries.one(request, name) or "x") <= 255:
+        if not 1 <= len(request.query.get(name, "x")) <= 255:
             raise Invalid(f"{queries.BAD}{name} has 1 to 255 characters", field=name)
     if kind is not None and kind not in (ALL, UNKNOWN) and (not re.fullmatch("[A-Z0-9_]+", kind) or len(kind) > 255):
         raise Invalid(f"{queries.BAD}'{kind}' does not match '^[A-Z0-9_]+$|^all|^unknown$'", field="consumer_type")
