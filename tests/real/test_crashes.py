@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pileus.node.census import hypervisor_processes
 from tests.real.real_cloud import RealCloud, boots, gone, ready, until
 
 
@@ -15,16 +16,9 @@ def kill(pid: int) -> None:
 
 
 def qemu_of(cloud: RealCloud, server_id: str) -> int:
-    mark = f"/guests/{server_id}/".encode()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                arguments = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if arguments.split(b"\0")[0].rpartition(b"/")[2].startswith(b"qemu-system") and mark in arguments:
-                return int(entry.name)
-    raise AssertionError(f"no QEMU of {server_id}")
+    processes = hypervisor_processes(cloud.state / "node" / "guests")
+    assert len(processes.get(server_id, [])) == 1, f"processes of {server_id}: {processes}"
+    return processes[server_id][0]
 
 
 def test_a_guest_survives_the_death_of_the_control_plane_and_is_adopted(cloud: RealCloud, demo: Any, hello: Any, address: str) -> None:

@@ -218,9 +218,9 @@ def run_until_stopped(config: Config, ready: Callable[[ControlPlane], None] | No
 
 @click.command("serve")
 @click.option("--listen", metavar="HOST:PORT", default=None, help="Where the API listens (default 127.0.0.1:5000).")
-@click.option("--simulate", metavar="N", type=click.IntRange(1), default=0, help="N simulated hosts instead of this machine.")
+@click.option("--simulate", metavar="N", type=click.IntRange(1), default=None, help="N simulated hosts instead of this machine.")
 @click.pass_context
-def command(ctx: click.Context, listen: str | None, simulate: int) -> None:
+def command(ctx: click.Context, listen: str | None, simulate: int | None) -> None:
     """Run the control plane in the foreground, nothing else."""
     from pileus.cli.settings import remember
 

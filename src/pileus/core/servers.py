@@ -68,8 +68,8 @@ def followed(power: ObservedPower) -> Power:
 def observe(server: Server, seen: ObservedGuest, now: float) -> Server:
     """The server after a node's report. It was launched when it first reached what was wanted; a failed apply becomes its fault."""
     changes: dict[str, object] = {"observed": seen, "updated_at": now}
-    reached = seen.generation >= server.generation and seen.error is None
-    if server.launched_at is None and reached and seen.power != ObservedPower.ABSENT:
+    reached = seen.generation >= server.generation and seen.error is None and seen.power == REACHED[server.power]
+    if server.launched_at is None and reached:
         changes["launched_at"] = now
     if seen.error is not None and server.fault is None and seen.generation < server.generation:
         changes["fault"] = ServerFault(code=500, message=seen.error, details=seen.error_detail or "", created_at=now)

@@ -36,21 +36,18 @@ def take(state: Path, tag: str) -> Census:
 
 
 def hypervisor_processes(folder: Path) -> dict[str, list[int]]:
-    """Guest id -> pids of QEMU processes whose arguments name the guest's directory."""
+    """Guest id -> pids of QEMU processes that work in the guest's directory."""
     found: dict[str, list[int]] = {}
-    mark = f"{folder}/"
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            program = (entry / "cmdline").read_bytes().partition(b"\0")[0].decode(errors="replace")
+            home = (entry / "cwd").readlink()
         except OSError:  # it ended
             continue
-        if not Path(arguments[0]).name.startswith("qemu-system"):
-            continue
-        owner = next((word.partition(mark)[2].partition("/")[0] for word in arguments if mark in word), None)
-        if owner:
-            found.setdefault(owner, []).append(int(entry.name))
+        if Path(program).name.startswith("qemu-system") and home.parent == folder.resolve():
+            found.setdefault(home.name, []).append(int(entry.name))
     return found
 
 

@@ -19,8 +19,11 @@ DESIRED = frozenset({"power", "reboots_soft", "reboots_hard", "builds", "deleted
 
 
 async def insert_servers(tx: Transaction, servers: list[Server]) -> list[Server]:
-    """Add servers; quota is the caller's to charge, in the same transaction."""
-    derived = [derive(server) for server in servers]
+    """Add servers; quota is the caller's to charge, in the same transaction.
+
+    The first generation is 1: a host that has applied nothing yet observes generation 0.
+    """
+    derived = [derive(msgspec.structs.replace(server, generation=max(server.generation, 1))) for server in servers]
     await SERVERS.insert_many(tx, derived)
     return derived
 
