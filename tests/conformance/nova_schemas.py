@@ -5,8 +5,8 @@ Runs in an environment of its own in which `nova` (34 or later) is installed, an
     python3 -m venv nova-environment && nova-environment/bin/pip install nova
     nova-environment/bin/python tests/conformance/nova_schemas.py EXCHANGES.json
 
-EXCHANGES.json is a list of {"method", "path", "version", "query", "request", "status", "response"}; `path` is below /v2.1. Prints a line for each
-breach and the number of exchanges that were checked; ends with 1 when there is a breach.
+EXCHANGES.json is a list of {"method", "path", "version", "query", "request", "status", "response"}; `path` is below /v2.1.
+Prints a line for each breach and the number of exchanges that were checked; ends with 1 when there is a breach.
 `tests/conformance/test_nova_schemas.py` makes such a file and runs this when PILEUS_NOVA_PYTHON names that environment's python.
 """
 
@@ -19,6 +19,8 @@ from nova.api.openstack import api_version_request, wsgi
 from nova.api.openstack.compute import routes
 from nova.api.validation import validators
 
+ANSWERS_BY_ITSELF = {("PUT", "tags", 201)}
+"""Statuses that a function of Nova's sets itself, whatever its table says: a tag that is new."""
 REQUEST, QUERY, RESPONSE = "request_body_schemas", "request_query_schemas", "response_body_schemas"
 
 
@@ -46,7 +48,7 @@ def function_of(exchange: dict[str, Any], rows: list[tuple[list[str], str, Any]]
     for pattern, method, (classes, action) in rows:
         if method != exchange["method"] or len(pattern) != len(parts):
             continue
-        if all(want.startswith("{") or want == part for want, part in zip(pattern, parts)):
+        if all(want.startswith("{") or want == part for want, part in zip(pattern, parts, strict=True)):
             if action != "action":
                 return getattr(classes[0], action, None)
             name = next(iter(exchange["request"]))
@@ -69,7 +71,8 @@ def breaches(exchange: dict[str, Any], function: Any) -> list[str]:
     if exchange["status"] < 300:
         codes = getattr(function, "wsgi_codes", None)
         expected = codes(asked) if codes is not None else 200
-        if exchange["status"] != expected:
+        own = (exchange["method"], exchange["path"].strip("/").split("/")[-2:][0], exchange["status"])
+        if exchange["status"] != expected and own not in ANSWERS_BY_ITSELF:
             found.append(f"status {exchange['status']}, Nova answers {expected}")
         found += check(schema_of(function, REQUEST, asked), exchange["request"], "request")
         found += check(schema_of(function, QUERY, asked), parse_qs(exchange["query"]), "query")

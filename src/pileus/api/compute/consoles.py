@@ -83,13 +83,12 @@ async def unavailable(request: Request) -> None:
 
 
 async def show_token(request: Request) -> dict[str, Any]:
-    """GET os-console-auth-tokens/{token}: which console a token opens."""
+    """GET os-console-auth-tokens/{token}: which console a token opens. It is a Unix socket of the host, so there is no port."""
     fields.check_queries(request, {}, (2, 99))
     found = await consoles.redeem(request.cloud.db, request.params["token"], request.received_at)
     if found is None:
         raise NotFound("Token not found")
-    path = await endpoint(request.cloud.bus, found.host, found.server_id, found.kind)
-    return {"console": {"instance_uuid": found.server_id, "host": found.host, "port": 0, "internal_access_path": path, "tls_port": None}}
+    return {"console": {"instance_uuid": found.server_id, "host": found.host, "port": 0, "internal_access_path": None, "tls_port": None}}
 
 
 async def endpoint(bus: Any, host: str, server_id: str, kind: ConsoleKind) -> str:

@@ -47,7 +47,7 @@ CHANGES = [
     ),
     _change(101, "Attaching a volume answers 202 without waiting for a device name."),
     _change(100, "Servers show the scheduler hints they were created with.", responses=_servers(t.drop("scheduler_hints"))),
-    _change(99, "The console type spice-direct; console tokens show a TLS port."),
+    _change(99, "The console type spice-direct; console tokens show a TLS port.", {"console_token": t.drop("tls_port")}),
     _change(98, "Servers show the properties of their image.", responses=_servers(t.edit(t.image_without_properties))),
     _change(97, "Shares are attached to servers."),
     _change(96, "Servers show the availability zone they are pinned to.", responses=_servers(t.drop("pinned_availability_zone"))),
