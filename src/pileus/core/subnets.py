@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_network
+from itertools import pairwise
 
 from pileus.core.addresses import Prefix
 from pileus.model.errors import Conflict, Invalid
@@ -37,7 +38,7 @@ def check_pools(prefix: Prefix, pools: Sequence[Pool], gateway: str | None) -> N
             )
         seen.append((int(start), int(end), pool))
     seen.sort(key=lambda one: one[0])
-    for (_, end, one), (start, _, other) in zip(seen, seen[1:], strict=False):
+    for (_, end, one), (start, _, other) in pairwise(seen):
         if start <= end:
             words = f"Found overlapping allocation pools: {one.start}-{one.end}, {other.start}-{other.end} for subnet {prefix}."
             raise Conflict(words, type="OverlappingAllocationPools")

@@ -42,7 +42,7 @@ def egress_rules(group: SecurityGroup) -> list[SecurityGroupRule]:
     return [_rule(group, direction="egress", ethertype="IPv4"), _rule(group, direction="egress", ethertype="IPv6")]
 
 
-def _rule(group: SecurityGroup, **what: str) -> SecurityGroupRule:
+def _rule(group: SecurityGroup, **what: Any) -> SecurityGroupRule:
     return SecurityGroupRule(
         id=str(uuid.uuid4()), created_at=group.created_at, updated_at=group.created_at, project_id=group.project_id,
         security_group_id=group.id, **what,

@@ -13,7 +13,9 @@ class Neutron:
         self.token = cloud.token(user, project=project)
 
     def call(self, method: str, path: str, json: Any = None, **headers: str) -> Answer:
-        return self.cloud.call(method, f"/network/v2.0/{path}", self.token, json, {name.replace("_", "-"): one for name, one in headers.items()})
+        return self.cloud.call(
+            method, f"/network/v2.0/{path}", self.token, json, {name.replace("_", "-"): one for name, one in headers.items()}
+        )
 
     def get(self, path: str) -> Any:
         answer = self.call("GET", path)

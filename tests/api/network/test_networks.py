@@ -210,7 +210,13 @@ def test_tags_are_set_and_found(demo: Neutron) -> None:
     assert demo.call("PUT", path, {"tags": ["red", "blue"]}).json == {"tags": ["blue", "red"]}
     assert demo.call("PUT", f"{path}/green").status == 201
     assert demo.call("GET", f"{path}/green").status == 204
-    for query, names in (("tags=red,blue", ["a"]), ("tags=red,grey", []), ("tags-any=red,grey", ["a"]), ("not-tags=red", ["b"]), ("not-tags-any=grey", ["a", "b"])):
+    for query, names in (
+        ("tags=red,blue", ["a"]),
+        ("tags=red,grey", []),
+        ("tags-any=red,grey", ["a"]),
+        ("not-tags=red", ["b"]),
+        ("not-tags-any=grey", ["a", "b"]),
+    ):
         assert [one["name"] for one in demo.get(f"networks?{query}&sort_key=name")] == names, query
     assert demo.call("DELETE", f"{path}/red").status == 204
     assert demo.refuse(404, "DELETE", f"{path}/red") == "TagNotFound"

@@ -89,7 +89,7 @@ def _view(host: Host, kind: str, alive: bool) -> dict[str, Any]:
     binary, topic = TYPES[kind]
     started = host.report.started_at if host.report else host.created_at
     return {
-        "id": str(uuid.uuid5(uuid.UUID(host.id), kind)),
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{host.id}/{kind}")),
         "agent_type": kind,
         "binary": binary,
         "topic": topic,

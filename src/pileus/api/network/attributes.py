@@ -106,7 +106,7 @@ def _check_guard(request: Request, attribute: Attribute, action: str, value: Any
 
 
 NETWORK_OWNER = "network_owner"
-"""The rule that no predicate can say: an administrator, or whoever owns the port's network. Port hooks check it, with `check_network_owner`."""
+"""The rule that no predicate can say: an administrator, or who owns the port's network. Hooks check it, with `check_network_owner`."""
 
 
 def check_network_owner(request: Request, action: str, names: list[str], owner: str) -> None:

@@ -40,9 +40,8 @@ async def addresses_of_one(request: Request) -> dict[str, Any]:
 
 
 async def _of(request: Request, network: Network, versions: list[str]) -> dict[str, Any]:
-    used = dict(
-        await request.cloud.db.all("SELECT subnet_id, count(*) FROM addresses WHERE network_id = ? GROUP BY subnet_id", network.id)  # pyright: ignore
-    )
+    counts = await request.cloud.db.all("SELECT subnet_id, count(*) FROM addresses WHERE network_id = ? GROUP BY subnet_id", network.id)
+    used: dict[str, int] = {row[0]: row[1] for row in counts}
     subnets = [
         {
             "subnet_id": subnet.id,

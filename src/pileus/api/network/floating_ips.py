@@ -88,7 +88,8 @@ async def create(call: Call, values: Values) -> FloatingIp:
     port = await _take_address(call, id, values)
     floating = FloatingIp(
         id=id, created_at=now, updated_at=now, project_id=project_id, floating_network_id=network.id, external_port_id=port.id,
-        floating_ip_address=port.fixed_ips[0].ip_address, **{name: values[name] for name in ("description", "dns_name", "dns_domain", "tags")},
+        floating_ip_address=port.fixed_ips[0].ip_address,
+        **{name: values[name] for name in ("description", "dns_name", "dns_domain", "tags")},
     )  # fmt: skip
     if values["port_id"] is not None:
         floating = msgspec.structs.replace(floating, **await _point(call, floating, values["port_id"], values["fixed_ip_address"]))
@@ -148,8 +149,8 @@ async def _point(call: Call, floating: FloatingIp, port_id: str, fixed: str | No
         raise Invalid(f"Bad floatingip request: Cannot add floating IP to port {port.id} that {words}.", type="BadRequest")
     if len(usable) > 1:
         raise Invalid(
-            f"Bad floatingip request: Port {port.id} has multiple fixed IPv4 addresses. Must provide a specific IPv4 address when assigning a "
-            "floating IP.",
+            f"Bad floatingip request: Port {port.id} has multiple fixed IPv4 addresses. Must provide a specific IPv4 address when "
+            "assigning a floating IP.",
             type="BadRequest",
         )
     chosen = usable[0]
@@ -162,13 +163,13 @@ async def _point(call: Call, floating: FloatingIp, port_id: str, fixed: str | No
 
 async def _check_unpointed(call: Call, floating: FloatingIp, port: Port, fixed: str) -> None:
     other = await call.tx.one(
-        "SELECT id, floating_ip_address FROM floating_ips WHERE port_id = ? AND fixed_ip_address = ? AND floating_network_id = ? AND id <> ?",
+        "SELECT id FROM floating_ips WHERE port_id = ? AND fixed_ip_address = ? AND floating_network_id = ? AND id <> ?",
         port.id, fixed, floating.floating_network_id, floating.id,
     )  # fmt: skip
     if other is not None:
         raise Conflict(
-            f"Cannot associate floating IP {floating.floating_ip_address} ({floating.id}) with port {port.id} using fixed IP {fixed}, as that "
-            f"fixed IP already has a floating IP on external network {floating.floating_network_id}.",
+            f"Cannot associate floating IP {floating.floating_ip_address} ({floating.id}) with port {port.id} using fixed IP {fixed}, "
+            f"as that fixed IP already has a floating IP on external network {floating.floating_network_id}.",
             type="FloatingIPPortAlreadyAssociated",
         )
 

@@ -89,7 +89,7 @@ def _tags(kind: Kind, name: str, values: list[str]) -> Where:
     marks = ", ".join("?" * len(tags)) or "NULL"
     negative = "NOT " if name.startswith("not-") else ""
     if name.endswith("any"):
-        return f"{kind.table.name}.id {negative}IN (SELECT resource_id FROM network_tags WHERE tag IN ({marks}))", tags
+        return f"{kind.table.name}.id {negative}IN (SELECT resource_id FROM network_tags WHERE tag IN ({marks}))", tags  # noqa: S608
     every = f"SELECT resource_id FROM network_tags WHERE tag IN ({marks}) GROUP BY resource_id HAVING count(*) = {len(set(tags))}"  # noqa: S608
     return f"{kind.table.name}.id {negative}IN ({every})", tags
 

@@ -189,8 +189,8 @@ async def update(call: Call, row: Network, values: Values) -> Network:
 
 async def _check_unshare(call: Call, row: Network) -> None:
     foreign = await call.tx.value(
-        "SELECT 1 FROM ports WHERE network_id = ? AND project_id NOT IN (?, '') AND device_owner NOT LIKE 'network:%' AND project_id NOT IN "
-        "(SELECT target_project FROM network_rbac_policies WHERE object_id = ?) LIMIT 1",
+        "SELECT 1 FROM ports WHERE network_id = ? AND project_id NOT IN (?, '') AND device_owner NOT LIKE 'network:%' "
+        "AND project_id NOT IN (SELECT target_project FROM network_rbac_policies WHERE object_id = ?) LIMIT 1",
         row.id, row.project_id, row.id,
     )  # fmt: skip
     if foreign is not None:

@@ -91,7 +91,7 @@ async def views(request: Request, rows: list[Port]) -> list[Values]:
     for start in range(0, len(ids), 1000):
         part = ids[start : start + 1000]
         sql = f"SELECT id, dns_domain FROM networks WHERE id IN ({', '.join('?' * len(part))})"  # noqa: S608
-        domains |= {id: domain for id, domain in await request.cloud.db.all(sql, *part)}
+        domains |= {row[0]: row[1] for row in await request.cloud.db.all(sql, *part)}
     return [_view(row, domains.get(row.network_id, "")) for row in rows]
 
 
@@ -204,8 +204,9 @@ def _check_security(security: bool, groups: list[str] | None, address_pairs: lis
 
 
 FIELDS = {
-    "name": "name", "description": "description", "admin_state_up": "admin_state_up", "mac_address": "mac_address", "device_id": "device_id",
-    "device_owner": "device_owner", "allowed_address_pairs": "allowed_address_pairs", "port_security_enabled": "port_security_enabled",
+    "name": "name", "description": "description", "admin_state_up": "admin_state_up", "mac_address": "mac_address",
+    "device_id": "device_id", "device_owner": "device_owner", "allowed_address_pairs": "allowed_address_pairs",
+    "port_security_enabled": "port_security_enabled",
     "binding:host_id": "host", "binding:profile": "profile", "binding:vnic_type": "vnic_type", "dns_name": "dns_name",
 }  # fmt: skip
 

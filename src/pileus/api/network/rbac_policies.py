@@ -90,8 +90,8 @@ async def _check_unused(call: Call, row: RbacPolicy) -> None:
             args.append(row.target_project)
     else:
         sql = (
-            "SELECT 1 FROM routers JOIN networks ON networks.id = gateway_network_id WHERE gateway_network_id = ? AND networks.external = 0 "
-            "AND routers.project_id <> networks.project_id"
+            "SELECT 1 FROM routers JOIN networks ON networks.id = gateway_network_id WHERE gateway_network_id = ? "
+            "AND networks.external = 0 AND routers.project_id <> networks.project_id"
         )
         if row.target_project != "*":
             sql += " AND routers.project_id = ?"

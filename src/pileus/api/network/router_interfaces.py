@@ -164,7 +164,8 @@ async def _check_unneeded(call: Call, router: Router, subnet: Subnet) -> None:
     )  # fmt: skip
     if needed is not None:
         raise Conflict(
-            f"Router interface for subnet {subnet.id} on router {router.id} cannot be deleted, as it is required by one or more floating IPs.",
+            f"Router interface for subnet {subnet.id} on router {router.id} cannot be deleted, as it is required by one or more "
+            "floating IPs.",
             type="RouterInterfaceInUseByFloatingIP",
         )
 

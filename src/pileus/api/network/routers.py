@@ -186,8 +186,8 @@ async def _clear_gateway(call: Call, row: Router) -> None:
     used = await call.tx.value("SELECT 1 FROM floating_ips WHERE router_id = ? AND port_id IS NOT NULL LIMIT 1", row.id)
     if used is not None:
         raise Conflict(
-            f"Gateway cannot be updated for router {row.id}, since a gateway to external network {row.gateway_network_id} is required by one "
-            "or more floating IPs.",
+            f"Gateway cannot be updated for router {row.id}, since a gateway to external network {row.gateway_network_id} is required by "
+            "one or more floating IPs.",
             type="RouterExternalGatewayInUseByFloatingIp",
         )
     port = await PORTS.get(call.tx, row.gateway_port_id)

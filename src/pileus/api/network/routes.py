@@ -18,8 +18,8 @@ from pileus.api.routes import PUBLIC, Route, Service, route
 KINDS = (NETWORK, SUBNET, PORT, ROUTER, FLOATINGIP, SECURITY_GROUP, SECURITY_GROUP_RULE, RBAC_POLICY)
 TAGGED = (NETWORK, SUBNET, PORT, ROUTER, FLOATINGIP, SECURITY_GROUP)
 GAPS = (
-    "subnetpools", "address-scopes", "address-groups", "qos", "trunks", "segments", "flavors", "metering", "network_segment_ranges", "ndp_proxies",
-    "local_ips", "log", "vpn", "fwaas", "bgp-speakers", "default-security-group-rules",
+    "subnetpools", "address-scopes", "address-groups", "qos", "trunks", "segments", "flavors", "metering",
+    "network_segment_ranges", "ndp_proxies", "local_ips", "log", "vpn", "fwaas", "bgp-speakers", "default-security-group-rules",
 )  # fmt: skip
 
 

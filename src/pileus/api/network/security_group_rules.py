@@ -15,9 +15,9 @@ from pileus.model.security_groups import SecurityGroup, SecurityGroupRule
 from pileus.store import security_groups as store
 
 PROTOCOLS = {
-    "ah": 51, "dccp": 33, "egp": 8, "esp": 50, "gre": 47, "hopopt": 0, "icmp": 1, "icmpv6": 58, "ipv6-icmp": 58, "igmp": 2, "ip": 0, "ipip": 4,
-    "ipv6-encap": 41, "ipv6-frag": 44, "ipv6-nonxt": 59, "ipv6-opts": 60, "ipv6-route": 43, "ospf": 89, "pgm": 113, "rsvp": 46, "sctp": 132,
-    "tcp": 6, "udp": 17, "udplite": 136, "vrrp": 112,
+    "ah": 51, "dccp": 33, "egp": 8, "esp": 50, "gre": 47, "hopopt": 0, "icmp": 1, "icmpv6": 58, "ipv6-icmp": 58, "igmp": 2, "ip": 0,
+    "ipip": 4, "ipv6-encap": 41, "ipv6-frag": 44, "ipv6-nonxt": 59, "ipv6-opts": 60, "ipv6-route": 43, "ospf": 89, "pgm": 113, "rsvp": 46,
+    "sctp": 132, "tcp": 6, "udp": 17, "udplite": 136, "vrrp": 112,
 }  # fmt: skip
 WITH_PORTS = {"tcp", "udp", "sctp", "dccp", "udplite", "6", "17", "33", "132", "136"}
 ICMP = {"icmp", "1", "icmpv6", "ipv6-icmp", "58"}
@@ -177,6 +177,6 @@ def _check_ports(protocol: str | None, low: int | None, high: int | None) -> Non
 
 
 SECURITY_GROUP_RULE = Kind(
-    name="security_group_rule", plural="security_group_rules", title="SecurityGroupRule", table=store.RULES, attributes=ATTRIBUTES, views=views,
-    create=create, update=update, delete=delete, visible=visible,
+    name="security_group_rule", plural="security_group_rules", title="SecurityGroupRule", table=store.RULES, attributes=ATTRIBUTES,
+    views=views, create=create, update=update, delete=delete, visible=visible,
 )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 from pileus.api.network import validators as check
 from pileus.api.network.attributes import BASE, Absent, Attribute, Required, given, refused, shown
-from pileus.api.network.kinds import Call, Kind, Values, Where, owns, project_of
+from pileus.api.network.kinds import Call, Kind, Values, Where, owns
 from pileus.api.network.networks import NETWORK
 from pileus.api.network.tags import save_tags
 from pileus.api.network.times import base_of
@@ -101,7 +101,7 @@ async def create(call: Call, values: Values) -> Subnet:
     check_overlap(prefix, await subnets_of_network(call.tx, network.id))
     now = time.time()
     subnet = Subnet(
-        id=str(uuid.uuid4()), created_at=now, updated_at=now, project_id=values.get("project_id") or network.project_id or project_of(call, {}),
+        id=str(uuid.uuid4()), created_at=now, updated_at=now, project_id=values.get("project_id") or network.project_id,
         network_id=network.id, cidr=str(prefix), gateway_ip=gateway, allocation_pools=found_pools,
         **{name: values[name] for name in PLAIN},
     )  # fmt: skip
@@ -115,8 +115,8 @@ async def create(call: Call, values: Values) -> Subnet:
 
 
 PLAIN = (
-    "name", "description", "ip_version", "enable_dhcp", "dns_nameservers", "host_routes", "ipv6_ra_mode", "ipv6_address_mode", "service_types",
-    "dns_publish_fixed_ip", "tags",
+    "name", "description", "ip_version", "enable_dhcp", "dns_nameservers", "host_routes", "ipv6_ra_mode", "ipv6_address_mode",
+    "service_types", "dns_publish_fixed_ip", "tags",
 )  # fmt: skip
 
 
@@ -143,11 +143,9 @@ def _check_input(values: Values) -> None:
             raise _invalid(
                 f"ipv6_ra_mode set to '{modes[0]}' with ipv6_address_mode set to '{modes[1]}' is not valid; they must be the same"
             )
-        if "slaac" in modes or "dhcpv6-stateless" in modes:
-            if prefix.prefixlen != 64:
-                raise _invalid(
-                    f"Invalid CIDR {prefix} for IPv6 address mode. OpenStack uses the EUI-64 address format, which requires the prefix to be /64"
-                )
+        if prefix.prefixlen != 64 and ("slaac" in modes or "dhcpv6-stateless" in modes):
+            words = "OpenStack uses the EUI-64 address format, which requires the prefix to be /64"
+            raise _invalid(f"Invalid CIDR {prefix} for IPv6 address mode. {words}")
     for one in values["dns_nameservers"]:
         if ip_address(one).version != version:
             raise _invalid(f"dns_nameserver {one} is not of ip_version {version}")
@@ -227,16 +225,17 @@ async def may_delete(call: Call, row: Subnet) -> bool:
     return (await _network(call, row)).project_id == call.request.identity.project_id
 
 
+def _by_network(column: str, values: list[str]) -> Where:
+    wanted = int(values[-1].lower() in ("true", "1"))
+    return f"subnets.network_id IN (SELECT id FROM networks WHERE {column} = ?)", [wanted]  # noqa: S608
+
+
 SUBNET = Kind(
     name="subnet", plural="subnets", title="Subnet", table=SUBNETS, attributes=ATTRIBUTES, views=views, create=create, update=update,
     delete=delete, visible=visible, may_delete=may_delete,
     filters={
-        "router:external": lambda values: (
-            f"subnets.network_id IN (SELECT id FROM networks WHERE external = {int(values[-1].lower() == 'true')})", []
-        ),
-        "shared": lambda values: (
-            f"subnets.network_id IN (SELECT id FROM networks WHERE shared = {int(values[-1].lower() == 'true')})", []
-        ),
+        "router:external": lambda values: _by_network("external", values),
+        "shared": lambda values: _by_network("shared", values),
         "subnetpool_id": lambda values: ("1 = 0", []),
         "segment_id": lambda values: ("1 = 0", []),
     },
