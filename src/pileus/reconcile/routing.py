@@ -56,13 +56,15 @@ class Routing:
 
     async def step(self, id: str) -> float | None:
         """Bring the domain that holds a network or router to the hosts that need it; remove what took its place before."""
-        since = time.monotonic() - self._stepped.get(id, 0.0)
+        host, slash, domain_id = id.rpartition("/")
+        if slash:  # forget, and look at the domain once for all hosts of which this is said
+            self.sent.pop((host, domain_id), None)
+            self.wake(self.name, domain_id)
+            return None
+        since = time.monotonic() - self._stepped.get(id, -PAUSE)
         if since < PAUSE:
             return PAUSE - since
         self._stepped[id] = time.monotonic()
-        host, slash, domain_id = id.rpartition("/")
-        if slash:
-            self.sent.pop((host, domain_id), None)
         self._number += 1
         number = self._number
         component = await routing.component_of(self.db, domain_id)
@@ -72,6 +74,8 @@ class Routing:
             old |= {*component.networks, *component.routers}
             needed = await self._apply_everywhere(component, number)
         await self._remove_old(old, component, needed, number)
+        if component is None:
+            self._stepped.pop(id, None)
         return None
 
     async def _apply_everywhere(self, component: Component, number: int) -> set[str]:

@@ -32,6 +32,7 @@ class Node:
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
         self.domains: dict[str, Any] = {}
+        self.woken: list[str] = []
 
     async def handle(self, request: NodeRequest) -> NodeReply:
         if isinstance(request, ApplyDomain):
@@ -52,7 +53,7 @@ def play(tmp_path: Path, story: Callable[[Database, Routing, Node], Awaitable[An
         try:
             await migrate(db)
             await db.write(prepare)
-            await story(db, Routing(db, bus, lambda name, id: None), node)
+            await story(db, Routing(db, bus, lambda name, id: node.woken.append(id)), node)
         finally:
             await db.close()
 
@@ -127,6 +128,8 @@ def test_a_host_that_may_have_something_older_is_told_again(tmp_path: Path) -> N
         await db.write(boot)
         await routing.step("net")
         await routing.step("h/net")
+        assert node.woken == ["net"]
+        await routing.step("net")
         assert node.told == [("apply", "net"), ("apply", "net")]
 
     play(tmp_path, story)
