@@ -2,13 +2,10 @@
 
 import base64
 import binascii
-import datetime
 import hashlib
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pileus.model.errors import Invalid
 
@@ -19,12 +16,15 @@ KINDS = frozenset(
     }
 )  # fmt: skip
 BITS = 2048
-YEARS = 10
 
 
 def inspect(public_key: str, kind: str) -> tuple[str, str]:
     """(the key as it is kept, its fingerprint); Invalid when it is not a key of that kind."""
-    return _certificate(public_key) if kind == "x509" else _ssh(public_key)
+    if kind != "x509":
+        return _ssh(public_key)
+    from pileus.api.compute import certificates  # late: few use them, and X.509 costs 40 ms at every start
+
+    return public_key, _colons(certificates.fingerprint(public_key))
 
 
 def generate(kind: str, user: str) -> tuple[str, str]:
@@ -38,20 +38,9 @@ def generate(kind: str, user: str) -> tuple[str, str]:
     if kind != "x509":
         public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
         return private, f"{public.decode()} generated"
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, user[:64])])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=365 * YEARS))
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return private, certificate.public_bytes(serialization.Encoding.PEM).decode()
+    from pileus.api.compute import certificates
+
+    return private, certificates.self_signed(key, user)
 
 
 def _ssh(text: str) -> tuple[str, str]:
@@ -71,16 +60,6 @@ def _ssh(text: str) -> tuple[str, str]:
     if blob[:4] != len(kind).to_bytes(4, "big") or blob[4 : 4 + len(kind)] != kind or len(blob) < 4 + len(kind) + 4 + 32:
         raise Invalid(reason + "failed to generate fingerprint; the key is damaged or of another type than it says.", field="public_key")
     return text, _colons(hashlib.md5(blob, usedforsecurity=False).hexdigest())
-
-
-def _certificate(text: str) -> tuple[str, str]:
-    try:
-        certificate = x509.load_pem_x509_certificate(text.encode())
-    except ValueError as error:
-        raise Invalid(
-            "Keypair data is invalid: failed to generate X509 fingerprint; it is not a certificate in PEM.", field="public_key"
-        ) from error
-    return text, _colons(certificate.fingerprint(hashes.SHA1()).hex())  # noqa: S303 the form that clients know
 
 
 def _colons(digest: str) -> str:
