@@ -3,15 +3,18 @@
 from pathlib import Path
 
 import pytest
-from tests.store.test_allocations import RATIOS, add_host, claim, report, with_database
 
+from pileus.core.placement import choose
+from pileus.model.aggregates import Aggregate
 from pileus.model.errors import Conflict, Invalid, NotFound
 from pileus.model.hosts import DriverCapabilities
-from pileus.model.placement import Inventory, Provider
-from pileus.store import allocations, providers
+from pileus.model.placement import Inventory, PlacementRequest, Provider
+from pileus.store import aggregates, allocations, providers
 from pileus.store.database import Transaction
+from pileus.store.host_views import hosts_of
 from pileus.store.provider_view import view_of
 from pileus.store.sqlite import SqliteDatabase
+from tests.store.test_allocations import RATIOS, add_host, claim, report, with_database
 
 QEMU = DriverCapabilities(driver="qemu", hypervisor_type="QEMU", hypervisor_version=7, architectures=["x86_64"], modes=["hvm"])
 
@@ -100,5 +103,33 @@ def test_names_are_unique(tmp_path: Path) -> None:
         other = await db.write(lambda tx: providers.create(tx, "b", "two"))
         with pytest.raises(Conflict, match="name: one"):
             await db.write(lambda tx: providers.rename(tx, other, "one"))
+
+    with_database(tmp_path, work)
+
+
+def test_host_aggregates_are_placements_aggregates_and_their_metadata_counts(tmp_path: Path) -> None:
+    async def work(db: SqliteDatabase) -> None:
+        await add_host(db, "h1")
+        await add_host(db, "h2")
+        row = Aggregate(id="a1", number=1, name="fast", created_at=1.0, updated_at=1.0)
+        made = await db.write(lambda tx: aggregates.create(tx, row))
+        made = await db.write(lambda tx: aggregates.change(tx, made, hosts=["h2"], metadata={"disk": "ssd"}))
+        hosts = await hosts_of(db, 1001.0, 60.0, {made.id: made.metadata})
+        assert choose(PlacementRequest(resources={"VCPU": 1}, metadata={"disk": "ssd"}), hosts).host == "h2"
+        await db.write(lambda tx: aggregates.change(tx, made, hosts=[]))
+        hosts = await hosts_of(db, 1001.0, 60.0, {made.id: made.metadata})
+        assert choose(PlacementRequest(resources={"VCPU": 1}, metadata={"disk": "ssd"}), hosts).host is None
+
+    with_database(tmp_path, work)
+
+
+def test_a_zone_that_an_aggregate_gives_counts_at_once(tmp_path: Path) -> None:
+    async def work(db: SqliteDatabase) -> None:
+        await add_host(db, "h1")
+        assert choose(PlacementRequest(resources={"VCPU": 1}, zone="hall2"), await hosts_of(db, 1001.0, 60.0)).host is None
+        row = Aggregate(id="a1", number=1, name="hall2", created_at=1.0, updated_at=1.0, availability_zone="hall2")
+        made = await db.write(lambda tx: aggregates.create(tx, row))
+        await db.write(lambda tx: aggregates.change(tx, made, hosts=["h1"]))
+        assert choose(PlacementRequest(resources={"VCPU": 1}, zone="hall2"), await hosts_of(db, 1001.0, 60.0)).host == "h1"
 
     with_database(tmp_path, work)

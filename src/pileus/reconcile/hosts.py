@@ -69,7 +69,8 @@ class Hosts:
                 )
                 await HOSTS.insert(tx, known)
             await HOSTS.set(tx, known.id, report=slim, seen_at=report.reported_at)
-            await providers.register_host(tx, report, provider_id=known.id, ratios=ratios(self.config))
+            reserved = {"MEMORY_MB": self.config.reserved_memory_mib}
+            await providers.register_host(tx, report, provider_id=known.id, ratios=ratios(self.config), reserved=reserved)
 
         await self.db.write(work)
 

@@ -1,9 +1,11 @@
 """Host aggregates in the store. A host is in one availability zone; an aggregate that names one gives it to its hosts."""
 
+import time
 from typing import Any
 
 from pileus.model.aggregates import Aggregate
 from pileus.model.errors import Conflict, NotFound
+from pileus.store import providers
 from pileus.store.database import Reader, Transaction
 from pileus.store.tables import ResourceTable
 
@@ -42,6 +44,7 @@ async def change(tx: Transaction, aggregate: Aggregate, **changes: Any) -> Aggre
     changed = await AGGREGATES.update(tx, aggregate, **changes)
     for host in {*aggregate.hosts, *changed.hosts}:
         await _refresh_zone(tx, host)
+        await providers.set_member(tx, host, changed.id, host in changed.hosts)
     return changed
 
 
@@ -60,7 +63,7 @@ async def zone_of(db: Reader, host: str) -> str:
 
 async def _refresh_zone(tx: Transaction, host: str) -> None:
     zone = await zone_of(tx, host)
-    await tx.execute("UPDATE hosts SET availability_zone = ? WHERE name = ?", zone, host)
+    await tx.execute("UPDATE hosts SET availability_zone = ?, updated_at = ? WHERE name = ?", zone, time.time(), host)
     await tx.execute("UPDATE servers SET availability_zone = ? WHERE host = ? AND removed_at IS NULL", zone, host)
 
 

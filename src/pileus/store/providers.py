@@ -139,6 +139,14 @@ async def set_inventories(tx: Transaction, seen: Provider, inventories: dict[str
     return await save(tx, seen, inventories=inventories)
 
 
+async def set_member(tx: Transaction, host: str, aggregate_id: str, member: bool) -> None:
+    """Put a host's provider into an aggregate, or take it out: Placement knows the host aggregates of Nova under their own ids."""
+    provider = await PROVIDERS.first(tx, "id = (SELECT id FROM hosts WHERE name = ?)", host)
+    if provider is not None and (aggregate_id in provider.aggregates) != member:
+        others = [one for one in provider.aggregates if one != aggregate_id]
+        await save(tx, provider, aggregates=[*others, aggregate_id] if member else others)
+
+
 async def register_host(
     tx: Transaction, report: HostReport, *, provider_id: str, ratios: dict[str, float], reserved: dict[str, int] | None = None
 ) -> Provider:
