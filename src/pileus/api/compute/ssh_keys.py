@@ -4,9 +4,6 @@ import base64
 import binascii
 import hashlib
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
 from pileus.model.errors import Invalid
 
 KINDS = frozenset(
@@ -29,6 +26,9 @@ def inspect(public_key: str, kind: str) -> tuple[str, str]:
 
 def generate(kind: str, user: str) -> tuple[str, str]:
     """A new pair (private in PEM, public). Takes a while: call it in a thread."""
+    from cryptography.hazmat.primitives import serialization  # late: these take 60 ms to import, and most users bring a key of their own
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
     key = rsa.generate_private_key(public_exponent=65537, key_size=BITS)
     private = key.private_bytes(
         serialization.Encoding.PEM,
