@@ -1,5 +1,7 @@
 """The host's own rules for its uplinks: masquerading, what guests may ask of the host itself (echo), what is never forwarded."""
 
+from collections.abc import Sequence
+
 from pileus.core import network_names as names
 from pileus.core.nft_text import chain, quoted
 from pileus.model.routing import Uplink
@@ -10,8 +12,8 @@ def table_name(tag: str) -> str:
     return f"pileus_{tag}"
 
 
-def ruleset(uplinks: list[Uplink], tag: str, contained: str = "") -> str:
-    """The text for `nft -f -`. `contained`: a NIC that forwards only because of us, and so to uplinks only."""
+def ruleset(uplinks: list[Uplink], tag: str, contained: Sequence[str] = ()) -> str:
+    """The text for `nft -f -`. `contained`: NICs that forward only because of us, and so to uplinks only."""
     table = table_name(tag)
     lines = [f"add table inet {table}", f"delete table inet {table}"]
     bridges = quoted([names.uplink_bridge(tag, uplink.name) for uplink in uplinks])
@@ -24,8 +26,8 @@ def ruleset(uplinks: list[Uplink], tag: str, contained: str = "") -> str:
     lines += chain("input", [f"iifname {bridges} goto guests"], "type filter hook input priority filter; policy accept;")
     # Link-local addresses lead to the metadata of whatever cloud this host itself may run in.
     rules = [f"iifname {bridges} oifname != {bridges} ip daddr 169.254.0.0/16 drop"]
-    if contained:
-        rules.append(f'iifname "{contained}" oifname != "{names.UPLINK_PREFIX}*" drop')  # another cloud's uplinks on this host as well
+    for device in contained:
+        rules.append(f'iifname "{device}" oifname != "{names.UPLINK_PREFIX}*" drop')  # another cloud's uplinks on this host as well
     lines += chain("forwarding", rules, "type filter hook forward priority filter; policy accept;")
     if masked:
         rules = [f"iifname {masked} oifname != {bridges} masquerade"]

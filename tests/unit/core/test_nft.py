@@ -24,7 +24,7 @@ def test_the_rules_of_a_domain_are_those_of_the_golden_file() -> None:
 
 def test_the_rules_of_the_host_are_those_of_the_golden_file() -> None:
     uplinks = [Uplink(name="public", addresses=["172.24.4.1/24"]), Uplink(name="provider", masquerade=False, interface="eth1")]
-    assert nft_uplink.ruleset(uplinks, "abcd", "eth0") == (GOLDEN / "nft_uplinks.nft").read_text()
+    assert nft_uplink.ruleset(uplinks, "abcd", ["eth0"]) == (GOLDEN / "nft_uplinks.nft").read_text()
 
 
 def test_an_empty_domain_still_has_its_hooks() -> None:

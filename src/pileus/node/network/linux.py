@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from pileus.core import dnsmasq as dnsmasq_text
 from pileus.core import network_names as names
@@ -79,7 +80,7 @@ class LinuxNetwork:
         """Routing domain id -> digest of what was applied last in full ("" when something of it is missing)."""
         records = list(self._records.items())
         await asyncio.to_thread(self.uplinks.refresh)
-        intact = await asyncio.to_thread(lambda: [self._intact(record.domain) for _, record in records])
+        intact = await asyncio.to_thread(self._all_intact, [record.domain for _, record in records])
         return {domain_id: record.digest if whole else "" for (domain_id, record), whole in zip(records, intact, strict=True)}
 
     async def apply(self, domain: RoutingDomain) -> str:
@@ -87,12 +88,12 @@ class LinuxNetwork:
         digest = digest_of(domain)
         async with self._locks.setdefault(domain.id, asyncio.Lock()):
             record = self._records.get(domain.id)
-            intact = record is not None and await asyncio.to_thread(self._intact, record.domain)
+            intact = record is not None and (await asyncio.to_thread(self._all_intact, [record.domain]))[0]
             if not intact:
                 await self._stop_listening(domain.id)  # sockets would hold on to a namespace or device that is gone
             if record is None or record.digest != digest or not intact:
                 self._records[domain.id] = Record(digest="", domain=record.domain if record else domain)
-                await asyncio.to_thread(self._realize, domain, record.domain if record else None)
+                await asyncio.to_thread(self._realize, domain, record if intact else record and replace(record, digest=""))
                 self._records[domain.id] = Record(digest="", domain=domain)
                 await self._listen(domain)
                 self._records[domain.id] = Record(digest=digest, domain=domain)
@@ -166,8 +167,15 @@ class LinuxNetwork:
 
     def _restore_host(self) -> None:
         """After a reboot the uplinks' bridges are gone; namespaces that no record names and no guest needs are left over."""
-        if known := self.uplinks.known():
-            self.uplinks.apply(known, set())
+        try:
+            if known := self.uplinks.known():
+                self.uplinks.apply(known, set())
+            present = device_names()
+            for record in self._records.values():
+                peers = planned_peers(network_plan.build(record.domain, self.tag))
+                self.uplinks.join({peer: uplink for peer, uplink in peers.items() if peer in present})
+        except NodeFailed as failure:
+            log.warning("uplinks: %s", failure.message)  # the domains that need them say so when they are applied
         self._sweep()
 
     def _sweep(self) -> None:
@@ -176,7 +184,11 @@ class LinuxNetwork:
             if name not in kept and not _held_taps(name):
                 namespaces.remove(name)
 
-    def _intact(self, domain: RoutingDomain) -> bool:
+    def _all_intact(self, domains: list[RoutingDomain]) -> list[bool]:
+        joined = self.uplinks.joined() if domains else {}
+        return [self._intact(domain, joined) for domain in domains]
+
+    def _intact(self, domain: RoutingDomain, joined: dict[str, str]) -> bool:
         """Whether namespace, devices and dnsmasq are still there."""
         namespace = self._namespace(domain.id)
         plan = network_plan.build(domain, self.tag)
@@ -184,15 +196,25 @@ class LinuxNetwork:
             present = namespaces.inside(namespace, device_names) if namespaces.exists(namespace) else set[str]()
         except NodeFailed:
             return False
-        if not planned_devices(plan) <= present or not self.uplinks.intact(planned_peers(plan), device_names()):
+        if not planned_devices(plan) <= present or not self.uplinks.intact(planned_peers(plan), joined):
             return False
         return dnsmasq.all_running(self._dnsmasq(domain.id), _instances(domain))
 
     def _dnsmasq(self, domain_id: str) -> Path:
         return self.directory / domain_id / "dnsmasq"
 
-    def _realize(self, domain: RoutingDomain, before: RoutingDomain | None) -> None:
-        """All the blocking steps. The filter is in place before any device carries traffic."""
+    def _realize(self, domain: RoutingDomain, record: Record | None) -> None:
+        from pyroute2.netlink.exceptions import NetlinkError
+
+        try:
+            self._build(domain, record)
+        except (OSError, NetlinkError) as failure:
+            log.warning("domain %s", domain.id, exc_info=failure)
+            raise NodeFailed(f"The network could not be set up: {failure}") from failure
+
+    def _build(self, domain: RoutingDomain, record: Record | None) -> None:
+        """All the blocking steps, from what `record` says there is. The filter is in place before any device carries traffic."""
+        before = record.domain if record else None
         self._write_record(Record(digest="", domain=before or domain))
         namespace = self._namespace(domain.id)
         plan = network_plan.build(domain, self.tag)
@@ -205,8 +227,7 @@ class LinuxNetwork:
         rules = nft.ruleset(domain)
 
         def build() -> None:
-            if new:
-                prepare_namespace()
+            prepare_namespace()
             nft_load.load(rules)
             (self.directory / domain.id / "nft.rules").write_text(rules)
             with Links() as links:
@@ -215,7 +236,8 @@ class LinuxNetwork:
 
         def settle() -> None:
             conntrack.forget(conntrack.outdated(before, domain))
-            announce.addresses(plan.announce if new else _news(plan, before, self.tag))
+            told = network_plan.build(record.domain, self.tag).announce if record and record.digest else []
+            announce.addresses([one for one in plan.announce if one not in told])
 
         with contextlib.closing(_Descriptor("/proc/self/ns/net")) as root:
             namespaces.inside(namespace, build)
@@ -323,9 +345,3 @@ def _mover(wanted: set[str], target: int) -> Callable[[], None]:
                     links.move(name, target)
 
     return body
-
-
-def _news(plan: network_plan.DomainPlan, before: RoutingDomain | None, tag: str) -> list[tuple[str, str]]:
-    """Addresses that neighbours have not been told about yet."""
-    told = network_plan.build(before, tag).announce if before is not None else []
-    return [one for one in plan.announce if one not in told]

@@ -23,7 +23,10 @@ def capabilities() -> list[Capability]:
     except NodeFailed as failure:
         remedy = "run as root, or with CAP_SYS_ADMIN and CAP_NET_ADMIN"
         return [Capability(name="namespaces", works=False, detail=str(failure), remedy=remedy, required=True)]
-    return [Capability(name="namespaces", works=True, required=True), *namespaces.throwaway(_inside)]
+    passing = _attempt(
+        "forwarding-to-outside", _passing, "iptables -I FORWARD -i pu+ -j ACCEPT; iptables -I FORWARD -o pu+ -j ACCEPT", False
+    )
+    return [Capability(name="namespaces", works=True, required=True), *namespaces.throwaway(_inside), passing]
 
 
 def _inside() -> list[Capability]:
@@ -106,6 +109,15 @@ def _forwarding() -> str:
         path.write_text("1")
         if path.read_text().strip() != "1":
             raise NodeFailed(f"Forwarding of {family} stays off.")
+    return ""
+
+
+def _passing() -> str:
+    """Docker and some firewalls drop what the host forwards; no rule of ours can let through what theirs drop."""
+    command = ["nft", "list", "chain", "ip", "filter", "FORWARD"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    if done.returncode == 0 and "policy drop" in done.stdout:
+        raise NodeFailed("The host's own firewall (Docker's, perhaps) drops forwarded packets: guests won't reach the outside.")
     return ""
 
 

@@ -56,9 +56,16 @@ class Uplinks:
                     _setting(f"ipv6/conf/{name}/disable_ipv6", "1")
                     links.netlink.link("set", index=found["index"], master=bridge["index"], state="up")
 
-    def intact(self, peers: dict[str, str], present: set[str]) -> bool:
-        """Whether the bridges and veth ends are among the host's devices."""
-        return all(peer in present and names.uplink_bridge(self.tag, uplink) in present for peer, uplink in peers.items())
+    def joined(self) -> dict[str, str]:
+        """Our devices that are ports of a bridge, with that bridge's name."""
+        with Links() as links:
+            by_index = {link["index"]: name for name, link in links.found.items()}
+            masters = {name: by_index.get(link.get_attr("IFLA_MASTER"), "") for name, link in links.found.items() if self.is_ours(name)}
+        return {name: master for name, master in masters.items() if master}
+
+    def intact(self, peers: dict[str, str], joined: dict[str, str]) -> bool:
+        """Whether every veth end is there and on its uplink's bridge, as `joined()` says."""
+        return all(joined.get(peer) == names.uplink_bridge(self.tag, uplink) for peer, uplink in peers.items())
 
     def refresh(self) -> None:
         """Load our table again when the host's forwarding changed since."""
@@ -153,7 +160,7 @@ class Uplinks:
 
     def _rules(self) -> None:
         changed = [path.split("/")[2] for path in self._settings() if path.startswith("ipv4/conf/")]
-        contained = changed[0] if changed and _read("ipv4/ip_forward") == "0" else ""
+        contained = sorted(changed) if _read("ipv4/ip_forward") == "0" else []
         text = nft_uplink.ruleset(self.known(), self.tag, contained)
         if text != self._loaded:
             nft_load.load(text)
