@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from pileus.guest import elf
+from pileus.guest.packages import BuildError
 
 # What finds the root disk, and what a first look at the machine may meet: buses, disks, NICs, console, random numbers, the power button.
 FOR_BOOT = """
@@ -54,7 +55,7 @@ def _content(path: Path) -> bytes:
     if path.suffix == ".zst":
         zstd = shutil.which("zstd")
         if zstd is None:
-            raise FileNotFoundError("zstd is needed to unpack this distribution's kernel modules: apt-get install zstd")
+            raise BuildError("zstd is needed to unpack this distribution's kernel modules: apt-get install zstd")
         return subprocess.run([zstd, "-dc", str(path)], check=True, capture_output=True, timeout=60).stdout
     return path.read_bytes()
 

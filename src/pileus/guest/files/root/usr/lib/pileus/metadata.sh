@@ -61,10 +61,16 @@ read_config_drive() {
     [ -n "$source" ]
 }
 
-fetch() { timeout 4 wget -q -O "$2" "$service/$1" 2>/dev/null || { rm -f "$2"; return 1; }; }
+# Status 1: the service has no such thing; above 100: it did not answer.
+fetch() {
+    timeout 4 wget -q -O "$2" "$service/$1" 2>/dev/null && return 0
+    status=$?
+    rm -f "$2"
+    return $status
+}
 
 read_openstack() {
-    fetch openstack/latest/meta_data.json $found/meta_data.json || return 1
+    fetch openstack/latest/meta_data.json $found/meta_data.json || return
     fetch openstack/latest/user_data $found/user_data
     source="$service/openstack"
 }
@@ -86,7 +92,7 @@ read_ec2() {
 
 has_network() { for nic in /sys/class/net/*/device; do [ -e "$nic" ] && return 0; done; return 1; }
 
-# Wait for an address, at most `$1` tenths of a second; then ask, three times if the service does not answer.
+# Wait for an address, at most `$1` tenths of a second; then ask, a second time if the service does not answer.
 read_service() {
     has_network || return 1
     mkdir -p $found
@@ -96,10 +102,11 @@ read_service() {
         usleep 100000
         tenths=$((tenths + 1))
     done
-    for attempt in 1 2 3; do
+    for attempt in 1 2; do
         read_openstack && return 0
+        [ $? -gt 100 ] && continue
         read_ec2 && return 0
-        [ $attempt -lt 3 ] && sleep 1
+        [ $attempt -eq 1 ] && sleep 1
     done
     return 1
 }
