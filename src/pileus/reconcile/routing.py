@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from pileus.bus.local import Bus
 from pileus.core.routing import Component, DomainRows, digest, domain_on, gateway_host, hosts_of
+from pileus.model.hosts import Host
 from pileus.model.messages import ApplyDomain, DomainReply, RemoveDomain
 from pileus.model.routing import RoutingDomain
 from pileus.store import routing
@@ -35,6 +36,7 @@ class Routing:
         self.replied: dict[tuple[str, str], str] = {}  # the host's own digest of that
         self._contents: dict[tuple[str, str], tuple[str, ...]] = {}  # the domain's networks then
         self._snapshots: dict[tuple[str, str], int] = {}  # (host, network or domain) -> number of the newest snapshot that was sent
+        self._changed_at: dict[tuple[str, str], float] = {}  # when a host's domain was applied or removed; older reports say nothing of it
         self._number = 0
         self._locks: dict[str, asyncio.Lock] = {}
         self._stepped: dict[str, float] = {}
@@ -50,7 +52,7 @@ class Routing:
             reported = host.report.domains if host.report else {}
             mine = {domain: seen for (name, domain), seen in self.replied.items() if name == host.name}
             for domain in reported.keys() | mine.keys():
-                if reported.get(domain) != mine.get(domain):
+                if reported.get(domain) != mine.get(domain) and self._is_news(host, domain):
                     ids.add(f"{host.name}/{domain}")
         return sorted(ids)
 
@@ -103,6 +105,7 @@ class Routing:
             for part in parts:
                 self._snapshots[part] = number
             self.sent[host, domain.id] = wanted
+            self._changed_at[host, domain.id] = time.time()
             self._contents[host, domain.id] = tuple(network.id for network in domain.networks)
             if isinstance(reply, DomainReply):
                 self.replied[host, domain.id] = reply.digest
@@ -127,13 +130,14 @@ class Routing:
                 for known in (self.sent, self.replied, self._contents):
                     known.pop((host, domain_id), None)
                 self._snapshots[host, domain_id] = number
+                self._changed_at[host, domain_id] = time.time()
 
     async def _present(self, ids: set[str]) -> list[tuple[str, str]]:
         """(host, domain) of these domains, as sent or reported."""
         found = {pair for pair in self.sent if pair[1] in ids}
         for host in await every_host(self.db):
             for domain in host.report.domains if host.report else {}:
-                if domain in ids and (host.name, domain) not in self._snapshots:
+                if domain in ids and self._is_news(host, domain):
                     found.add((host.name, domain))
         return sorted(found)
 
@@ -147,6 +151,10 @@ class Routing:
             if component.id != domain_id and host in hosts_of(component, rows, hosts):
                 gateway = gateway_host(component.id, hosts) == host
                 await self._apply(host, domain_on(component, rows, host, gateway, self.physical), number)
+
+    def _is_news(self, host: Host, domain_id: str) -> bool:
+        """Whether the host's report was made after what we last did with the domain there."""
+        return host.report is not None and host.report.reported_at > self._changed_at.get((host.name, domain_id), 0.0)
 
     def _lock(self, host: str) -> asyncio.Lock:
         return self._locks.setdefault(host, asyncio.Lock())

@@ -1,14 +1,15 @@
 """The routing reconciler: who is told what, in which order, and what is taken away."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from pileus.bus.local import LocalBus
 from pileus.core.routing import digest
-from pileus.model.hosts import Host
-from pileus.model.messages import ApplyDomain, Done, DomainReply, NodeReply, NodeRequest, RemoveDomain
+from pileus.model.hosts import Host, HostReport
+from pileus.model.messages import ApplyDomain, DomainReply, Done, NodeReply, NodeRequest, RemoveDomain
 from pileus.model.networks import Network
 from pileus.model.ports import DHCP, ROUTER_INTERFACE
 from pileus.model.routers import Router
@@ -140,6 +141,27 @@ def test_after_a_start_everything_is_looked_at_once(tmp_path: Path) -> None:
         await db.write(boot)
         assert await routing.scan() == ["net"]
         await routing.step("net")
-        assert await routing.scan() == ["h/net"]  # the host has not reported it yet
+        assert await routing.scan() == []
+
+    play(tmp_path, story)
+
+
+def report(**domains: str) -> HostReport:
+    soon = time.time() + 1
+    return HostReport(
+        host="h", address="", version="", started_at=0, reported_at=soon, vcpus=1, memory_mib=1, disk_gib=1, domains=dict(domains)
+    )
+
+
+def test_a_host_that_reports_something_else_is_told_again_and_what_nobody_wants_is_removed(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, node: Node) -> None:
+        await db.write(boot)
+        await routing.step("net")
+        await db.write(lambda tx: HOSTS.set(tx, "h", report=report(old="1", net=routing.replied["h", "net"])))
+        assert await routing.scan() == ["h/old"]
+        await routing.step("old")
+        assert node.told[1:] == [("remove", "old")]
+        await db.write(lambda tx: HOSTS.set(tx, "h", report=report()))
+        assert await routing.scan() == ["h/net"]
 
     play(tmp_path, story)
