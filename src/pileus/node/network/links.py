@@ -102,7 +102,7 @@ class Links:
         found = self.found.get(link.name)
         if found is None:
             self._create(link, root)
-            found = next(iter(self.netlink.get_links(index=self.index(link.name))))
+            found = self.netlink.link("get", index=self.index(link.name))[0]
             self.found[link.name] = found
         changes: dict[str, Any] = {}
         if found.get_attr("IFLA_MTU") != link.mtu:
@@ -139,7 +139,7 @@ class Links:
 
     def _leg_peer(self, link: LinkPlan) -> None:
         assert link.peer is not None and link.master is not None
-        peer = next(iter(self.netlink.get_links(index=self.index(link.peer))))
+        peer = self.netlink.link("get", index=self.index(link.peer))[0]
         self.found[link.peer] = peer
         master = self.index(link.master)
         if peer.get_attr("IFLA_MASTER") != master or not peer["flags"] & 1 or peer.get_attr("IFLA_MTU") != link.mtu:

@@ -185,7 +185,7 @@ class LinuxNetwork:
                 namespaces.remove(name)
 
     def _all_intact(self, domains: list[RoutingDomain]) -> list[bool]:
-        joined = self.uplinks.joined() if domains else {}
+        joined = self.uplinks.joined() if any(domain.uplinks for domain in domains) else {}
         return [self._intact(domain, joined) for domain in domains]
 
     def _intact(self, domain: RoutingDomain, joined: dict[str, str]) -> bool:
