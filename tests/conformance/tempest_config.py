@@ -1,0 +1,176 @@
+"""Makes what Tempest needs of a running cloud: two small images when there are none, a settings file, and users for runs without an admin.
+
+    python tests/conformance/tempest_config.py STATE WORKSPACE [--accounts]
+
+writes WORKSPACE/tempest.conf (0600: it holds the admin's password) from STATE/clouds.yaml, and with --accounts WORKSPACE/accounts.yaml with two
+projects that have a member and a reader each: what the interoperability guidelines ask for. Services that the catalog lacks are set unavailable.
+"""
+
+import argparse
+import configparser
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import openstack
+import yaml
+from openstack.connection import Connection
+
+SERVICES = {
+    "nova": "compute",
+    "neutron": "network",
+    "glance": "image",
+    "placement": "placement",
+    "cinder": "block-storage",
+    "swift": "object-store",
+}
+IMAGES = ("tempest-a", "tempest-b")
+MIB = 1 << 20
+
+
+def connect(state: Path, cloud: str) -> tuple[Connection, dict[str, Any]]:
+    """A connection as one of the clouds of clouds.yaml, and its entry."""
+    entry: dict[str, Any] = yaml.safe_load((state / "clouds.yaml").read_text())["clouds"][cloud]
+    return Connection(auth=entry["auth"], region_name=entry["region_name"], identity_api_version=entry["identity_api_version"]), entry
+
+
+def images(admin: Connection) -> tuple[str, str]:
+    """Two images to boot, the real guest first where there is one; blank disks elsewhere, which only a simulated host boots."""
+    there = {image.name: image.id for image in admin.image.images() if image.status == "active"}
+    wanted = ["pileus-guest", "tempest-guest-copy"] if "pileus-guest" in there else list(IMAGES)
+    for name in wanted:
+        if name not in there:
+            source = admin.image.get_image(there["pileus-guest"]) if "pileus-guest" in there else None
+            data = admin.image.download_image(source).content if source else bytes(MIB)
+            made = admin.image.create_image(
+                name,
+                data=data,
+                disk_format=source.disk_format if source else "raw",
+                container_format="bare",
+                visibility="public",
+                wait=True,
+            )
+            there[name] = made.id
+    return there[wanted[0]], there[wanted[1]]
+
+
+def settings(state: Path, image_url: str = "") -> dict[str, dict[str, Any]]:
+    """Every section of tempest.conf. `image_url`: where an image lies that web-download may fetch."""
+    admin, entry = connect(state, "pileus-admin")
+    auth = entry["auth"]
+    services = {service.type for service in admin.identity.services()}
+    here = urlsplit(auth["auth_url"])
+    image, other = images(admin)
+    public = next((network for network in admin.network.networks() if network.is_router_external), None)
+    flavors = sorted(admin.compute.flavors(), key=lambda flavor: (flavor.ram, flavor.name))
+    hypervisors = list(admin.compute.hypervisors())
+    simulated = any(one.name.startswith("simulated-") for one in hypervisors)
+    return {
+        "DEFAULT": {"log_file": "tempest.log"},
+        "auth": {
+            "use_dynamic_credentials": True,
+            "admin_username": auth["username"],
+            "admin_password": auth["password"],
+            "admin_project_name": auth["project_name"],
+            "admin_domain_name": "Default",
+            "tempest_roles": "member",
+        },
+        "identity": {
+            "uri_v3": f"{auth['auth_url']}/v3",
+            "region": entry["region_name"],
+            "v3_endpoint_type": "public",
+            "auth_version": "v3",
+        },
+        "identity-feature-enabled": {"access_rules": True, "domain_specific_drivers": False, "security_compliance": False},
+        "image": {"http_image": image_url, "disk_formats": "qcow2,raw,vmdk,vdi,vhd,vhdx,iso,ploop", "container_formats": "bare,ova,docker"},
+        "image-feature-enabled": {"import_image": True, "image_format_enforcement": True, "do_secure_hash": True},
+        "compute": {
+            "image_ref": image,
+            "image_ref_alt": other,
+            "flavor_ref": flavors[0].id,
+            "flavor_ref_alt": flavors[1].id,
+            "min_compute_nodes": len(hypervisors),
+            "max_microversion": "latest",
+            "build_timeout": 60 if simulated else 300,
+            "build_interval": 1,
+            "shelved_offload_time": 0,
+        },
+        "compute-feature-enabled": {
+            "resize": True,
+            "cold_migration": len(hypervisors) > 1,
+            "live_migration": False,
+            "vnc_console": True,
+            "console_output": True,
+            "metadata_service": True,
+            "config_drive": True,
+        },
+        "placement": {"max_microversion": "latest"},
+        "network": {
+            "public_network_id": public.id if public else "",
+            "floating_network_name": public.name if public else "",
+            "build_interval": 1,
+        },
+        "network-feature-enabled": {
+            "ipv6": True,
+            "floating_ips": True,
+            "api_extensions": ",".join(e.alias for e in admin.network.extensions()),
+        },
+        "validation": {"run_validation": not simulated, "image_ssh_user": "cirros", "connect_method": "floating", "ssh_timeout": 200},
+        "scenario": {"dhcp_client": "udhcpc"},
+        "service_available": {name: kind in services for name, kind in SERVICES.items()} | {"horizon": False},
+        "dashboard": {"dashboard_url": f"{here.scheme}://{here.netloc}/"},
+    }
+
+
+def accounts(state: Path) -> list[dict[str, Any]]:
+    """Two fresh projects, each with a member and a reader."""
+    admin, _ = connect(state, "pileus-admin")
+    made: list[dict[str, Any]] = []
+    for number in (1, 2):
+        project = admin.identity.create_project(name=f"tempest-{number}-{secrets.token_hex(3)}", domain_id="default")
+        for role in ("member", "reader"):
+            password = secrets.token_urlsafe(16)
+            user = admin.identity.create_user(name=f"{project.name}-{role}", password=password, domain_id="default")
+            admin.identity.assign_project_role_to_user(project, user, admin.identity.find_role(role, ignore_missing=False))
+            made.append(
+                {"username": user.name, "password": password, "project_name": project.name, "domain_name": "Default", "roles": [role]}
+            )
+    return made
+
+
+def write(workspace: Path, sections: dict[str, dict[str, Any]], users: list[dict[str, Any]] | None = None) -> Path:
+    """Write the files; returns tempest.conf's path."""
+    workspace.mkdir(parents=True, exist_ok=True)
+    if users is not None:
+        _private(workspace / "accounts.yaml", yaml.safe_dump(users))
+        sections["auth"] |= {"use_dynamic_credentials": False, "test_accounts_file": str(workspace / "accounts.yaml")}
+    parser = configparser.RawConfigParser(default_section="")
+    for section, values in sections.items():
+        parser[section] = {name: str(value) for name, value in values.items()}
+    path = workspace / "tempest.conf"
+    _private(path, "")
+    with path.open("w") as file:
+        parser.write(file)
+    return path
+
+
+def _private(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("state", type=Path)
+    parser.add_argument("workspace", type=Path)
+    parser.add_argument("--accounts", action="store_true")
+    asked = parser.parse_args()
+    openstack.enable_logging(debug=False)
+    print(write(asked.workspace, settings(asked.state), accounts(asked.state) if asked.accounts else None))
+
+
+if __name__ == "__main__":
+    main()
