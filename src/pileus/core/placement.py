@@ -104,7 +104,7 @@ def _wanted_names(request: PlacementRequest) -> tuple[str, str, frozenset[str]] 
         wishes.append(("server group affinity", "not the host of the group's members", frozenset(request.group_hosts)))
     if not wishes:
         return None
-    names = frozenset.intersection(*(names for _, _, names in wishes))
+    names = frozenset[str].intersection(*(names for _, _, names in wishes))
     kind, text, _ = next((wish for wish in wishes if wish[2] == names), wishes[0])
     return kind, text, names
 
@@ -165,13 +165,17 @@ def _aggregates(request: PlacementRequest, state: HostState) -> str:
 
 
 def _capacity(request: PlacementRequest, state: HostState) -> str:
-    stocks = {name: (inventory, used) for name, inventory, used in state.stocks}
-    for name, amount in request.resources.items():
-        if name not in stocks:
-            return f"has no {name}"
-        if refusal := stocks[name][0].refusal(amount, stocks[name][1]):
-            return f"{name}: {refusal}"
-    return ""
+    found = 0
+    for name, inventory, used in state.stocks:
+        amount = request.resources.get(name)
+        if amount is not None:
+            found += 1
+            if refusal := inventory.refusal(amount, used):
+                return f"{name}: {refusal}"
+    if found == len(request.resources):
+        return ""
+    has = {name for name, _, _ in state.stocks}
+    return f"has no {', '.join(name for name in request.resources if name not in has)}"
 
 
 FILTERS: list[tuple[str, Filter]] = [
@@ -221,8 +225,10 @@ def _apart(state: HostState, names: Sequence[str], group: dict[str, int]) -> Poo
     members = [name for name in names if name in group]
     if not members:
         return [(state, names)]
-    others = [name for name in names if name not in group]
-    return [(state, [name]) for name in members] + ([(state, others)] if others else [])
+    parts: Pool = [(state, [name]) for name in members]
+    if others := [name for name in names if name not in group]:
+        parts.append((state, others))
+    return parts
 
 
 def _free(state: HostState, resource: str, overcommit: bool) -> float:

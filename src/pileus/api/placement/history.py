@@ -157,8 +157,8 @@ def less_reserved(request: Request, body: Any) -> Any:
     refuse(body)
     inventories = body.get("inventories", {"": body})
     for name, one in inventories.items() if isinstance(inventories, dict) else ():
-        values = (one.get("total"), one.get("reserved")) if isinstance(one, dict) else ()
-        if len(values) == 2 and all(isinstance(value, int) for value in values) and values[1] >= values[0] > 0:
+        total, reserved = (one.get("total"), one.get("reserved")) if isinstance(one, dict) else (None, None)
+        if isinstance(total, int) and isinstance(reserved, int) and reserved >= total > 0:
             what = f"Invalid inventory for '{name or body.get('resource_class') or request.params.get('resource_class')}' "
             where = f"on resource provider '{request.params['uuid']}'"
             verb = "create" if request.method == "POST" else "update"
@@ -217,7 +217,7 @@ def only_location(request: Request, response: Response) -> Response:
     return Response(201, None, {"Location": response.headers["Location"]})
 
 
-RESERVED = dict.fromkeys(("inventories_put", "inventory_post", "inventory_put"), less_reserved)
+RESERVED: dict[str, Transform] = dict.fromkeys(("inventories_put", "inventory_post", "inventory_put"), less_reserved)
 PARENTS = ("parent_provider_uuid", "root_provider_uuid")
 
 CHANGES = [

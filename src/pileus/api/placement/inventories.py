@@ -27,7 +27,6 @@ class Fields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     max_unit: Positive = MAX_INT
     step_size: Positive = 1
     allocation_ratio: Annotated[float, Meta(le=3.40282e38)] = 1.0
-    resource_provider_generation: int | None = None
 
     def inventory(self) -> Inventory:
         """As it is stored."""
@@ -41,14 +40,20 @@ class Fields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         )
 
 
+class AmongOthers(Fields, forbid_unknown_fields=True, kw_only=True):
+    """An inventory in a document that has the generation elsewhere: here it says nothing."""
+
+    resource_provider_generation: int | None = None
+
+
 class PutInventories(msgspec.Struct, forbid_unknown_fields=True):
     """The body that replaces all inventories."""
 
     resource_provider_generation: int
-    inventories: dict[ClassName, Fields]
+    inventories: dict[ClassName, AmongOthers]
 
 
-class CreateInventory(Fields, forbid_unknown_fields=True, kw_only=True):
+class CreateInventory(AmongOthers, forbid_unknown_fields=True, kw_only=True):
     """The body of a new inventory."""
 
     resource_class: ClassName
