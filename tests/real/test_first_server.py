@@ -24,7 +24,13 @@ def test_the_guest_is_what_was_asked_for(cloud: RealCloud, hello: Any, address: 
     assert cloud.ssh(address, "sudo -n id -u") == "0"
     blocks = int(cloud.ssh(address, "df -k / | tail -1 | awk '{print $2}'"))
     assert blocks > 800_000, "the root file system grew to the flavor's 1 GiB"
-    assert cloud.ssh(address, "curl -s http://169.254.169.254/latest/meta-data/instance-id || wget -qO- http://169.254.169.254/latest/meta-data/instance-id") == hello.id
+    assert (
+        cloud.ssh(
+            address,
+            "curl -s http://169.254.169.254/latest/meta-data/instance-id || wget -qO- http://169.254.169.254/latest/meta-data/instance-id",
+        )
+        == hello.id
+    )
 
 
 def test_the_reason_for_the_accelerator_is_shown(admin: Any) -> None:

@@ -45,7 +45,9 @@ def test_the_same_subnet_in_two_projects(cloud: RealCloud, demo: Any, other: Any
     twin = other.compute.wait_for_server(twin, wait=120)
     ready(other, twin)
     assert cloud.ssh(address, "hostname") == "hello"
-    neighbour = next(str(one.fixed_ips[0]["ip_address"]) for one in other.network.ports(network_id=network.id) if one.device_owner == "network:dhcp")
+    neighbour = next(
+        str(one.fixed_ips[0]["ip_address"]) for one in other.network.ports(network_id=network.id) if one.device_owner == "network:dhcp"
+    )
     script = f"ping -c 2 -W 3 {neighbour} | grep loss; ip neigh | grep -c {twin_mac(other, taken.id)}; true"
     answer = cloud.ssh(address, script)
     assert twin_mac(other, taken.id) not in answer
