@@ -27,7 +27,9 @@ class Unpacked(msgspec.Struct, frozen=True):
 
 def run(argv: Sequence[str], *, cwd: Path | None = None, text: str | None = None, env: dict[str, str] | None = None) -> str:
     """Run a tool of the host, in the C locale and UTC, and give back what it printed. A failure says what it said."""
-    environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC", **(env or {})}
+    # mkfs.ext4 and debugfs lie where a user's own path may not lead.
+    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    environment = {**os.environ, "PATH": path, "LC_ALL": "C", "TZ": "UTC", **(env or {})}
     try:
         done = subprocess.run(argv, cwd=cwd, input=text, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except FileNotFoundError as error:
