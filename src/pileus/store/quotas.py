@@ -45,7 +45,8 @@ COUNTABLES: dict[str, Countable] = {
 
 async def limits(db: Reader, project_id: str, service: str) -> dict[str, int]:
     """The project's limits of a service: its own, else the operator's defaults, else ours."""
-    own = dict(await db.all("SELECT resource, limit_value FROM quotas WHERE project_id IN ('', ?) ORDER BY project_id", project_id))
+    rows = await db.all("SELECT resource, limit_value FROM quotas WHERE project_id IN ('', ?) ORDER BY project_id", project_id)
+    own: dict[str, int] = {row[0]: row[1] for row in rows}
     return {name: own.get(name, one.default) for name, one in COUNTABLES.items() if one.service == service}
 
 
