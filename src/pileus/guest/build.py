@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,8 @@ TOOLS: dict[str, str] = {
     "apt-get": "apt", "dpkg-deb": "dpkg", "mkfs.ext4": "e2fsprogs", "debugfs": "e2fsprogs",
     "mformat": "mtools", "mcopy": "mtools", "syslinux": "syslinux", "qemu-img": "qemu-utils",
 }  # fmt: skip
-KEPT = 2  # builds that stay in the cache, newest first
+KEPT = 3  # builds that stay in the cache, newest first
+UNUSED = 7 * 86400.0  # seconds; a younger one stays too, for another checkout's cloud may boot its kernel
 
 
 class BuiltImage(msgspec.Struct, frozen=True):
@@ -154,4 +156,5 @@ def _forget_old(store: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
     builds = sorted(store.glob("*-*/manifest.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     for manifest in builds[KEPT:]:
-        shutil.rmtree(manifest.parent, ignore_errors=True)
+        if time.time() - manifest.stat().st_mtime > UNUSED:
+            shutil.rmtree(manifest.parent, ignore_errors=True)

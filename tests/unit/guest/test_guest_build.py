@@ -1,5 +1,7 @@
 """When an image is built, when it is found, and what is said when it can't be had."""
 
+import os
+import time
 from pathlib import Path
 
 import msgspec
@@ -107,3 +109,12 @@ def test_a_library_leads_to_its_package(library: str, package: str) -> None:
 def test_a_similar_name_is_another_package() -> None:
     assert not packages.matches("libcap.so.2", "libcap2-bin")
     assert not packages.matches("libc.so.6", "libc6-dev")
+
+
+def test_only_old_images_beyond_the_newest_are_forgotten(tmp_path: Path) -> None:
+    places = [put_image(tmp_path, f"image{number}") for number in range(5)]
+    for age, place in enumerate(places):
+        seconds = time.time() - age * 5 * 86400
+        os.utime(place / "manifest.json", (seconds, seconds))
+    build._forget_old(tmp_path / "guest")
+    assert [place.exists() for place in places] == [True, True, True, False, False]
