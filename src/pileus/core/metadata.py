@@ -26,6 +26,7 @@ class Facts(Model, frozen=True, kw_only=True):
     groups: list[str] = []
     password: str | None = None
     dns_domain: str = ""
+    tags: dict[str, str] = {}  # port id -> the tag that the server's owner gave it
 
 
 def documents(facts: Facts) -> dict[str, str]:
@@ -41,6 +42,8 @@ def documents(facts: Facts) -> dict[str, str]:
     if user_data is not None:
         files["user_data"] = user_data
     found = {f"openstack/{version}/{name}": text for version in OPENSTACK_VERSIONS for name, text in files.items()}
+    for index, path in enumerate(sorted(server.personality)):
+        found[f"openstack/content/{index:04}"] = decoded(server.personality[path]) or ""
     for version in EC2_VERSIONS:
         found |= {f"{version}/meta-data/{name}": text for name, text in ec2(facts).items()}
         if user_data is not None:
@@ -75,13 +78,20 @@ def meta_data(facts: Facts) -> dict[str, Any]:
         "availability_zone": server.availability_zone or "nova",
         "project_id": server.project_id,
         "meta": server.metadata,
-        "devices": [],
+        "devices": [
+            {"type": "nic", "mac": port.mac_address, "tags": [facts.tags[port.id]]} for port in facts.ports if port.id in facts.tags
+        ],
         "dedicated_cpus": [],
     }
     if server.public_key:
         name = server.key_name or "key"
         document["public_keys"] = {name: server.public_key}
-        document["keys"] = [{"name": name, "type": "ssh", "data": server.public_key}]
+        kind = "x509" if server.public_key.startswith("-----BEGIN CERTIFICATE") else "ssh"
+        document["keys"] = [{"name": name, "type": kind, "data": server.public_key}]
+    if server.personality:
+        document["files"] = [
+            {"path": path, "content_path": f"/content/{index:04}"} for index, path in enumerate(sorted(server.personality))
+        ]
     if facts.password:
         document["admin_pass"] = facts.password
     return document

@@ -8,7 +8,7 @@ from pileus.core.placement_request import hinted, request_of, with_hints
 from pileus.model.placement import PlacementRequest
 from pileus.model.ports import ServerPort
 from pileus.model.servers import Server
-from pileus.store import aggregates, server_groups
+from pileus.store import aggregates, device_tags, server_groups
 from pileus.store.database import Reader
 from pileus.store.ports import PORTS
 from pileus.store.sealing import seal_of
@@ -63,5 +63,6 @@ async def metadata_of(db: Reader, config: Config, server: Server, cards: list[Se
         subnets={subnet.id: subnet for subnet in found},
         groups=[row[0] for row in names],
         password=password,
+        tags=await device_tags.of_server(db, server.id),
     )
     return documents(facts)

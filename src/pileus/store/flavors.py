@@ -1,6 +1,5 @@
 """Flavors in the store, and which projects may use those that are not public."""
 
-import time
 from typing import Any
 
 from pileus.model.errors import Conflict, NotFound
@@ -11,16 +10,6 @@ from pileus.store.tables import ResourceTable
 
 FLAVORS = ResourceTable("flavors", Flavor)
 ACCESS = "(flavors.is_public = 1 OR flavors.id IN (SELECT flavor_id FROM flavor_access WHERE project_id = ?))"
-DEFAULT_FLAVORS = [
-    ("1", "m1.tiny", 512, 1, 1),
-    ("2", "m1.small", 2048, 1, 20),
-    ("3", "m1.medium", 4096, 2, 40),
-    ("4", "m1.large", 8192, 4, 80),
-    ("5", "m1.xlarge", 16384, 8, 160),
-    ("42", "m1.nano", 192, 1, 1),
-    ("84", "m1.micro", 256, 1, 1),
-]
-"""(id, name, MiB, vcpus, GiB): what users of a development cloud expect to find."""
 
 
 async def get(db: Reader, flavor_id: str, project_id: str | None = None) -> Flavor:
@@ -77,17 +66,3 @@ async def revoke(tx: Transaction, flavor_id: str, project_id: str) -> None:
     """Take access away; NotFound when the project has none."""
     if not await tx.execute("DELETE FROM flavor_access WHERE flavor_id = ? AND project_id = ?", flavor_id, project_id):
         raise NotFound(f"Flavor access not found for {flavor_id} / {project_id} combination.")
-
-
-async def bootstrap(tx: Transaction) -> None:
-    """The flavors that a new cloud starts with; leaves a cloud alone that has any."""
-    if await tx.value("SELECT count(*) FROM flavors"):
-        return
-    now = time.time()
-    await FLAVORS.insert_many(
-        tx,
-        [
-            Flavor(id=key, created_at=now, updated_at=now, name=name, ram=ram, vcpus=vcpus, disk=disk)
-            for key, name, ram, vcpus, disk in DEFAULT_FLAVORS
-        ],
-    )

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from pileus.model.flavors import Flavor
+from pileus.model.guests import ObservedGuest, ObservedPower
 from pileus.model.hosts import DriverCapabilities, Host, HostReport
 from pileus.model.images import Image, ImageStatus, Visibility
 from pileus.model.networks import Network
 from pileus.model.subnets import Pool, Subnet
-from pileus.store import flavors, images
+from pileus.store import flavors, images, servers
 from pileus.store.database import Transaction
 from pileus.store.hosts import HOSTS
 from pileus.store.networks import insert_network
@@ -33,7 +35,8 @@ class Compute:
 
     async def _fill(self, tx: Transaction) -> None:
         now = time.time()
-        await flavors.bootstrap(tx)
+        for number, (name, ram, disk) in enumerate([("m1.tiny", 512, 1), ("m1.small", 2048, 20)], 1):
+            await flavors.create(tx, Flavor(id=str(number), created_at=now, updated_at=now, name=name, ram=ram, vcpus=1, disk=disk))
         image = Image(
             id=self.image, created_at=now, updated_at=now, owner=None, name="small linux", status=ImageStatus.ACTIVE,
             visibility=Visibility.PUBLIC, container_format="bare", disk_format="qcow2", size=1 << 20, virtual_size=1 << 29,
@@ -57,6 +60,31 @@ class Compute:
             id=self.host, created_at=now, updated_at=now, name="one", number=1, service_id=str(uuid.uuid4()), seen_at=now, report=report
         )
         await HOSTS.insert(tx, host)
+
+    def settle(self, server: str) -> None:
+        """The host reports that the server is as wanted; the first time, it is placed there before."""
+
+        async def work(tx: Transaction) -> None:
+            seen = await servers.get(tx, server)
+            if seen.host is None:
+                seen = await servers.save(tx, seen, host="one", availability_zone="nova")
+            guest = ObservedGuest(
+                id=server, power=ObservedPower(seen.power.value), generation=seen.generation, reboots_soft=seen.reboots_soft,
+                reboots_hard=seen.reboots_hard, builds=seen.builds, hypervisor="simulated",
+            )  # fmt: skip
+            await servers.record_observed(tx, server, guest, time.time())
+
+        self.cloud.write(work)
+
+    def running(self, name: str = "one", **fields: Any) -> str:
+        """A server that runs."""
+        server = self.create(name, **fields)
+        self.settle(server)
+        return server
+
+    def act(self, server: str, action: str, value: Any = None, **rest: Any) -> Any:
+        """An action of a server."""
+        return self.call("POST", f"/servers/{server}/action", {action: value}, **rest)
 
     def call(self, method: str, path: str, json: Any = None, *, who: str = "member", version: str = "2.104") -> Any:
         """One request below /compute/v2.1."""

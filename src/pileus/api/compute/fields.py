@@ -18,6 +18,7 @@ ZoneName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^(?!\s)[^
 Description = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 HostName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9-._]*\Z")]
 Uuid = Annotated[str, Meta(pattern=r"^(?i:[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12})\Z")]
+UuidOrNone = Annotated[str, Meta(pattern=r"^((?i:[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}))?\Z")]
 Tag = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"^[^,/]*\Z")]
 MetadataKey = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9-_:. ]{1,255}\Z")]
 MetadataValue = Annotated[str, Meta(max_length=255)]

@@ -41,7 +41,7 @@ MAX_SPEC = 255
 
 
 class NewFlavor(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a flavor is made of; without an id it gets one. `rxtx_factor` came with older versions only."""
+    """What a flavor is made of; without an id it gets one."""
 
     name: Name
     ram: Count
@@ -50,7 +50,6 @@ class NewFlavor(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: FlavorId = None
     ephemeral: Amount = msgspec.field(name="OS-FLV-EXT-DATA:ephemeral", default=0)
     swap: Amount = 0
-    rxtx_factor: Factor = 1.0
     is_public: Flag = msgspec.field(name="os-flavor-access:is_public", default=True)
     description: LongText | None = None
 
@@ -155,14 +154,23 @@ async def create(request: Request) -> dict[str, Any]:
         disk=int(new.disk),
         ephemeral=int(new.ephemeral),
         swap=int(new.swap),
-        rxtx_factor=float(new.rxtx_factor),
+        rxtx_factor=_factor(request),
         is_public=flag(new.is_public),
         description=new.description,
     )
-    if flavor.rxtx_factor <= 0:
-        raise Invalid("Invalid input for field/attribute rxtx_factor. It must be greater than 0.", field="rxtx_factor")
     await request.cloud.db.write(lambda tx: flavors.create(tx, flavor))
     return {"flavor": view(request, flavor)}
+
+
+def _factor(request: Request) -> float:
+    """The rxtx_factor, which requests below 2.102 may bring and which means nothing."""
+    try:
+        factor = float(msgspec.convert(request.notes.get("rxtx_factor", 1.0), Factor))
+    except msgspec.ValidationError as error:
+        raise Invalid(f"Invalid input for field/attribute rxtx_factor: {error}", field="rxtx_factor") from error
+    if factor <= 0:
+        raise Invalid("Invalid input for field/attribute rxtx_factor. It must be greater than 0.", field="rxtx_factor")
+    return factor
 
 
 async def update(request: Request) -> dict[str, Any]:

@@ -44,6 +44,7 @@ CHANGES = [
         102,
         "Flavors are filtered by name and lose rxtx_factor and OS-FLV-DISABLED:disabled; unknown query parameters are refused everywhere.",
         responses=dict.fromkeys(FLAVORS, t.edit(t.flavor_as_it_was)),
+        requests={"flavor": t.factor},
     ),
     _change(101, "Attaching a volume answers 202 without waiting for a device name."),
     _change(100, "Servers show the scheduler hints they were created with.", responses=_servers(t.drop("scheduler_hints"))),

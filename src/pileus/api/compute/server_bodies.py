@@ -57,7 +57,7 @@ class NewServer(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: fields.Name
     flavor_ref: Annotated[str, Meta(min_length=1)] | int = msgspec.field(name="flavorRef")
     networks: list[WantedNic] | Literal["auto", "none"]
-    image_ref: fields.Uuid | Literal[""] = msgspec.field(name="imageRef", default="")
+    image_ref: fields.UuidOrNone = msgspec.field(name="imageRef", default="")
     admin_pass: str | None = msgspec.field(name="adminPass", default=None)
     metadata: fields.Metadata = {}
     disk_config: fields.DiskConfig = msgspec.field(name="OS-DCF:diskConfig", default="MANUAL")

@@ -239,6 +239,13 @@ def flavor_as_it_was(request: Request, flavor: dict[str, Any]) -> None:
     flavor["OS-FLV-DISABLED:disabled"] = known.disabled
 
 
+def factor(request: Request, body: Any) -> Any:
+    """2.102, of a request."""
+    if "rxtx_factor" in inside(body, "flavor"):
+        request.notes["rxtx_factor"] = inside(body, "flavor").pop("rxtx_factor")
+    return body
+
+
 def empty_swap(request: Request, flavor: dict[str, Any]) -> None:
     """2.75: no swap is 0."""
     flavor["swap"] = flavor["swap"] or ""
