@@ -1,6 +1,7 @@
 """Uplinks: bridges in the host's own namespace that stand for physical networks, with NAT to the outside and the host's own protection."""
 
 import contextlib
+import os
 import socket
 import threading
 from pathlib import Path
@@ -21,7 +22,7 @@ SYSCTL = Path("/proc/sys/net")
 class Uplinks:
     """The uplinks of one cloud on this host. Its methods block and run in the host's own namespace; one at a time.
 
-    `directory` keeps what was asked for (one file an uplink) and the forwarding settings as they were before.
+    `directory` keeps what was asked for, one file an uplink.
     """
 
     def __init__(self, directory: Path, tag: str) -> None:
@@ -81,8 +82,9 @@ class Uplinks:
             nft_load.load(nft_uplink.ruleset([], self.tag))
             self._loaded = ""
             if not any(name.startswith(names.UPLINK_PREFIX) for _, name in socket.if_nameindex()):  # another cloud on this host needs them
-                for path, value in self._settings().items():
+                for path, value in _settings().items():
                     _setting(path, value)
+                _settings_path().unlink(missing_ok=True)
             for path in self.directory.glob("*.json") if self.directory.exists() else []:
                 path.unlink()
             with contextlib.suppress(OSError):
@@ -147,19 +149,12 @@ class Uplinks:
         before = _read(path)
         if before is None or before == value:
             return
-        settings = {path: before, **self._settings()}
-        self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / "settings-before.json").write_bytes(msgspec.json.encode(settings))
+        _settings_path().parent.mkdir(parents=True, exist_ok=True)
+        _settings_path().write_bytes(msgspec.json.encode({path: before, **_settings()}))
         _setting(path, value)
 
-    def _settings(self) -> dict[str, str]:
-        try:
-            return msgspec.json.decode((self.directory / "settings-before.json").read_bytes(), type=dict[str, str])
-        except FileNotFoundError:
-            return {}
-
     def _rules(self) -> None:
-        changed = [path.split("/")[2] for path in self._settings() if path.startswith("ipv4/conf/")]
+        changed = [path.split("/")[2] for path in _settings() if path.startswith("ipv4/conf/")]
         contained = sorted(changed) if _read("ipv4/ip_forward") == "0" else []
         text = nft_uplink.ruleset(self.known(), self.tag, contained)
         if text != self._loaded:
@@ -177,6 +172,18 @@ class Uplinks:
             temporary = path.with_suffix(".new")
             temporary.write_bytes(data)
             temporary.replace(path)
+
+
+def _settings_path() -> Path:
+    """Where the settings stand as they were before: one file for all clouds of a host, as the last to leave sets them back."""
+    return Path(f"/run/pileus/settings-before-{os.stat('/proc/self/ns/net').st_ino}.json")
+
+
+def _settings() -> dict[str, str]:
+    try:
+        return msgspec.json.decode(_settings_path().read_bytes(), type=dict[str, str])
+    except (FileNotFoundError, msgspec.DecodeError):
+        return {}
 
 
 def _way_out() -> list[str]:
