@@ -19,7 +19,6 @@ MEANT: dict[tuple[str, str], str] = {
     ("basic-http", "bad content length not int"): "the test's own client refuses to send it",
     ("bug-1674694", "404 with other accept"): JSON_ERRORS,
     ("microversion", "other accept header bad version"): JSON_ERRORS,
-    ("microversion-bug-1724065", "no accept header and out of range microversion"): JSON_ERRORS,
     ("microversion", "root has microversion header"): VARY,
     ("microversion", "latest microversion is 1.39"): VARY,
     ("usage-policy", "get total usages for project"): "another project's usage is not shown, whatever a policy file says",
