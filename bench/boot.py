@@ -91,7 +91,9 @@ def one_server(demo: Demo, state: Path, name: str) -> dict[str, float]:
     port = demo.demo.post("/network/v2.0/ports", {"port": {"network_id": network, "security_groups": [group(demo)]}})["port"]
     body = {"name": name, "imageRef": image, "flavorRef": "1", "key_name": "demo", "networks": [{"port": port["id"]}]}
     public = demo.demo.get("/network/v2.0/networks?name=public")["networks"][0]["id"]
-    floating = demo.demo.post("/network/v2.0/floatingips", {"floatingip": {"floating_network_id": public, "port_id": port["id"]}})["floatingip"]
+    floating = demo.demo.post("/network/v2.0/floatingips", {"floatingip": {"floating_network_id": public, "port_id": port["id"]}})[
+        "floatingip"
+    ]
     began = time.monotonic()
     server = demo.demo.post("/compute/v2.1/servers", {"server": body})["server"]
     found: dict[str, float] = {"POST answered": time.monotonic() - began}

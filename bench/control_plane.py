@@ -56,7 +56,18 @@ class Cloud:
             self.listen = f"127.0.0.1:{free.getsockname()[1]}"
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pileus.cli.main", "--state", str(self.state), "serve", "--listen", self.listen, "--simulate", str(hosts)]
+            [
+                sys.executable,
+                "-m",
+                "pileus.cli.main",
+                "--state",
+                str(self.state),
+                "serve",
+                "--listen",
+                self.listen,
+                "--simulate",
+                str(hosts),
+            ]
         )
         self.first_token = self._first_token()
         self.admin = Api(load(self.state), "admin", "admin")
@@ -109,7 +120,9 @@ def prepare(cloud: Cloud) -> dict[str, Any]:
     cloud.admin.call("PUT", f"/network/v2.0/quotas/{project}", {"quota": {"network": -1, "port": -1, "subnet": -1}})
     flavor = {"name": "bench", "vcpus": 1, "ram": 64, "disk": 1, "id": "bench"}
     cloud.admin.post("/compute/v2.1/flavors", {"flavor": flavor})
-    image = cloud.admin.post("/image/v2/images", {"name": "bench", "disk_format": "raw", "container_format": "bare", "visibility": "public"})
+    image = cloud.admin.post(
+        "/image/v2/images", {"name": "bench", "disk_format": "raw", "container_format": "bare", "visibility": "public"}
+    )
     blank = cloud.state / "blank"
     blank.write_bytes(bytes(1 << 20))
     cloud.admin.upload(f"/image/v2/images/{image['id']}/file", blank, lambda part: None)
@@ -173,7 +186,9 @@ def validation() -> float:
 
 def import_time() -> float:
     """Seconds to import what the cloud role needs, the best of three."""
-    program = "import time; t = time.process_time(); import pileus.cli.serve as s, uvicorn; s.load_services(); print(time.process_time() - t)"
+    program = (
+        "import time; t = time.process_time(); import pileus.cli.serve as s, uvicorn; s.load_services(); print(time.process_time() - t)"
+    )
     return min(float(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout) for _ in range(3))
 
 

@@ -1,5 +1,6 @@
 """What `up` promises: a first server that answers ssh, and the lifecycle of a server through the released client."""
 
+import base64
 from typing import Any
 
 from tests.real.real_cloud import RealCloud, boots, gone, ready, until
@@ -102,7 +103,7 @@ def test_a_snapshot_boots_with_what_was_written(cloud: RealCloud, demo: Any, hel
     assert image.status == "active"
     network = demo.network.find_network("private")
     flavor = demo.compute.find_flavor("m1.nano")
-    script = "IyEvYmluL3NoCmVjaG8gInNuYXBzaG90IGhhcyAkKGNhdCAva2VwdCkiID4gL2Rldi9jb25zb2xlCg=="  # echo "snapshot has $(cat /kept)" > /dev/console
+    script = base64.b64encode(b'#!/bin/sh\necho "snapshot has $(cat /kept)" > /dev/console\n').decode()
     server = demo.compute.create_server(
         name="from-snapshot", image_id=image.id, flavor_id=flavor.id, networks=[{"uuid": network.id}], user_data=script
     )

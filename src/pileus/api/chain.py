@@ -128,7 +128,7 @@ CHAIN: list[Step] = [
 class App:
     """The ASGI application. `websockets` maps a path to what speaks there; `lifespan` is left to whoever serves it."""
 
-    def __init__(self, cloud: Cloud, websockets: dict[str, Callable[..., Awaitable[None]]] | None = None) -> None:
+    def __init__(self, cloud: Cloud, websockets: Mapping[str, Callable[..., Awaitable[None]]] | None = None) -> None:
         self.cloud = cloud
         self.websockets = websockets or {}
 
