@@ -47,7 +47,7 @@ class Demo:
         if found:
             step.note("was there")
             return
-        fields = {"name": IMAGE, "disk_format": "qcow2", "container_format": "bare", "visibility": "public", "min_ram": 64}
+        fields = {"name": IMAGE, "disk_format": "qcow2", "container_format": "bare", "visibility": "public", "min_ram": 96}
         image = self.admin.post("/image/v2/images", {**fields, "os_distro": "pileus", "default_user": USER})
         self.admin.upload(f"/image/v2/images/{image['id']}/file", disk, step.progress)
 

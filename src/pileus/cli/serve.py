@@ -125,7 +125,7 @@ async def run(config: Config, ready: Callable[[ControlPlane], None] | None = Non
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started and not serving.done():
+        while not server.started and not serving.done():  # noqa: ASYNC110 uvicorn sets a flag, no event
             await asyncio.sleep(0.005)
         await control.start()
         if ready:
