@@ -134,10 +134,7 @@ def draw(view: Scene, server: Server) -> dict[str, Any]:
         "addresses": addresses(own),
         "accessIPv4": server.access_ip_v4,
         "accessIPv6": server.access_ip_v6,
-        "links": [
-            {"rel": "self", "href": f"{view.base}/v2.1/servers/{key}"},
-            {"rel": "bookmark", "href": f"{view.base}/servers/{key}"},
-        ],
+        "links": fields.links(request, "servers", key),
         "OS-DCF:diskConfig": server.disk_config,
         "OS-EXT-AZ:availability_zone": server.availability_zone or server.requested_zone or "",
         "config_drive": "True" if server.config_drive else "",
@@ -163,15 +160,13 @@ def draw(view: Scene, server: Server) -> dict[str, Any]:
         document["progress"] = 0
     if server.fault is not None and server.status in (Status.ERROR, Status.DELETED):
         document["fault"] = _fault(server, view.admin)
-    if view.admin:
-        document.update(_for_admins(server))
-        document["host_status"] = view.hosts.get(server.host or "", "") if server.host else ""
-    return document
+    return document | _for_admins(view, server) if view.admin else document
 
 
-def _for_admins(server: Server) -> dict[str, Any]:
+def _for_admins(view: Scene, server: Server) -> dict[str, Any]:
     properties = server.image.get("properties") or {}
     return {
+        "host_status": view.hosts.get(server.host or "", ""),
         "OS-EXT-SRV-ATTR:host": server.host,
         "OS-EXT-SRV-ATTR:hypervisor_hostname": server.host,
         "OS-EXT-SRV-ATTR:instance_name": f"instance-{server.id[:8]}",
