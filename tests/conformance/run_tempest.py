@@ -4,9 +4,9 @@
     ./pileus --state DIR up --simulate 2 --detach
     python tests/conformance/run_tempest.py --state DIR --tempest judge 'tempest.api.(identity|image)'
 
-Needs the client's packages (`pip install pileus[client]`) where it runs. Without a REGEX, `--list FILE` names the tests, one a line (what an
-interoperability guideline gives). Prints what failed, the reason of each skip, and how many passed, failed and were skipped; the whole output is kept
-in WORKSPACE/output.txt (default DIR/tempest). The code is 1 when a test failed.
+Needs the client's packages (`pip install pileus[client]`) where it runs. Without a REGEX, `--list FILE` names the tests, one a line
+(what an interoperability guideline gives). Prints what failed, the reason of each skip, and how many passed, failed and were skipped;
+the whole output is kept in WORKSPACE/output.txt (default DIR/tempest). The code is 1 when a test failed.
 """
 
 import argparse

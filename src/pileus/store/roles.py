@@ -34,6 +34,17 @@ async def role_named(db: Reader, name: str, domain_id: str = "") -> Role | None:
     return await ROLES.first(db, "name = ? AND domain_id = ?", name, domain_id)
 
 
+async def roles_in_token(db: Reader, names: Iterable[str]) -> list[Role]:
+    """The global roles of these names, which a token carries in lower case."""
+    wanted = sorted(names)
+    return await ROLES.find(db, f"lower(name) IN ({', '.join('?' * len(wanted))}) AND domain_id = '' ORDER BY name", *wanted)
+
+
+async def domain_role_ids(db: Reader) -> set[str]:
+    """The ids of the roles that belong to a domain: they never reach a token, but what they imply does."""
+    return {row[0] for row in await db.all("SELECT id FROM roles WHERE domain_id <> ''")}
+
+
 async def imply(tx: Transaction, prior_id: str, implied_id: str) -> None:
     """From now on one role implies another; no harm when it does."""
     await tx.execute("INSERT INTO implied_roles (prior_id, implied_id) VALUES (?, ?) ON CONFLICT DO NOTHING", prior_id, implied_id)

@@ -62,7 +62,7 @@ def test_a_restricted_one_makes_no_others(cloud: TestCloud) -> None:
 def test_it_ends_with_its_date(cloud: TestCloud) -> None:
     assert make(cloud, expires_at="2001-01-01T00:00:00").status == 400
     made = make(cloud, expires_at="2097-01-01T00:00:00.000000").json["application_credential"]
-    assert made["expires_at"] == "2097-01-01T00:00:00.000000Z"
+    assert made["expires_at"] == "2097-01-01T00:00:00.000000"
 
 
 def test_a_name_is_taken_once_for_each_user(cloud: TestCloud) -> None:
@@ -79,3 +79,11 @@ def test_a_repeat_with_the_same_key_gives_the_same_secret_and_keeps_it_sealed(cl
     assert again.json == first.json and again.headers["idempotency-replayed"] == "true"
     secret = first.json["application_credential"]["secret"].encode()
     assert not any(secret in file.read_bytes() for file in cloud.directory.glob("pileus.db*"))
+
+
+def test_it_grants_a_role_that_came_after_the_token(cloud: TestCloud) -> None:
+    token = cloud.token("member")
+    cloud.grant("member", "manager", "demo")
+    made = make(cloud, token=token, roles=[{"name": "manager"}])
+    assert made.status == 201, made
+    assert [role["name"] for role in made.json["application_credential"]["roles"]] == ["manager"]

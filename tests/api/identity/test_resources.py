@@ -209,3 +209,30 @@ def test_what_is_not_there_says_so(path: str, cloud: TestCloud) -> None:
     answer = cloud.call("GET", f"{V3}/{path}", token="admin")
     assert answer.status == 501
     assert "not available" in answer.json["error"]["message"]
+
+
+def test_a_domain_role_implies_but_is_in_no_token(cloud: TestCloud) -> None:
+    domains = [make(cloud, "domain", "domains", name=name)["id"] for name in ("one", "two")]
+    mine, theirs = (make(cloud, "role", "roles", name="local", domain_id=domain)["id"] for domain in domains)
+    world = make(cloud, "role", "roles", name="World")["id"]
+    for implied in (theirs, world):
+        assert cloud.call("PUT", f"{V3}/roles/{mine}/implies/{implied}", token="admin").status == 201
+        head = cloud.call("HEAD", f"{V3}/roles/{mine}/implies/{implied}", token="admin")
+        assert (head.status, head.body) == (204, b"")
+    assert cloud.call("PUT", f"{V3}/roles/{world}/implies/{mine}", token="admin").status == 403
+    project = make(cloud, "project", "projects", name="p", domain_id=domains[0])["id"]
+    user = make(cloud, "user", "users", name="u", password="secret", domain_id=domains[0])["id"]
+    assert cloud.call("PUT", f"{V3}/projects/{project}/users/{user}/roles/{mine}", token="admin").status == 204
+    listed = cloud.call("GET", f"{V3}/role_assignments?effective&scope.project.id={project}", token="admin").json["role_assignments"]
+    assert [one["role"]["id"] for one in listed] == [world]
+    identity = {"methods": ["password"], "password": {"user": {"id": user, "password": "secret"}}}
+    token = cloud.call("POST", f"{V3}/auth/tokens", json={"auth": {"identity": identity, "scope": {"project": {"id": project}}}})
+    assert token.json["token"]["roles"] == [{"id": world, "name": "World"}]
+
+
+def test_a_domain_made_as_a_project_goes_as_one(cloud: TestCloud) -> None:
+    made = make(cloud, "project", "projects", name="d", is_domain=True)["id"]
+    assert cloud.call("DELETE", f"{V3}/projects/{made}", token="admin").status == 403
+    assert cloud.call("PATCH", f"{V3}/projects/{made}", token="admin", json={"project": {"enabled": False}}).status == 200
+    assert cloud.call("DELETE", f"{V3}/projects/{made}", token="admin").status == 204
+    assert cloud.call("GET", f"{V3}/domains/{made}", token="admin").status == 404

@@ -57,11 +57,17 @@ async def _document(request: Request, one: ApplicationCredential) -> Document:
         "user_id": one.user_id,
         "project_id": one.project_id,
         "roles": [{"id": role.id, "name": role.name, "domain_id": role.domain_id or None} for role in roles],
-        "expires_at": timestamp(one.expires_at),
+        "expires_at": _moment(one.expires_at),
         "unrestricted": one.unrestricted,
         "system": None,
         "links": self_link(request, "users", one.user_id, "application_credentials", one.id),
     }
+
+
+def _moment(expires_at: float | None) -> str | None:
+    """Keystone writes this one time without its zone."""
+    written = timestamp(expires_at)
+    return written and written.removesuffix("Z")
 
 
 def _own(request: Request) -> bool:
@@ -135,9 +141,12 @@ async def create_credential(request: Request) -> Document:
 
 
 async def _roles(request: Request, tx: Transaction, given: list[GivenRole], project_id: str) -> list[Role]:
-    """The roles that the credential grants: those asked for, which both token and assignments must carry, or all of the token's."""
+    """The roles that the credential grants, of those that the user has on the project now; no more than a token that itself is a part."""
     project = found(await PROJECTS.get(tx, project_id), "project", project_id)
-    have = [role for role in await roles_on_project(tx, request.identity.user_id, project) if role.name.lower() in request.identity.roles]
+    who = request.identity
+    have = await roles_on_project(tx, who.user_id, project)
+    if who.application_credential_id:
+        have = [role for role in have if role.name.lower() in who.roles]
     chosen: list[Role] = []
     for one in given:
         if one.id is None and one.name is None:

@@ -168,10 +168,15 @@ async def remove_domain(request: Request) -> None:
     async def work(tx: Transaction) -> None:
         domain = found(await get_domain(tx, domain_id), "domain", domain_id)
         guard_immutable("domain", domain_id, domain.options)
-        if domain_id == DEFAULT_DOMAIN:
-            raise Conflict("The default domain can't be deleted.", status=403)
-        if domain.enabled:
-            raise Forbidden("Cannot delete a domain that is enabled; disable it first.")
-        await delete_domain(tx, domain_id)
+        await delete_disabled_domain(tx, domain)
 
     await write(request, work)
+
+
+async def delete_disabled_domain(tx: Transaction, domain: Project) -> None:
+    """Delete a domain with all that is in it; Forbidden while it is enabled."""
+    if domain.id == DEFAULT_DOMAIN:
+        raise Conflict("The default domain can't be deleted.", status=403)
+    if domain.enabled:
+        raise Forbidden("Cannot delete a domain that is enabled; disable it first.")
+    await delete_domain(tx, domain.id)

@@ -20,7 +20,7 @@ from pileus.api.identity.documents import (
     wanted,
     write,
 )
-from pileus.api.identity.domains import insert_domain
+from pileus.api.identity.domains import delete_disabled_domain, insert_domain
 from pileus.api.identity.options import IMMUTABLE, check_options, guard_immutable
 from pileus.api.identity.project_access import may_read, readable_project
 from pileus.api.identity.project_tags import Tag, unique_tags, with_tags
@@ -265,7 +265,8 @@ async def remove_project(request: Request) -> None:
         project = await _managed(request, tx, "identity:delete_project")
         guard_immutable("project", project_id, project.options)
         if project.is_domain:
-            raise Forbidden("Cannot delete a project that is a domain; delete the domain.")
+            await delete_disabled_domain(tx, project)
+            return
         if await descendants(tx, project_id):
             raise Forbidden(f"Cannot delete the project {project_id} since it is not a leaf in the hierarchy.")
         await delete_project(tx, project_id)

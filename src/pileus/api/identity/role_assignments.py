@@ -14,7 +14,7 @@ from pileus.store.assignments import ASSIGNMENTS
 from pileus.store.database import Reader
 from pileus.store.groups import GROUPS, groups_of, members_of
 from pileus.store.projects import PROJECTS, descendants
-from pileus.store.roles import ROLES, implications
+from pileus.store.roles import ROLES, domain_role_ids, implications
 from pileus.store.users import USERS
 
 
@@ -112,10 +112,12 @@ async def _effective(db: Reader, filters: Filters, places: set[str], assignments
     members = {one.actor_id: await members_of(db, one.actor_id) for one in assignments if one.actor is Actor.GROUP}
     below = {one.target_id: await descendants(db, one.target_id) for one in assignments if one.inherited}
     found = effective(assignments, members, below, await implications(db))
+    hidden = await domain_role_ids(db)
     return [
         one
         for one in found
-        if (not filters.user_id or one.user_id == filters.user_id)
+        if one.role_id not in hidden
+        and (not filters.user_id or one.user_id == filters.user_id)
         and (not filters.role_id or one.role_id == filters.role_id)
         and (not places or one.target_id in places)
     ]

@@ -186,11 +186,16 @@ def _inference(request: Request, prior: Role, implied: Role) -> Document:
 
 
 async def show_implied(request: Request) -> Document:
-    """GET, HEAD /v3/roles/{role_id}/implies/{implied_id}."""
+    """GET /v3/roles/{role_id}/implies/{implied_id}."""
     prior, implied = await _pair(request, request.cloud.db)
     if implied.id not in (await implications(request.cloud.db)).get(prior.id, set()):
         raise NotFound(f"{prior.id} does not imply {implied.id}.")
     return _inference(request, prior, implied)
+
+
+async def check_implied(request: Request) -> None:
+    """HEAD /v3/roles/{role_id}/implies/{implied_id}."""
+    await show_implied(request)
 
 
 async def put_implied(request: Request) -> Document:
@@ -200,8 +205,8 @@ async def put_implied(request: Request) -> Document:
         prior, implied = await _pair(request, tx)
         if implied.name == "admin" and not implied.domain_id:
             raise Forbidden("The role admin can't be implied by another.")
-        if implied.domain_id:
-            raise Forbidden("A domain's role can't be implied by another.")
+        if implied.domain_id and not prior.domain_id:
+            raise Forbidden("A domain's role can't be implied by a global one.")
         if would_cycle(prior.id, implied.id, await implications(tx)):
             raise Invalid("A role can't imply itself, neither through others.", field="implied_role_id")
         await imply(tx, prior.id, implied.id)

@@ -88,6 +88,7 @@ ROUTES = [
     route("DELETE", R,                           roles.remove_role,             "identity:delete_role", success=204),
     route("GET",    R + "/implies",              roles.list_implied,            "identity:list_implied_roles"),
     route("GET",    IMPLIED,                     roles.show_implied,            "identity:get_implied_role"),
+    route("HEAD",   IMPLIED,                     roles.check_implied,           "identity:get_implied_role", success=204),
     route("PUT",    IMPLIED,                     roles.put_implied,             "identity:create_implied_role", success=201),
     route("DELETE", IMPLIED,                     roles.delete_implied,          "identity:delete_implied_role", success=204),
     route("GET",    "/v3/role_inferences",       roles.list_inferences,         "identity:list_role_inference_rules"),

@@ -11,7 +11,7 @@ from pileus.model.projects import Project
 from pileus.store.application_credentials import APPLICATION_CREDENTIALS
 from pileus.store.database import Reader
 from pileus.store.projects import PROJECTS
-from pileus.store.roles import role_named
+from pileus.store.roles import roles_in_token
 from pileus.store.users import USERS
 
 
@@ -36,8 +36,7 @@ async def token_document(request: Request, identity: Identity, catalog: bool) ->
     }
     token |= await _scope(db, identity)
     if identity.roles:
-        found = [role for name in sorted(identity.roles) if (role := await role_named(db, name))]
-        token["roles"] = [{"id": role.id, "name": role.name} for role in found]
+        token["roles"] = [{"id": role.id, "name": role.name} for role in await roles_in_token(db, identity.roles)]
         if catalog:
             token["catalog"] = await catalog_of(request, identity)
     if identity.application_credential_id:
