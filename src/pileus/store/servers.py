@@ -63,6 +63,8 @@ async def record_removed(tx: Transaction, server_id: str, now: float) -> Server 
     if current is None or current.removed_at is not None:
         return None
     gone = msgspec.structs.replace(current, removed_at=now, terminated_at=now, updated_at=now, observed=None, admin_password=None)
+    for table in ("device_tags", "console_tokens", "server_group_members"):
+        await tx.execute(f"DELETE FROM {table} WHERE server_id = ?", server_id)  # noqa: S608
     return await _write(tx, current, derive(gone))
 
 
