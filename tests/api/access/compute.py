@@ -37,6 +37,7 @@ servers:migrations:force_complete
 _ADMIN = """
 os-flavor-manage:create os-flavor-manage:update os-flavor-manage:delete os-flavor-access os-flavor-access:add_tenant_access
 os-flavor-access:remove_tenant_access os-flavor-extra-specs:create os-flavor-extra-specs:update os-flavor-extra-specs:delete
+os-admin-actions:inject_network_info
 os-admin-actions:reset_state os-shelve:shelve_offload os-evacuate os-server-diagnostics servers:migrations:show os-quota-sets:update
 os-quota-sets:delete os-quota-class-sets:show os-quota-class-sets:update os-simple-tenant-usage:list os-hypervisors:list
 os-hypervisors:list-detail os-hypervisors:statistics os-hypervisors:show os-hypervisors:uptime os-hypervisors:search os-hypervisors:servers

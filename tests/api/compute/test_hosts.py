@@ -75,7 +75,7 @@ def test_an_aggregate_gives_its_hosts_a_zone(compute: Compute) -> None:
     assert compute.call("POST", f"{path}/action", {"remove_host": {"host": "one"}}, who="admin").json["aggregate"]["hosts"] == []
     assert compute.call("DELETE", path, who="admin").status == 200
     assert compute.call("GET", path, who="admin").status == 404
-    assert compute.call("GET", "/os-aggregates/x", who="admin").status == 400
+    assert compute.call("GET", "/os-aggregates/x", who="admin").status == 404
 
 
 def test_a_host_is_in_one_zone(compute: Compute) -> None:

@@ -65,7 +65,7 @@ def test_filters(compute: Compute, three: dict[str, str], query: str, wanted: li
 def test_some_filters_are_for_administrators(compute: Compute, three: dict[str, str]) -> None:
     assert names(compute, "host=one", who="admin") == []
     assert names(compute, "host=one&all_tenants=1", who="admin") == ["web-1", "web-2"]
-    assert names(compute, f"project_id={compute.cloud.project_id()}&description=data", who="admin") == ["db"]
+    assert names(compute, f"all_tenants=1&project_id={compute.cloud.project_id()}&description=data", who="admin") == ["db"]
     assert names(compute, f"uuid={three['db']}&all_tenants=1", who="admin") == ["db"]
     assert compute.call("GET", "/servers?all_tenants=1").status == 403
     assert compute.call("GET", "/servers?all_tenants=1", who="reader").status == 403
@@ -140,3 +140,9 @@ def test_administrators_see_hosts_and_users_do_not(compute: Compute) -> None:
     listed = compute.call("GET", "/servers/detail?all_tenants=1", who="admin").json["servers"][0]
     assert listed["OS-EXT-SRV-ATTR:host"] == "one"
     assert "OS-EXT-SRV-ATTR:host" not in compute.call("GET", "/servers/detail").json["servers"][0]
+
+
+def test_a_limit_of_zero_is_an_empty_page(compute: Compute, three: dict[str, str]) -> None:
+    assert compute.call("GET", "/servers?limit=0").json == {"servers": []}
+    assert compute.call("GET", "/servers/detail?limit=0").json == {"servers": []}
+    assert compute.call("GET", "/flavors?limit=0").json == {"flavors": []}

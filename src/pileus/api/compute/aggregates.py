@@ -205,5 +205,5 @@ async def _change(request: Request, changes: Any) -> dict[str, Any]:
 def _number(request: Request) -> int:
     text = request.params["aggregate_id"]
     if not (text.isascii() and text.isdigit()):
-        raise Invalid(f"Invalid input for aggregate id: {text}. It is a whole number.", field="aggregate_id")
+        raise NotFound(f"Aggregate {text} could not be found.")
     return int(text)

@@ -128,7 +128,7 @@ def next_link(request: Request, kind: str, marker: str) -> list[dict[str, Any]]:
 
 
 def page_limit(request: Request) -> int:
-    """How many of a list to return: what is asked for, at most the cloud's limit. 0 means the cloud's limit, as with Nova."""
+    """How many of a list to return: what is asked for, at most the cloud's limit."""
     most = request.cloud.config.list_limit
     asked = query_integer(request, "limit")
-    return most if not asked else min(asked, most)
+    return most if asked is None else min(asked, most)

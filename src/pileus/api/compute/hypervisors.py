@@ -90,7 +90,7 @@ async def _list(request: Request, path: str, detailed: bool) -> dict[str, Any]:
         for host in shown
     ]
     document: dict[str, Any] = {"hypervisors": views}
-    if len(found) > limit and paged:
+    if len(found) > limit > 0 and paged:
         last = shown[-1].id if request.version >= (2, 53) else str(shown[-1].number)
         document["hypervisors_links"] = fields.next_link(request, path, last)
     return document
@@ -150,7 +150,7 @@ def _detailed(request: Request, host: Host, used: Used) -> dict[str, Any]:
     return _basic(request, host) | {
         "hypervisor_type": first.hypervisor_type if first else "",
         "hypervisor_version": first.hypervisor_version if first else 0,
-        "host_ip": host.report.address if host.report else None,
+        "host_ip": (host.report.address or None) if host.report else None,
         "service": {"id": host.service_id, "host": host.name, "disabled_reason": host.disabled_reason},
         "uptime": _uptime(host),
     }

@@ -52,7 +52,7 @@ async def _index(request: Request, removed: bool) -> dict[str, Any]:
         found = found[ids.index(marker) + 1 :]
     limit = fields.page_limit(request)
     document: dict[str, Any] = {"instanceActions": [_view(one) for one in found[:limit]]}
-    if len(found) > limit and "limit" in request.query:
+    if len(found) > limit > 0 and "limit" in request.query:
         document["links"] = fields.next_link(request, f"servers/{server.id}/os-instance-actions", found[limit - 1].request_id)
     return document
 

@@ -48,7 +48,7 @@ async def index(request: Request) -> dict[str, Any]:
             {"keypair": {"name": one.name, "public_key": one.public_key, "fingerprint": one.fingerprint, "type": one.type}} for one in shown
         ]
     }
-    if paged and len(found) > limit:
+    if paged and len(found) > limit > 0:
         document["keypairs_links"] = fields.next_link(request, "os-keypairs", shown[-1].name)
     return document
 

@@ -3,6 +3,7 @@
 from pileus.api.compute import (
     aggregates,
     consoles,
+    extensions,
     flavors,
     gaps,
     hypervisors,
@@ -27,8 +28,8 @@ KEY = {"shape": "keypair_create", "body": keypairs.CreateKeypair}
 ROUTES: list[Route] = [
     route("GET", "", versions.index, PUBLIC),
     route("GET", "v2.1", versions.show, PUBLIC),
-    at("GET", "/extensions", versions.extensions, "extensions"),
-    at("GET", "/extensions/{alias}", versions.extension, "extensions"),
+    at("GET", "/extensions", extensions.index, "extensions"),
+    at("GET", "/extensions/{alias}", extensions.show, "extensions"),
     # flavors
     at("GET", "/flavors", flavors.index, "flavors:index", shape="flavors"),
     at("POST", "/flavors", flavors.create, "os-flavor-manage:create", shape="flavor", body=flavors.CreateFlavor),

@@ -17,6 +17,7 @@ from pileus.model.servers import Server, ServerFault
 from pileus.store import actions, servers
 from pileus.store.database import Transaction
 from pileus.store.hosts import HOSTS
+from pileus.store.ports import ports_of
 
 Changes = dict[str, Any]
 SETTLED = ("active", "stopped", "paused", "suspended")
@@ -165,6 +166,14 @@ async def reset_state(request: Request) -> None:
     error = request.body.reset.state == "error"
     fault = ServerFault(code=500, message="The state was set to error by an administrator.", created_at=time.time()) if error else None
     await _mark(request, "resetState", {"fault": fault})
+
+
+async def inject_network_info(request: Request) -> None:
+    """The action injectNetworkInfo: the server's networks are looked at again, and realized anew where they differ."""
+    server = await resource.visible(request, request.cloud.db)
+    for network in {port.network_id for port in (await ports_of(request.cloud.db, [server.id]))[server.id]}:
+        request.cloud.wake("routing", network)
+    request.cloud.wake("servers", server.id)
 
 
 async def force_delete(request: Request) -> None:

@@ -170,8 +170,8 @@ def _rows(request: Request, order: Order, count: int) -> list[Server]:
         hints=order.hints,
         personality=order.personality,
         reservation_id=reservation,
-        access_ip_v4=new.access_ip_v4,
-        access_ip_v6=new.access_ip_v6,
+        access_ip_v4=canonical(new.access_ip_v4),
+        access_ip_v6=canonical(new.access_ip_v6),
         disk_config=new.disk_config,
         trusted_certificates=new.trusted_image_certificates,
         request_id=request.id,
@@ -204,11 +204,16 @@ def _check_fields(request: Request, new: NewServer) -> None:
         raise Invalid("A fully qualified host name can't be given to more than one server.", field="hostname")
 
 
+def canonical(text: str) -> str:
+    """An address that was checked, in its usual form."""
+    return str(ip_address(text)) if text else ""
+
+
 def check_addresses(v4: str, v6: str) -> None:
     """Invalid unless these are addresses of their kind, or empty."""
     for name, text, version in (("accessIPv4", v4, 4), ("accessIPv6", v6, 6)):
         try:
-            good = not text or ip_address(text).version == version
+            good = not text or (ip_address(text).version == version and "%" not in text)
         except ValueError:
             good = False
         if not good:

@@ -99,7 +99,7 @@ def _whose(request: Request, all_projects: str) -> list[Condition]:
     every = fields.query_flag(request, "all_tenants", False)
     if every:
         policy.require(request, all_projects)
-    if wanted and policy.allowed(request, all_projects):
+    if wanted and every:
         return [Condition(column="project_id", value=wanted)]
     return [] if every else [Condition(column="project_id", value=request.project_id)]
 

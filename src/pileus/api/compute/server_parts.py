@@ -202,7 +202,7 @@ async def console_output(request: Request) -> dict[str, str]:
     lines = None if length is None or int(length) < 0 else int(length)
     reply = await request.cloud.bus.request(host, ReadConsoleLog(guest_id=server.id, lines=lines), timeout=20)
     assert isinstance(reply, ConsoleLog)  # the bus gives what the request asks for
-    return {"output": reply.text}
+    return {"output": reply.text if lines is None else "\n".join(reply.text.split("\n")[-lines:]) if lines else ""}
 
 
 def placed(server: Server, action: str) -> str:

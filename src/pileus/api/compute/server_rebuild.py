@@ -12,7 +12,7 @@ from pileus.api.compute import fields, server_views
 from pileus.api.compute import servers as resource
 from pileus.api.compute.server_actions import SETTLED, Rule, check_state, perform
 from pileus.api.compute.server_bodies import Certificates
-from pileus.api.compute.server_create import LETTERS, PASSWORD_LENGTH, check_addresses
+from pileus.api.compute.server_create import LETTERS, PASSWORD_LENGTH, canonical, check_addresses
 from pileus.api.compute.server_images import remembered, usable_image
 from pileus.api.request import Request, Response
 from pileus.model.base import Model
@@ -75,6 +75,7 @@ async def rebuild(request: Request) -> Response:
     names = ("name", "metadata", "disk_config", "access_ip_v4", "access_ip_v6", "description", "key_name", "user_data", "hostname")
     changes: dict[str, Any] = {name: value for name in names if (value := getattr(new, name)) is not UNSET}
     check_addresses(changes.get("access_ip_v4", ""), changes.get("access_ip_v6", ""))
+    changes |= {name: canonical(changes[name]) for name in ("access_ip_v4", "access_ip_v6") if name in changes}
     if isinstance(new.user_data, str):
         fields.decoded(new.user_data, "user_data")
     if new.trusted_image_certificates is not UNSET:

@@ -52,6 +52,7 @@ SERVER_ROUTES: list[Route] = [
     act("os-getSPICEConsole", consoles.unavailable, "os-remote-consoles", until=5),
     act("os-getRDPConsole", consoles.unavailable, "os-remote-consoles", until=5),
     act("os-resetState", server_actions.reset_state, "os-admin-actions:reset_state", body=server_actions.ResetState),
+    act("injectNetworkInfo", server_actions.inject_network_info, "os-admin-actions:inject_network_info"),
     act("addSecurityGroup", server_security.add, "os-security-groups:add", body=server_security.AddGroup),
     act("removeSecurityGroup", server_security.remove, "os-security-groups:remove", body=server_security.RemoveGroup),
     act("forceDelete", server_actions.force_delete, "os-deferred-delete:force"),

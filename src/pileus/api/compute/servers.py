@@ -8,7 +8,7 @@ import msgspec
 from pileus.api import policy
 from pileus.api.compute import fields, server_filters, server_views
 from pileus.api.compute.server_bodies import ServerChanges
-from pileus.api.compute.server_create import check_addresses
+from pileus.api.compute.server_create import canonical, check_addresses
 from pileus.api.policy import owned
 from pileus.api.request import Request, Response
 from pileus.model.errors import Conflict, NotFound
@@ -24,7 +24,7 @@ async def index(request: Request) -> dict[str, Any]:
     document: dict[str, Any] = {
         "servers": [{"id": row[0], "name": row[2], "links": fields.links(request, "servers", row[0])} for row in rows[: query.limit]]
     }
-    if len(rows) > query.limit:
+    if len(rows) > query.limit > 0:
         document["servers_links"] = fields.next_link(request, "servers", rows[query.limit - 1][0])
     return document
 
@@ -35,7 +35,7 @@ async def detail(request: Request) -> Response:
     rows = await server_lists.find(request.cloud.db, query)
     shown = [(row[0], row[1]) for row in rows[: query.limit]]
     parts = await server_views.page(request, shown)
-    after = fields.next_link(request, "servers/detail", shown[-1][0]) if len(rows) > query.limit else None
+    after = fields.next_link(request, "servers/detail", shown[-1][0]) if len(rows) > query.limit > 0 else None
     return Response(200, server_views.raw_list("servers", parts, after))
 
 
@@ -51,6 +51,7 @@ async def update(request: Request) -> dict[str, Any]:
     wanted: ServerChanges = request.body.server
     changes = {name: value for name in wanted.__struct_fields__ if (value := getattr(wanted, name)) is not msgspec.UNSET}
     check_addresses(changes.get("access_ip_v4", ""), changes.get("access_ip_v6", ""))
+    changes |= {name: canonical(changes[name]) for name in ("access_ip_v4", "access_ip_v6") if name in changes}
 
     async def work(tx: Transaction) -> Server:
         server = await unlocked(request, tx)

@@ -60,7 +60,7 @@ async def _page(request: Request, window: Window, where: str, *args: Any) -> tup
     during = "launched_at IS NOT NULL AND launched_at < ? AND (terminated_at IS NULL OR terminated_at > ?)"
     after = request.query.get("marker", "")
     found = await SERVERS.find(request.cloud.db, f"{where} AND {during} AND id > ? ORDER BY id LIMIT {limit + 1}", *args, end, start, after)
-    return found[:limit], len(found) > limit
+    return found[:limit], len(found) > limit > 0
 
 
 def _usage(project: str, servers: list[Server], window: Window, detailed: bool) -> dict[str, Any]:

@@ -1,12 +1,10 @@
-"""Version documents, and extensions (all of Nova's are part of the API now)."""
+"""Version documents."""
 
 from typing import Any
 
-from pileus.api.compute import fields
 from pileus.api.compute.history import HISTORY
 from pileus.api.request import Request
 from pileus.api.versions import dotted
-from pileus.model.errors import NotFound
 
 UPDATED = "2013-07-23T11:33:21Z"
 MEDIA = [{"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"}]
@@ -31,14 +29,3 @@ async def index(request: Request) -> dict[str, Any]:
 async def show(request: Request) -> dict[str, Any]:
     """GET /v2.1/."""
     return {"version": _version(request) | {"media-types": MEDIA}}
-
-
-async def extensions(request: Request) -> dict[str, Any]:
-    """GET /extensions: none that one could be without."""
-    fields.check_queries(request, {}, (2, 102))
-    return {"extensions": []}
-
-
-async def extension(request: Request) -> dict[str, Any]:
-    """GET /extensions/{alias}."""
-    raise NotFound(f"There is no extension {request.params['alias']}.")
