@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 
 from pileus.config import Config
+from pileus.model.errors import Forbidden
 
 
 class Credentials:
@@ -18,12 +19,15 @@ class Credentials:
 
     def passwords(self) -> dict[str, str]:
         """The first passwords of `admin` and `demo`; made at random when they are first asked for."""
-        self.secrets.mkdir(mode=0o700, exist_ok=True)
         file = self.secrets / "passwords.json"
-        if not file.exists():
-            made = {name: secrets.token_urlsafe(18) for name in ("admin", "demo")}
-            _write_private(file, json.dumps(made) + "\n")
-        return json.loads(file.read_text())
+        try:
+            self.secrets.mkdir(mode=0o700, exist_ok=True)
+            if not file.exists():
+                made = {name: secrets.token_urlsafe(18) for name in ("admin", "demo")}
+                write_private(file, json.dumps(made) + "\n")
+            return json.loads(file.read_text())
+        except PermissionError as error:
+            raise Forbidden(f"The passwords of the cloud in {self.directory} are not this user's to read. Use sudo.") from error
 
     def write_clouds(self, config: Config) -> Path:
         """clouds.yaml with the clouds `pileus`, `pileus-admin` and `pileus-system`."""
@@ -36,7 +40,7 @@ class Credentials:
         }
         for cloud in clouds.values():
             cloud |= {"region_name": config.region, "identity_api_version": "3", "interface": "public"}
-        _write_private(self.file, "# Written by pileus at each start.\n" + _yaml({"clouds": clouds}))
+        write_private(self.file, "# Written by pileus at each start.\n" + _yaml({"clouds": clouds}))
         owner = os.environ.get("SUDO_UID")
         if owner and os.geteuid() == 0:  # whoever said `sudo ./pileus up` uses it without sudo
             os.chown(self.file, int(owner), int(os.environ.get("SUDO_GID", owner)))
@@ -67,7 +71,8 @@ def _yaml(value: dict[str, object], indent: int = 0) -> str:
     return "".join(lines)
 
 
-def _write_private(file: Path, text: str) -> None:
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only its owner reads; whole or not at all."""
     fresh = file.with_suffix(".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as out:

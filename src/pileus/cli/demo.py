@@ -6,12 +6,17 @@ All of it through the public API, as any client would; whatever is there already
 import os
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from pileus.cli.client import Api
+from pileus.cli.credentials import write_private
 from pileus.cli.progress import Step
 from pileus.config import Config
 from pileus.model.errors import NodeFailed
@@ -22,6 +27,7 @@ FLAVORS = [  # name, vcpus, MiB, GiB
 ]  # fmt: skip
 IMAGE = "pileus-guest"
 USER = "pileus"
+EMPTY = 1 << 20  # bytes of a simulated guest's image
 
 
 class Demo:
@@ -33,23 +39,31 @@ class Demo:
         self.demo = Api(config, "demo", "demo")
         self.key = config.directory / "demo_ed25519"
 
-    def flavors(self) -> None:
-        """The usual flavors, m1.nano to m1.xlarge."""
+    def flavors(self) -> str:
+        """The usual flavors, m1.nano to m1.xlarge; says which."""
         have = {one["name"] for one in self.admin.get("/compute/v2.1/flavors")["flavors"]}
         for number, (name, vcpus, ram, disk) in enumerate(FLAVORS, 1):
             if name not in have:
                 flavor = {"name": name, "vcpus": vcpus, "ram": ram, "disk": disk, "id": str(number)}
                 self.admin.post("/compute/v2.1/flavors", {"flavor": flavor})
+        return f"{FLAVORS[0][0]} to {FLAVORS[-1][0]}"
 
-    def image(self, disk: Path, step: Step) -> None:
+    def image(self, disk: Path, step: Step, disk_format: str = "qcow2") -> None:
         """Upload the guest image, for everyone."""
         found = self.admin.get(f"/image/v2/images?name={IMAGE}&status=active")["images"]
         if found:
             step.note("was there")
             return
-        fields = {"name": IMAGE, "disk_format": "qcow2", "container_format": "bare", "visibility": "public", "min_ram": 96}
+        fields = {"name": IMAGE, "disk_format": disk_format, "container_format": "bare", "visibility": "public", "min_ram": 96}
         image = self.admin.post("/image/v2/images", {**fields, "os_distro": "pileus", "default_user": USER})
         self.admin.upload(f"/image/v2/images/{image['id']}/file", disk, step.progress)
+        step.note("for everyone")
+
+    def empty_image(self, step: Step) -> None:
+        """An image of zeros for simulated guests, under the name of the real one."""
+        with tempfile.NamedTemporaryFile(prefix="pileus-") as file:
+            file.truncate(EMPTY)
+            self.image(Path(file.name), step, "raw")
 
     def public_network(self, cidr: str) -> None:
         """The external network, with the host itself as its gateway."""
@@ -85,8 +99,9 @@ class Demo:
     def keypair(self) -> None:
         """A key made on the spot; the private part never leaves this machine."""
         if not self.key.exists():
-            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "pileus demo", "-f", str(self.key)]
-            subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+            private, public = new_key()
+            self.key.with_suffix(".pub").write_bytes(public + b" pileus demo\n")
+            write_private(self.key, private.decode())
         owner = os.environ.get("SUDO_UID")
         if owner and os.geteuid() == 0:
             os.chown(self.key, int(owner), int(os.environ.get("SUDO_GID", owner)))
@@ -135,9 +150,9 @@ class Demo:
         """Return when an ssh command succeeds in the server."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            step.note(f"{deadline - time.monotonic():.0f} s left")
+            step.note("waiting for the guest to boot")
             if _ssh_banner(address) and self._ssh_works(address):
-                step.note(address)
+                step.note(f"{USER}@{address} answers")
                 return
             time.sleep(0.25)
         raise NodeFailed(f"No ssh at {address} within {timeout:g} s; see: pileus openstack console log show hello")
@@ -164,6 +179,13 @@ class Demo:
             answer = api.call("GET", "/identity/v3/auth/tokens", headers={"X-Subject-Token": api.token or (api.login() or api.token) or ""})
             api.project_id = answer["token"]["project"]["id"]  # pyright: ignore[reportAttributeAccessIssue]
         return api.project_id  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def new_key() -> tuple[bytes, bytes]:
+    """An Ed25519 key: private in OpenSSH's format, public as one line."""
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
+    return private, key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
 
 
 def _ssh_banner(address: str) -> bool:

@@ -11,9 +11,9 @@ import click
 
 from pileus.cli.main import state_of
 from pileus.cli.serve import read_pid
-from pileus.cli.settings import load
+from pileus.cli.settings import EMPTY_WITH, load
 from pileus.config import Config
-from pileus.model.errors import Invalid, NotFound, Unavailable
+from pileus.model.errors import Forbidden, Invalid, NotFound, Unavailable
 
 
 @click.command("down")
@@ -33,14 +33,32 @@ def command(ctx: click.Context, destroy: bool, yes: bool) -> None:
     click.echo(f"✓ The control plane (pid {pid}) has stopped." if pid else "✓ The control plane did not run.")
     if destroy:
         asyncio.run(destroy_all(config))
-        shutil.rmtree(state)
+        remove(state)
         click.echo(f"✓ Servers, devices, namespaces and {state} are gone.")
 
 
 def check_ours(state: Path) -> None:
     """Never remove a directory that is not a cloud's."""
-    if any(state.iterdir()) and not (state / "config.json").exists():
-        raise Invalid(f"{state} is not a state directory of pileus (it has no config.json); nothing was done.")
+    if not state.is_dir():
+        raise Invalid(f"{state} is not a directory; nothing was done. Choose the cloud's with --state DIR.")
+    try:
+        held = {one.name for one in state.iterdir()}
+    except PermissionError as error:
+        raise Forbidden(f"The cloud in {state} belongs to another user; use sudo.") from error
+    if held - EMPTY_WITH and "config.json" not in held:
+        raise Invalid(f"{state} is not a state directory of pileus (it has no config.json); nothing was done. Choose with --state DIR.")
+
+
+def remove(state: Path) -> None:
+    """Remove the directory; one that a file system is mounted on is emptied."""
+    mounted = state.is_mount()
+    for one in list(state.iterdir()):
+        if one.is_dir() and not one.is_symlink():
+            shutil.rmtree(one)
+        else:
+            one.unlink()
+    if not mounted:
+        state.rmdir()
 
 
 def confirmed(config: Config) -> bool:

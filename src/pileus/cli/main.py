@@ -1,8 +1,11 @@
 """The list of commands; `pileus` and `./pileus` both come here."""
 
+import errno
 import importlib
+import io
 import logging
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,22 +13,9 @@ from typing import Any
 import click
 
 from pileus import __version__
+from pileus.cli import COMMANDS
 from pileus.config import Config
 from pileus.model.errors import PileusError
-
-COMMANDS = {
-    "up": "Start a cloud on this machine: everything from packages to a first server.",
-    "serve": "Run the control plane in the foreground, nothing else.",
-    "down": "Stop the control plane; with --destroy remove servers, devices and state.",
-    "status": "Show roles, hosts, servers, addresses, versions.",
-    "doctor": "Try what this machine can do, and say what is missing.",
-    "verify": "Compare records, hypervisor, network devices and disks.",
-    "why": "Explain where a server was placed, or why it could not be.",
-    "image": "Build the small guest image.",
-    "openstack": "The official client with this cloud's credentials.",
-    "bench": "Measure this cloud.",
-    "test": "Run the tests: unit, store, api, driver, real, faults or all.",
-}
 
 
 class Commands(click.Group):
@@ -59,6 +49,12 @@ def state_of(ctx: click.Context) -> Path:
     return Path(found.get("state") or Config().state).absolute()
 
 
+def me(state: str) -> str:
+    """This program as the user calls it, for a state directory."""
+    program = shlex.quote(os.environ.get("PILEUS_COMMAND", "pileus"))
+    return f"{program} --state {shlex.quote(state)}" if state != Config().state else program
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--state", metavar="DIR", help="The cloud's state directory (default /var/lib/pileus).")
 @click.version_option(__version__, prog_name="pileus")
@@ -72,6 +68,9 @@ def cli(ctx: click.Context, state: str | None) -> None:
 def main() -> None:
     """Run a command; an error of ours is one line, never a traceback."""
     logging.getLogger().addHandler(logging.NullHandler())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal of few characters
     try:
         cli(prog_name="pileus", obj={}, standalone_mode=False)
     except PileusError as error:
@@ -84,13 +83,24 @@ def main() -> None:
         click.echo("stopped", err=True)
         sys.exit(130)
     except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be flushed has no reader
         sys.exit(0)
+    except OSError as error:
+        click.secho(f"pileus: {reason(error)}", fg="red", err=True)
+        sys.exit(1)
     except Exception as error:  # a defect of ours: its traceback is for the log, not for the user
         logging.getLogger("pileus").critical("a command failed", exc_info=True)
         click.secho(f"pileus: unexpected error: {type(error).__name__}: {error}. DEBUG=1 shows where.", fg="red", err=True)
         if os.environ.get("DEBUG"):
             raise
         sys.exit(70)
+
+
+def reason(error: OSError) -> str:
+    """What the machine refused, and the way out where it is known."""
+    what = f"{error.filename}: " if error.filename else ""
+    remedy = {errno.ENOSPC: " Make room on that file system.", errno.EACCES: " Use sudo.", errno.EPERM: " Use sudo."}
+    return f"{what}{error.strerror or error}.{remedy.get(error.errno or 0, '')}"
 
 
 if __name__ == "__main__":

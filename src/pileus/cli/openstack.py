@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pileus.cli.main import state_of
+from pileus.cli.main import me, state_of
 from pileus.model.errors import NotFound
 
 
@@ -18,7 +18,7 @@ def command(ctx: click.Context, arguments: tuple[str, ...]) -> None:
     state = state_of(ctx)
     file = state / "clouds.yaml"
     if not file.exists():
-        raise NotFound(f"There is no cloud in {state}: {file} is missing. Start one with `pileus up`, or choose it with --state DIR.")
+        raise NotFound(f"There is no cloud in {state}: {file} is missing. Start one: {me(str(state))} up (or choose with --state DIR)")
     if not os.access(file, os.R_OK):
         raise NotFound(f"{file} can't be read by this user; use sudo.")
     program = Path(sys.executable).parent / "openstack"

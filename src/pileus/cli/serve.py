@@ -150,7 +150,8 @@ def listen(config: Config) -> socket.socket:
         listener.bind((host.strip("[]"), int(port)))
     except (OSError, ValueError) as error:
         listener.close()
-        raise Unavailable(f"Can't listen on {config.listen}: {error}. Choose another address with --listen HOST:PORT.") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise Unavailable(f"Can't listen on {config.listen}: {reason}. Choose another address with --listen HOST:PORT.") from error
     listener.listen(1024)
     return listener
 
@@ -180,7 +181,7 @@ def read_pid(directory: Path) -> int | None:
     except (OSError, ValueError):
         return None
     try:
-        with (directory / "lock").open("r+") as lock:
+        with (directory / "lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return pid
@@ -202,8 +203,10 @@ def log_to(directory: Path, also_terminal: bool) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-def run_until_stopped(config: Config, ready: Callable[[ControlPlane], None] | None = None) -> None:
-    """Hold the state directory and serve."""
+def run_until_stopped(
+    config: Config, ready: Callable[[ControlPlane], None] | None = None, stopping: Callable[[], None] | None = None
+) -> None:
+    """Hold the state directory and serve. `ready` is called when requests are answered, `stopping` before the directory is let go."""
     import uvloop
 
     with only_one(config):
@@ -214,6 +217,9 @@ def run_until_stopped(config: Config, ready: Callable[[ControlPlane], None] | No
             raise
         except OSError as error:
             raise Unavailable(f"The control plane stopped: {error}") from error
+        finally:
+            if stopping:
+                stopping()
 
 
 @click.command("serve")

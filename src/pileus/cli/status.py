@@ -10,7 +10,7 @@ import click
 from pileus import __version__
 from pileus.cli.client import Api
 from pileus.cli.credentials import base_url
-from pileus.cli.main import state_of
+from pileus.cli.main import me, state_of
 from pileus.cli.serve import read_pid
 from pileus.cli.settings import load
 from pileus.config import Config
@@ -83,7 +83,7 @@ def proportional_memory(pid: int) -> float:
 def text(found: dict[str, Any]) -> str:
     """The document as a person reads it."""
     if not found["running"]:
-        return f"pileus {found['version']}: the control plane in {found['state']} does not run; start it with: pileus up"
+        return f"pileus {found['version']}: the control plane in {found['state']} does not run; start it with: {me(found['state'])} up"
     lines = [f"pileus {found['version']}  {found['api']}  pid {found['pid']}  {found['memory_mib']} MiB  at {time.strftime('%H:%M:%S')}"]
     for host in found["hosts"]:
         lines.append(f"  host    {host['name']:<24} {_colour(host['state'])} {host['status']:<9} {host['hypervisor']}")

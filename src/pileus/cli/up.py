@@ -1,13 +1,14 @@
-"""`pileus up`: a cloud on this machine, from packages to a first server that answers ssh."""
+"""`pileus up`: a cloud on this machine, from its guest image to a first server that answers ssh."""
 
-import ipaddress
-import json
+import contextlib
+import fcntl
 import os
 import shlex
+import signal
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,15 @@ from pileus.cli import settings
 from pileus.cli.client import Api
 from pileus.cli.credentials import Credentials, base_url
 from pileus.cli.demo import Demo
-from pileus.cli.main import state_of
-from pileus.cli.progress import step
-from pileus.cli.serve import ControlPlane, read_pid, run_until_stopped
+from pileus.cli.main import me, state_of
+from pileus.cli.progress import paint, step
+from pileus.cli.public_network import free_public_cidr, where_to_start
+from pileus.cli.serve import listen as bind
+from pileus.cli.serve import read_pid, run_until_stopped
 from pileus.config import Config
-from pileus.model.errors import Invalid, PileusError, Unavailable
+from pileus.model.errors import Conflict, Invalid, PileusError, Unavailable
+
+PATIENCE = 60.0
 
 
 @click.command("up")
@@ -29,36 +34,75 @@ from pileus.model.errors import Invalid, PileusError, Unavailable
 @click.option("--detach", is_flag=True, help="Return when the cloud is ready.")
 @click.option("--no-demo", is_flag=True, help="No first network and server.")
 @click.option("--simulate", metavar="N", type=click.IntRange(1), default=None, help="N simulated hosts: no root, nothing real.")
+@click.option("--beside", is_flag=True, hidden=True, help="Furnish the cloud whose control plane has just started in the terminal.")
 @click.pass_context
-def command(ctx: click.Context, listen: str | None, detach: bool, no_demo: bool, simulate: int | None) -> None:
+def command(ctx: click.Context, listen: str | None, detach: bool, no_demo: bool, simulate: int | None, beside: bool) -> None:
     """Start a cloud on this machine. May be run again at any time: it says what it found."""
     state = state_of(ctx)
-    config = settings.remember(state, listen=listen, simulate=simulate)
-    if not config.simulate and os.geteuid() != 0:
+    with _one_at_a_time(settings.prepare_directory(state)):
+        config = _configure(state, listen, simulate)
+        running = read_pid(config.directory)
+        if running:
+            with step("Control plane") as current:
+                _wait_until_it_answers(config)
+                current.note(f"{base_url(config)}, pid {running}{'' if beside else ', runs already'}")
+        elif detach:
+            start_detached(config)
+        if running or detach:
+            _furnish_or_say_what_stays(config, not no_demo, beside)
+            return
+    _serve_here(config, demo=not no_demo)
+
+
+def _configure(state: Path, listen: str | None, simulate: int | None) -> Config:
+    """The settings, with what was said now; checked before anything is kept."""
+    before = settings.load(state)
+    settings.check_kind(before, simulate)
+    if not (simulate or before.simulate) and os.geteuid() != 0:
         raise Invalid("A real cloud needs root (network namespaces, guests' user ids): use sudo, or --simulate N.")
-    if config.public_cidr is None and not config.simulate:
-        config = settings.remember(state, public_cidr=free_public_cidr())
-    disk = build_image(config) if not config.simulate else None
-    running = read_pid(config.directory)
-    if running:
-        click.secho(f"✓ The control plane runs already (pid {running}).", err=True)
-        furnish(config, disk, demo=not no_demo)
-    elif detach:
-        start_detached(config)
-        furnish(config, disk, demo=not no_demo)
-    else:
-        run_until_stopped(config, lambda control: _furnish_beside(control, disk, not no_demo))
-        click.echo("The control plane has stopped; servers go on. Start it again with the same command.", err=True)
+    config = settings.said(before, listen=listen, simulate=simulate)
+    running = read_pid(state)
+    if running and config != before:
+        raise Conflict(
+            f"The control plane (pid {running}) runs with other settings. Stop it first (servers go on): {me(config.state)} down"
+        )
+    if not running:
+        bind(config).close()
+        if config.public_cidr is None:
+            config = settings.said(config, public_cidr="172.24.4.0/24" if config.simulate else free_public_cidr(where_to_start(config)))
+    settings.keep(config, before)
+    return config
 
 
-def build_image(config: Config) -> Path:
-    """The guest image, from the cache or built."""
-    from pileus.guest.build import build, default_cache
+@contextlib.contextmanager
+def _one_at_a_time(directory: Path) -> Iterator[None]:
+    """Hold the directory against another `up`; wait while one is at work."""
+    with (directory / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            with step("Waiting for an up") as current:
+                current.note(f"another one is at work in {directory}")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
-    with step("Guest image") as current:
-        built = build(default_cache(), current.note)
-        current.note(f"{built.version}, {built.disk.stat().st_size / 1e6:.0f} MB")
-    return built.disk
+
+def _serve_here(config: Config, demo: bool) -> None:
+    """The control plane in this process; what furnishes the cloud is a process beside it, as any client is."""
+    beside: list[subprocess.Popen[bytes]] = []
+
+    def ready(_: Any) -> None:
+        options = [] if demo else ["--no-demo"]
+        command = [sys.executable, "-m", "pileus.cli.main", "--state", str(config.directory), "up", "--beside", *options]
+        beside.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+
+    def stopping() -> None:
+        for process in beside:
+            process.terminate()
+            process.wait()
+
+    run_until_stopped(config, ready, stopping)
+    click.echo("The control plane has stopped; servers go on. Start it again with the same command.", err=True)
 
 
 def start_detached(config: Config) -> None:
@@ -68,16 +112,25 @@ def start_detached(config: Config) -> None:
     with step("Control plane") as current, (folder / "start.log").open("wb") as output:
         command = [sys.executable, "-m", "pileus.cli.main", "--state", str(config.directory), "serve"]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-        deadline = time.monotonic() + 60
-        while not answers(config):
-            if process.poll() is not None:
-                reason = (folder / "start.log").read_text().strip().splitlines() or ["no reason given"]
-                raise Unavailable(f"The control plane did not start: {reason[-1]}")
-            if time.monotonic() > deadline:
-                process.terminate()
-                raise Unavailable(f"The control plane did not answer within 60 s; see {folder / 'pileus.log'}")
-            time.sleep(0.02)
+        try:
+            _wait_until_it_answers(config, process)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
         current.note(f"{base_url(config)}, pid {process.pid}")
+
+
+def _wait_until_it_answers(config: Config, process: subprocess.Popen[bytes] | None = None) -> None:
+    deadline = time.monotonic() + PATIENCE
+    log = config.directory / "log"
+    while not answers(config):
+        if process and process.poll() is not None:
+            lines = (log / "start.log").read_text(errors="replace").strip().splitlines() or ["it gave no reason"]
+            raise Unavailable(f"The control plane did not start: {lines[-1].removeprefix('pileus: ')}")
+        if time.monotonic() > deadline:
+            raise Unavailable(f"The control plane did not answer within {PATIENCE:g} s; see {log / 'pileus.log'}")
+        time.sleep(0.02)
 
 
 def answers(config: Config) -> bool:
@@ -91,78 +144,92 @@ def answers(config: Config) -> bool:
     return True
 
 
-def _furnish_beside(control: ControlPlane, disk: Path | None, demo: bool) -> None:
-    """Furnish from a thread beside the control plane of this process; a failure is told, the cloud goes on."""
-    click.echo(f"{click.style('✓', fg='green')} Control plane  {base_url(control.config)}, pid {os.getpid()}", err=True)
+def _furnish_or_say_what_stays(config: Config, demo: bool, beside: bool) -> None:
+    """Furnish; a signal ends that with a word about the control plane, which goes on."""
 
-    def work() -> None:
-        try:
-            furnish(control.config, disk, demo)
-            click.echo("Ctrl-C stops the control plane; servers go on.", err=True)
-        except PileusError as error:
-            click.secho(f"pileus: {error.message}", fg="red", err=True)
+    def interrupted(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
 
-    threading.Thread(target=work, name="furnish", daemon=True).start()
+    signal.signal(signal.SIGTERM, interrupted)
+    try:
+        furnish(config, demo, beside)
+    except (KeyboardInterrupt, PileusError):
+        running = read_pid(config.directory)
+        if running and not beside:
+            words = f"The control plane (pid {running}) goes on. Go on with the same command, or stop it: {me(config.state)} down"
+            click.echo(words, err=True)
+        raise
 
 
-def furnish(config: Config, disk: Path | None, demo: bool) -> None:
-    """Credentials, flavors, image, networks, and (with `demo`) the first server; then say where all is."""
+def furnish(config: Config, demo: bool, beside: bool = False) -> None:
+    """Flavors, networks, image, and (with `demo`) the first server; then say where all is."""
     clouds = Credentials(config.directory).write_clouds(config)
     work = Demo(config)
-    with step("Flavors"):
-        work.flavors()
-    if disk is not None:
-        with step("Image pileus-guest") as current:
-            work.image(disk, current)
+    with step("Flavors") as current:
+        current.note(work.flavors())
     with step("Network public") as current:
         cidr = config.public_cidr or "172.24.4.0/24"
         work.public_network(cidr)
         current.note(cidr)
-    address = furnish_demo(config, work) if demo and disk is not None else None
+    network = None
+    if demo:
+        with step("Network private") as current:
+            network = work.private_network()
+            work.security_group()
+            work.keypair()
+            current.note("10.0.0.0/24, a router, security group ssh, key demo")
+    furnish_image(config, work)
+    address = furnish_server(config, work, network) if network else None
     click.echo(summary(config, clouds, work, address))
+    if beside:
+        click.echo("  Ctrl-C stops the control plane; servers go on.\n", err=True)
 
 
-def furnish_demo(config: Config, work: Demo) -> str:
-    """The first server and what it stands on; returns its floating IP."""
-    with step("Network private, router, security group, key"):
-        network = work.private_network()
-        work.security_group()
-        work.keypair()
+def furnish_image(config: Config, work: Demo) -> None:
+    """The guest image: built where there is none yet, and uploaded. Simulated guests have a disk of nothing."""
+    if config.simulate:
+        with step("Image pileus-guest") as current:
+            work.empty_image(current)
+        return
+    from pileus.guest.build import BuildError, build, default_cache
+
+    try:
+        with step("Guest image") as current:
+            built = build(default_cache(), lambda text: current.note(text.removeprefix("guest image: ")))
+            current.note(f"Linux {built.version.partition('+')[0]}, {built.disk.stat().st_size / 1e6:.0f} MB")
+    except BuildError as error:
+        raise Unavailable(f"The guest image could not be built: {error}. Check network and apt's sources; run this again.") from error
+    with step("Image pileus-guest") as current:
+        work.image(built.disk, current)
+
+
+def furnish_server(config: Config, work: Demo, network: dict[str, Any]) -> str:
+    """The first server and its floating IP; returns that."""
     with step("Server hello") as current:
         server = work.wait_active(work.server(network)["id"], current)
         current.note(server["status"])
     with step("Floating IP") as current:
         address = work.floating_ip(server["id"])
         current.note(address)
-    if server["status"] == "ACTIVE":
-        with step("ssh answers") as current:
+    if server["status"] == "ACTIVE" and not config.simulate:
+        with step("ssh") as current:
             work.wait_ssh(address, current)
     return address
 
 
 def summary(config: Config, clouds: Path, work: Demo, address: str | None) -> str:
     """What there is now and how to use it."""
-    me = f"./pileus --state {shlex.quote(str(config.directory))}" if config.state != Config().state else "./pileus"
-    lines = ["", f"  API          {base_url(config)}/identity", f"  clouds.yaml  {clouds}"]
-    if address:
-        lines.append(f"  Server       hello at {address}:")
-        lines.append(f"               {shlex.join(work.ssh_command(address))}")
-    lines += [f"  Try          {me} openstack server list", f"  Stop         {me} down   (servers go on; --destroy removes all)", ""]
+    sudo = "sudo " if os.environ.get("SUDO_UID") and not config.simulate else ""
+    started = os.environ.get("PILEUS_STARTED")
+    took = f" in {time.time() - float(started):.0f} s" if started else ""
+    lines = ["", paint(f"  Your cloud is up{took}.", 1), "", f"  API          {base_url(config)}/identity", f"  clouds.yaml  {clouds}"]
+    if address and config.simulate:
+        lines.append(f"  Server       hello at {address}, simulated as its host is")
+    elif address:
+        lines += [f"  Server       hello at {address}:", f"               {shlex.join(work.ssh_command(address))}"]
+    lines += [
+        f"  Try          {me(config.state)} openstack server list",
+        f"  Stop         {sudo}{me(config.state)} down   (servers go on; with --destroy nothing stays)",
+        "",
+    ]
     return "\n".join(lines)
-
-
-def free_public_cidr() -> str:
-    """The first of 172.24.4.0/24, 172.24.5.0/24 ... that no route of this machine uses."""
-    output = subprocess.run(["ip", "-json", "route", "show", "table", "all"], capture_output=True, text=True, check=True).stdout
-    routes: list[dict[str, Any]] = json.loads(output or "[]")
-    used: list[ipaddress.IPv4Network] = []
-    for route in routes:
-        try:
-            used.append(ipaddress.IPv4Network(route["dst"]))
-        except ValueError:  # "default", IPv6
-            continue
-    for number in range(4, 255):
-        candidate = ipaddress.IPv4Network(f"172.24.{number}.0/24")
-        if not any(candidate.overlaps(one) for one in used if one.prefixlen > 8):
-            return str(candidate)
-    raise Invalid('No free range for the public network below 172.24.0.0/16; set "public_cidr" in config.json of the state directory.')

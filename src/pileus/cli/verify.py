@@ -7,11 +7,10 @@ import time
 import click
 
 from pileus.cli.main import state_of
-from pileus.cli.settings import load
+from pileus.cli.settings import check_store, load
 from pileus.cli.world import gather
 from pileus.config import Config
 from pileus.core.verify import INVARIANTS, breaches
-from pileus.model.errors import NotFound
 from pileus.store.sqlite import SqliteDatabase
 
 LOOKS = 4  # a breach counts when it is still there at the last look: what is on its way needs a moment
@@ -24,8 +23,7 @@ PAUSE = 0.5
 def command(ctx: click.Context, as_json: bool) -> None:
     """Compare what is recorded with what is there. Exit 1, with a line of evidence for each breach, when they differ."""
     config = load(state_of(ctx))
-    if not (config.directory / "pileus.db").exists():
-        raise NotFound(f"There is no cloud in {config.directory}.")
+    check_store(config)
     found = asyncio.run(verify(config))
     if as_json:
         names = {one.name: one.sentence for one in INVARIANTS}

@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from pileus.cli.main import state_of
-from pileus.cli.settings import load
+from pileus.cli.settings import check_store, load
 from pileus.config import Config
 from pileus.model.errors import NotFound
 from pileus.model.placement import Decision, KeptDecision
@@ -23,8 +23,7 @@ from pileus.store.sqlite import SqliteDatabase
 def command(ctx: click.Context, server: str, as_json: bool) -> None:
     """Explain the placement of SERVER (its name or id): hosts, filter by filter, scores; for a failure the nearest fit."""
     config = load(state_of(ctx))
-    if not (config.directory / "pileus.db").exists():
-        raise NotFound(f"There is no cloud in {config.directory}.")
+    check_store(config)
     found = asyncio.run(look(config, server))
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(found), indent=2))
