@@ -4,7 +4,9 @@ import pytest
 
 from pileus.model.guests import Power
 from pileus.model.images import ImageStatus
+from pileus.model.servers import ServerFault
 from pileus.store import servers
+from pileus.store.database import Transaction
 from pileus.store.images import IMAGES
 from tests.api.compute.conftest import Compute
 
@@ -185,3 +187,19 @@ def test_force_delete_deletes_and_nothing_is_restored(compute: Compute) -> None:
     assert compute.act(server, "restore").status == 409
     assert compute.act(server, "forceDelete").status == 202
     assert compute.show(server)["OS-EXT-STS:task_state"] == "deleting"
+
+
+def test_a_server_that_was_never_placed_has_nothing_to_act_on(compute: Compute) -> None:
+    server = compute.create()
+
+    async def fail(tx: Transaction) -> None:
+        seen = await servers.get(tx, server)
+        await servers.save(tx, seen, fault=ServerFault(code=500, message="No valid host was found.", created_at=1.0))
+
+    compute.cloud.write(fail)
+    assert compute.show(server)["fault"]["message"] == "No valid host was found."
+    for action in ("os-stop", "reboot"):
+        answer = compute.act(server, action, {"type": "HARD"} if action == "reboot" else None)
+        assert answer.status == 409
+        assert "never placed" in answer.json["conflictingRequest"]["message"]
+    assert compute.call("DELETE", f"/servers/{server}").status == 204

@@ -105,6 +105,8 @@ def check_state(server: Server, rule: Rule) -> None:
     """Conflict unless the server is in a state for the action."""
     if server.vm_state not in rule.states:
         raise Conflict(f"Cannot '{rule.name}' instance {server.id} while it is in vm_state {server.vm_state}", vm_state=server.vm_state)
+    if server.host is None:
+        raise Conflict(f"Instance {server.id} is not ready: it was never placed on a host.")
     if server.task_state is not None and server.task_state not in rule.busy:
         raise Conflict(f"Cannot '{rule.name}' instance {server.id} while it is in task_state {server.task_state}")
 
