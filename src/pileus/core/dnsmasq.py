@@ -10,6 +10,7 @@ from ipaddress import ip_address, ip_network
 from pileus.core import network_names as names
 from pileus.core.network_plan import METADATA_ADDRESS, active_routers, legs, serves
 from pileus.model.base import Model
+from pileus.model.errors import Invalid
 from pileus.model.routing import DomainNetwork, DomainPort, DomainSubnet, RoutingDomain
 
 LEASE = "86400s"
@@ -42,6 +43,8 @@ def instances(domain: RoutingDomain, network: DomainNetwork, resolvers: list[str
     if serves(network):
         found.append(_on_bridge(domain, network, on_leg, ports, resolvers))
     found += [_on_leg(network, device, subnets, ports) for device, subnets in advertised]
+    if any("%" in text for one in found for text in (one.options, one.hosts, one.names)):  # an address with a zone: any text could follow
+        raise Invalid(f"The network {network.id} has an address that is none.")
     return found
 
 

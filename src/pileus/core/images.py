@@ -23,7 +23,7 @@ OPERATIONS = ("add", "remove", "replace")
 
 Text = Annotated[str, Meta(max_length=255)]
 Count = Annotated[int, Meta(ge=0, le=2147483647)]
-Id = Annotated[str, Meta(pattern=r"^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}$")]
+Id = Annotated[str, Meta(pattern=r"^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}\Z")]
 
 
 class Attributes(msgspec.Struct, kw_only=True):

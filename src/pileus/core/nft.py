@@ -9,6 +9,7 @@ from pileus.core import network_names as names
 from pileus.core import nft_ports, nft_router, nft_rules
 from pileus.core.network_plan import METADATA_ADDRESS, METADATA_ADDRESS_V6, active_routers
 from pileus.core.nft_text import chain, quoted
+from pileus.model.errors import Invalid
 from pileus.model.routing import DomainPort, DomainSecurityGroup, RoutingDomain
 
 ESSENTIAL_OUT = [
@@ -31,6 +32,8 @@ def ruleset(domain: RoutingDomain) -> str:
     lines = ["add table bridge pileus", "delete table bridge pileus", "add table inet pileus", "delete table inet pileus"]
     lines += nft_ports.table(domain.ports)
     lines += _inet(domain)
+    if any("%" in line or "\n" in line for line in lines):  # an address with a zone: any text could follow
+        raise Invalid(f"The routing domain {domain.id} has an address that is none.")
     return "\n".join(lines) + "\n"
 
 

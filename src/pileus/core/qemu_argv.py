@@ -1,6 +1,7 @@
 """The command line of QEMU for a guest: from what is desired and what the host has prepared, to argv. Nothing is read or opened here."""
 
 import json
+import re
 from typing import Any
 
 from pileus.model.base import Model
@@ -19,6 +20,7 @@ VIDEO_DEVICES = {
     "vmvga": "vmware-svga",
     "none": "",
 }
+MACHINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 DISK_BUSES = frozenset({"virtio", "scsi", "sata", "ide", "usb", "nvme"})
 
 # Fixed slots on q35's root bus, so that adding a disk does not rename a guest's network cards. Beyond them QEMU chooses.
@@ -74,6 +76,8 @@ class Launch(Model, frozen=True, kw_only=True):
 def machine_of(guest: Guest) -> str:
     """QEMU's machine type. IDE disks need the older PC, as q35 has none."""
     if guest.machine:
+        if not MACHINE_NAME.fullmatch(guest.machine):  # a comma would begin an option of QEMU's, such as a file of the host to read
+            raise Invalid(f"The machine type {guest.machine!r} is not known.")
         return guest.machine
     if guest.architecture in ("x86_64", "i686") and any(disk.bus == "ide" for disk in guest.disks):
         return "pc"

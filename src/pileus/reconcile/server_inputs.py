@@ -23,14 +23,14 @@ async def placement_request(db: Reader, server: Server) -> PlacementRequest:
     request = request_of(server, server.image.get("properties") or {}, root_gib=-(-size // GIB))
     named = hinted(server.hints, "same_host") + hinted(server.hints, "different_host")
     if named:
-        request = with_hints(request, server.hints, await _hosts_of(db, named))
+        request = with_hints(request, server.hints, await _hosts_of(db, named, server.project_id))
     group_id = await server_groups.group_of(db, server.id)
     if group_id is None:
         return request
     group = await server_groups.get(db, group_id)
     members = [member for member in await server_groups.members(db, group_id) if member != server.id]
     counts: dict[str, int] = {}
-    for host in (await _hosts_of(db, members)).values():
+    for host in (await _hosts_of(db, members, None)).values():
         counts[host] = counts.get(host, 0) + 1
     most = int(group.rules.get("max_server_per_host", 1))
     return msgspec.structs.replace(request, group_policy=group.policy, group_hosts=counts, max_per_host=most)
@@ -41,10 +41,11 @@ async def aggregate_metadata(db: Reader) -> dict[str, dict[str, str]]:
     return {one.id: one.metadata for one in await aggregates.every(db)}
 
 
-async def _hosts_of(db: Reader, server_ids: list[str]) -> dict[str, str]:
+async def _hosts_of(db: Reader, server_ids: list[str], project_id: str | None) -> dict[str, str]:
+    """Where servers are; those of a project only, when one is named: a hint must not find another project's."""
     marks = ", ".join("?" * len(server_ids))
-    sql = f"SELECT id, host FROM servers WHERE host IS NOT NULL AND removed_at IS NULL AND id IN ({marks})"  # noqa: S608
-    return {row[0]: row[1] for row in await db.all(sql, *server_ids)}
+    sql = f"SELECT id, host, project_id FROM servers WHERE host IS NOT NULL AND removed_at IS NULL AND id IN ({marks})"  # noqa: S608
+    return {row[0]: row[1] for row in await db.all(sql, *server_ids) if project_id in (None, row[2])}
 
 
 async def metadata_of(db: Reader, config: Config, server: Server, cards: list[ServerPort]) -> dict[str, str]:

@@ -21,7 +21,7 @@ Document = dict[str, Any]
 
 Name64 = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\S")]
 Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\S")]
-Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9-]+$")]
+Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9-]+\Z")]
 
 COMPARISONS: dict[str, Callable[[str, str], bool]] = {
     "contains": lambda value, wanted: wanted in value,

@@ -20,6 +20,8 @@ from pileus.store.fixed_ips import FixedIpRequest
 from pileus.store.ports import PORTS, NewPort, create_port, remove_port, update_port
 from pileus.store.security_groups import check_groups, default_security_group
 
+MOST_PAIRS = 100
+MOST_OPTIONS = 64
 SERVICE_OWNERS = (ROUTER_INTERFACE, ROUTER_GATEWAY, "network:floatingip")
 
 
@@ -35,11 +37,14 @@ fixed_ips = check.listed(
     check.record({"subnet_id": check.optional(check.uuid), "ip_address": check.optional(check.address)}, build=FixedIpRequest),
     distinct=False,
 )
-pairs = check.listed(check.record({"ip_address": check.address_or_cidr, "mac_address": check.mac}, required=("ip_address",), build=_pair))
+pairs = check.listed(
+    check.record({"ip_address": check.address_or_cidr, "mac_address": check.mac}, required=("ip_address",), build=_pair), longest=MOST_PAIRS
+)
 options = check.listed(
     check.record(
         {"opt_name": check.text(64), "opt_value": check.optional(check.text()), "ip_version": check.integer(4, 6)}, ("opt_name",), _option
-    )
+    ),
+    longest=MOST_OPTIONS,
 )
 
 
@@ -185,8 +190,23 @@ async def _check_rights(call: Call, network: Network, action: str, values: Value
         names.remove("mac_address")
     check_network_owner(call.request, action, names, network.project_id)
     owner = values.get("device_owner") or ""
-    if owner.startswith("network:") and not call.admin and call.request.identity.project_id != network.project_id:
+    if (
+        owner.startswith("network:")
+        and not call.admin
+        and (owner in SERVICE_OWNERS or call.request.identity.project_id != network.project_id)
+    ):  # a port that says it is a router's leg becomes one
         raise refused(f"{action}:device_owner")
+    await _check_device(call, values.get("device_id") or "")
+
+
+async def _check_device(call: Call, device_id: str) -> None:
+    """Refused when the device is a server or a router of another project: the port would be plugged into it."""
+    if not device_id or call.admin:
+        return
+    for table in ("servers", "routers"):
+        owner = await call.tx.value(f"SELECT project_id FROM {table} WHERE id = ?", device_id)  # noqa: S608
+        if owner is not None and owner != call.request.identity.project_id:
+            raise Conflict("The following device_id is not owned by your project.", type="DeviceIDNotOwnedByTenant")
 
 
 def _check_security(security: bool, groups: list[str] | None, address_pairs: list[AddressPair]) -> None:
@@ -228,7 +248,8 @@ async def update(call: Call, row: Port, values: Values) -> Port:
         changes["extra_dhcp_opts"] = _merge_options(row.extra_dhcp_opts, values["extra_dhcp_opts"])
     after = msgspec.structs.replace(row, **changes)
     _check_security(after.port_security_enabled, after.security_groups, after.allowed_address_pairs)
-    if row.device_owner in SERVICE_OWNERS and changes.get("device_id", row.device_id) != row.device_id:
+    moved = any(changes.get(name, getattr(row, name)) != getattr(row, name) for name in ("device_id", "device_owner"))
+    if row.device_owner in SERVICE_OWNERS and moved:  # else a router's leg, which is not filtered, could become a guest's port
         raise Conflict(f"Port {row.id} cannot be updated: device owner {row.device_owner}.", type="ServicePortInUse")
     port = await update_port(call.tx, row, values.get("fixed_ips"), **changes)
     call.wake(row.network_id)

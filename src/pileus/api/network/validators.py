@@ -7,8 +7,10 @@ from typing import Any
 from uuid import UUID
 
 Parse = Callable[[Any], Any]
-MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
-LABEL = re.compile(r"^(?!-)[a-zA-Z0-9-]{1,63}(?<!-)$")
+MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z")
+LABEL = re.compile(r"(?!-)[a-zA-Z0-9-]{1,63}(?<!-)\Z")
+LONGEST_LIST = 1000
+WIDEST = 1 << 62
 TRUE = (True, 1, "1", "true", "True", "TRUE", "yes", "on", "t", "y")
 FALSE = (False, 0, "0", "false", "False", "FALSE", "no", "off", "f", "n")
 
@@ -57,7 +59,9 @@ def integer(low: int | None = None, high: int | None = None) -> Parse:
         try:
             number = int(value)
         except ValueError:
-            raise InvalidValue(f"'{value}' is not an integer") from None
+            raise InvalidValue(f"'{str(value)[:80]}' is not an integer") from None
+        if abs(number) > WIDEST:  # what no column can keep
+            raise InvalidValue(f"'{number}' is too large" if number > 0 else f"'{number}' is too small")
         if low is not None and number < low:
             raise InvalidValue(f"'{number}' is too small - must be at least '{low}'")
         if high is not None and number > high:
@@ -97,9 +101,9 @@ def project(value: Any) -> str:
 
 
 def address(value: Any) -> str:
-    """An IP address, in its usual form."""
+    """An IP address, in its usual form. A zone (`fe80::1%eth0`) is refused: it may hold any text, and this goes into files of the host."""
     try:
-        if not isinstance(value, str) or value != value.strip():
+        if not isinstance(value, str) or value != value.strip() or "%" in value:
             raise ValueError
         return str(ip_address(value))
     except ValueError:
@@ -109,7 +113,7 @@ def address(value: Any) -> str:
 def cidr(value: Any) -> str:
     """A prefix whose host bits are zero."""
     try:
-        if not isinstance(value, str) or "/" not in value:
+        if not isinstance(value, str) or "/" not in value or "%" in value:
             raise ValueError
         loose = ip_network(value, strict=False)
         if str(ip_address(value.partition("/")[0])) != str(loose.network_address):
@@ -123,7 +127,7 @@ def cidr(value: Any) -> str:
 
 def address_or_cidr(value: Any) -> str:
     """An IP address or a prefix."""
-    if isinstance(value, str) and "/" in value:
+    if isinstance(value, str) and "/" in value and "%" not in value:
         try:
             return str(ip_network(value, strict=False))
         except ValueError:
@@ -145,19 +149,23 @@ def mac(value: Any) -> str:
     return found
 
 
-def listed(inner: Parse, distinct: bool = True) -> Parse:
-    """A list of what `inner` takes; null is the empty list."""
+def listed(inner: Parse, distinct: bool = True, longest: int = LONGEST_LIST) -> Parse:
+    """A list of what `inner` takes, so many at most; null is the empty list."""
 
     def parse(value: Any) -> list[Any]:
         if value is None:
             return []
         if not isinstance(value, list):
             raise InvalidValue(f"'{value}' is not a list")
+        if len(value) > longest:  # pyright: ignore[reportUnknownArgumentType]
+            raise InvalidValue(f"the list has more than {longest} items")
         found = [inner(one) for one in value]  # pyright: ignore[reportUnknownVariableType]
         if distinct:
-            for position, one in enumerate(found):
-                if one in found[:position]:
+            seen: set[str] = set()
+            for one in found:
+                if (text_of := repr(one)) in seen:
                     raise InvalidValue(f"Duplicate items in the list: '{one}'")
+                seen.add(text_of)
         return found
 
     return parse
