@@ -23,6 +23,7 @@ class Config(Model, frozen=True, kw_only=True):
     token_lifetime: float = 3600.0 * 12
     body_limit: int = 2 * MIB  # of a JSON body
     image_size_limit: int = 1 << 40
+    import_hosts: list[str] = []  # HOST or HOST:PORT that images may be imported from though they are not public, port 80 or 443
     cpu_allocation_ratio: float = 4.0
     memory_allocation_ratio: float = 1.0
     disk_allocation_ratio: float = 1.0

@@ -7,14 +7,23 @@
 Needs the client's packages (`pip install pileus[client]`) where it runs. Without a REGEX, `--list FILE` names the tests, one a line
 (what an interoperability guideline gives). Prints what failed, the reason of each skip, and how many passed, failed and were skipped;
 the whole output is kept in WORKSPACE/output.txt (default DIR/tempest). The code is 1 when a test failed.
+For the tests that import an image from the web, name a place for it before the cloud starts, in DIR/config.json:
+{"import_hosts": ["127.0.0.1:5999"]}; an image is served from there during the run.
 """
 
 import argparse
+import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -57,10 +66,10 @@ class Outcome:
         return "\n".join([*lines, counts + (f", not run {len(self.lost)}" if self.lost else "")])
 
 
-def prepare(asked: argparse.Namespace) -> Path:
+def prepare(asked: argparse.Namespace, image_url: str) -> Path:
     """A workspace with the settings; returns the settings' path."""
     users = tempest_config.accounts(asked.state) if asked.accounts else None
-    path = tempest_config.write(asked.workspace, tempest_config.settings(asked.state, asked.image_url), users)
+    path = tempest_config.write(asked.workspace, tempest_config.settings(asked.state, image_url), users)
     discover = next((asked.tempest / "lib").glob("python3*/site-packages/tempest/test_discover"))
     (asked.workspace / ".stestr.conf").write_text(STESTR.format(path=discover, top=discover.parents[1]))
     if not (asked.workspace / ".stestr").exists():
@@ -68,9 +77,31 @@ def prepare(asked: argparse.Namespace) -> Path:
     return path
 
 
+@contextmanager
+def web(asked: argparse.Namespace) -> Iterator[str]:
+    """Serves a small image where the cloud may fetch it, and gives its address; "" when there is no such place."""
+    config = asked.state / "config.json"
+    hosts = json.loads(config.read_text()).get("import_hosts", []) if config.exists() else []
+    port = next((int(host.rpartition(":")[2]) for host in hosts if host.startswith("127.0.0.1:")), None)
+    if port is None:
+        yield ""
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", f"{folder}/image.qcow2", "1M"], check=True)
+        handler = partial(SimpleHTTPRequestHandler, directory=folder)
+        with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+            Thread(target=server.serve_forever, daemon=True).start()
+            yield f"http://127.0.0.1:{port}/image.qcow2"
+            server.shutdown()
+
+
 def run(asked: argparse.Namespace) -> Outcome:
     """Run the tests and read what they said."""
-    settings = prepare(asked)
+    with web(asked) as image_url:
+        return _run(asked, prepare(asked, image_url))
+
+
+def _run(asked: argparse.Namespace, settings: Path) -> Outcome:
     command = [
         str(asked.tempest.resolve() / "bin" / "tempest"),
         "run",
@@ -100,7 +131,6 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, help="where settings and output go (DIR/tempest)")
     parser.add_argument("--list", type=Path, help="a file with the names of tests")
     parser.add_argument("--accounts", action="store_true", help="use users made beforehand instead of the admin's dynamic ones")
-    parser.add_argument("--image-url", default="", help="an image that web-download may fetch")
     parser.add_argument("--concurrency", type=int, default=2)
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds for the whole run")
     parser.add_argument("regex", nargs="?", default="")

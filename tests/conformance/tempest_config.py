@@ -4,7 +4,7 @@
 
 writes WORKSPACE/tempest.conf (0600: it holds the admin's password) from STATE/clouds.yaml, and with --accounts WORKSPACE/accounts.yaml:
 two projects that have a member and a reader each, which is what the interoperability guidelines ask for. Services that the catalog lacks
-are set unavailable. The only disk format is raw: Tempest uploads random bytes as each format that it is told of, and only raw may be that.
+are set unavailable.
 """
 
 import argparse
@@ -28,6 +28,8 @@ SERVICES = {
     "swift": "object-store",
 }
 IMAGES = ("tempest-a", "tempest-b")
+DISK_FORMATS = ["raw"] * 6 + ["qcow2"]
+"""Tempest uploads random bytes as the first six pairs of formats, and only a raw disk may be that; the rest it uses with real images."""
 MIB = 1 << 20
 
 
@@ -85,7 +87,12 @@ def settings(state: Path, image_url: str = "") -> dict[str, dict[str, Any]]:
             "auth_version": "v3",
         },
         "identity-feature-enabled": {"access_rules": True, "domain_specific_drivers": False, "security_compliance": False},
-        "image": {"http_image": image_url, "disk_formats": "raw", "container_formats": "bare"},
+        "image": {
+            "http_image": image_url,
+            "http_qcow2_image": image_url,
+            "disk_formats": ",".join(DISK_FORMATS),
+            "container_formats": "bare",
+        },
         "image-feature-enabled": {"import_image": True, "image_format_enforcement": False, "do_secure_hash": True},
         "compute": {
             "image_ref": image,
@@ -94,7 +101,7 @@ def settings(state: Path, image_url: str = "") -> dict[str, dict[str, Any]]:
             "flavor_ref_alt": flavors[1].id,
             "min_compute_nodes": len(hypervisors),
             "max_microversion": "latest",
-            "build_timeout": 60 if simulated else 300,
+            "build_timeout": 30 if simulated else 300,
             "build_interval": 1,
             "shelved_offload_time": 0,
         },
@@ -111,6 +118,7 @@ def settings(state: Path, image_url: str = "") -> dict[str, dict[str, Any]]:
         "network": {
             "public_network_id": public.id if public else "",
             "floating_network_name": public.name if public else "",
+            "build_timeout": 30,
             "build_interval": 1,
         },
         "network-feature-enabled": {

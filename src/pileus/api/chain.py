@@ -56,7 +56,7 @@ async def find_route(request: Request) -> Response | None:
     service = request.service
     path = request.path.lstrip("/")[len(service.prefix) :]
     assert service.router  # made in __post_init__
-    found = service.router.find(path)
+    found = None if service.exact and path.endswith("/") and path.count("/") > 2 else service.router.find(path)
     if found is None:
         _who(request)
         raise NotFound("The resource could not be found.", type="HTTPNotFound", unknown_path=True)

@@ -48,6 +48,7 @@ class Service(msgspec.Struct, kw_only=True):
     """A service of the catalog: where it lies, its table of routes, its policy, how it says that something went wrong.
 
     `prefix` is the path's first part. `policy` maps an action to the name of a predicate (api/policy.py).
+    `exact`: below its versions a slash at the end of a path is a name that is missing, and not found.
     `endpoint` is the path in the catalog below the prefix. `refusal` begins the message about a body that is not valid.
     """
 
@@ -61,6 +62,7 @@ class Service(msgspec.Struct, kw_only=True):
     refusal: str = "Invalid input"
     history: "History | None" = None
     router: "Router | None" = None
+    exact: bool = False
 
     def __post_init__(self) -> None:
         self.router = Router(self.routes)

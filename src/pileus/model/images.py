@@ -1,6 +1,7 @@
 """An image: what a disk can be made from, who sees it, and where its content lies."""
 
 from enum import StrEnum
+from typing import Any
 
 from pileus.model.base import Resource
 
@@ -74,3 +75,16 @@ class ImageMember(Resource, frozen=True, kw_only=True):
     image_id: str
     member_id: str
     status: MemberStatus = MemberStatus.PENDING
+
+
+class ImageTask(Resource, frozen=True, kw_only=True):
+    """An import of an image's content. `status` is pending, processing, success or failure; `input` is what was asked for."""
+
+    image_id: str
+    owner: str | None
+    user_id: str
+    request_id: str
+    status: str
+    input: dict[str, Any] = {}
+    message: str = ""
+    expires_at: float | None = None

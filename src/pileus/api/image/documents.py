@@ -3,6 +3,7 @@
 from typing import Any
 
 from pileus.api.image.images import IMPORT_METHODS, STORE
+from pileus.api.image.metadef_schemas import METADEF_SCHEMAS
 from pileus.api.image.schemas import SCHEMAS
 from pileus.api.request import Request, Response
 from pileus.model.errors import NotFound, NotImplementedYet
@@ -34,6 +35,14 @@ async def schema(request: Request) -> dict[str, Any]:
     if name not in SCHEMAS:
         raise NotFound(f"There is no schema '{name}'; there are {', '.join(sorted(SCHEMAS))}.")
     return SCHEMAS[name]
+
+
+async def metadef_schema(request: Request) -> dict[str, Any]:
+    """GET /v2/schemas/metadefs/{name}."""
+    name = request.params["name"]
+    if name not in METADEF_SCHEMAS:
+        raise NotFound(f"There is no schema 'metadefs/{name}'; there are {', '.join(METADEF_SCHEMAS)}.")
+    return METADEF_SCHEMAS[name]
 
 
 async def import_info(request: Request) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pileus.core.image_formats import Inspector
 from pileus.model.base import Model
 from pileus.model.errors import PileusError, TooLarge, Unavailable
 from pileus.model.images import ImageStatus
+from pileus.store import image_tasks
 from pileus.store import images as store
 from pileus.store.database import Database, Transaction
 
@@ -212,6 +213,7 @@ async def recover(db: Database, directory: Path) -> list[str]:
             if image.status == ImageStatus.IMPORTING or not (staged / image.id).exists():
                 await store.save(tx, image, status=ImageStatus.QUEUED)
                 again.append(image.id)
+        await image_tasks.fail_broken(tx)
         return again
 
     again = await db.write(requeue)

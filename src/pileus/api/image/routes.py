@@ -3,11 +3,14 @@
 from typing import Any
 
 from pileus.api.faults import glance_fault
-from pileus.api.image import documents, images, listing, members, tags, transfers
+from pileus.api.image import documents, images, imports, listing, members, metadef_bodies, metadefs, tags, transfers
+from pileus.api.image.metadef_items import item_routes, resource_types
 from pileus.api.image.policy import POLICY
 from pileus.api.routes import PUBLIC, Route, Service, route
 
 IMAGE = "/v2/images/{image_id}"
+NAMESPACES = "/v2/metadefs/namespaces"
+NAMESPACE = NAMESPACES + "/{namespace}"
 PATCHES = (images.NEW_PATCH, images.OLD_PATCH)
 
 # fmt: off
@@ -25,7 +28,7 @@ ROUTES: list[Route] = [
     route("GET", IMAGE + "/file", transfers.download, "download_image"),
     route("PUT", IMAGE + "/file", transfers.upload, "upload_image", stream=True, success=204),
     route("PUT", IMAGE + "/stage", transfers.stage, "upload_image", stream=True, success=204),
-    route("POST", IMAGE + "/import", transfers.import_image, "upload_image", body=transfers.ImportBody, success=202),
+    route("POST", IMAGE + "/import", imports.import_image, "upload_image", body=imports.ImportBody, success=202),
     route("POST", IMAGE + "/actions/deactivate", transfers.deactivate, "deactivate", success=204),
     route("POST", IMAGE + "/actions/reactivate", transfers.reactivate, "reactivate", success=204),
 
@@ -43,22 +46,29 @@ ROUTES: list[Route] = [
     route("GET", "/v2/info/stores", documents.stores_info, "stores_info"),
     route("GET", "/v2/info/usage", documents.usage_info, "get_images"),
 
+    route("GET", IMAGE + "/tasks", imports.image_task_list, "get_image"),
+    route("GET", "/v2/tasks", imports.list_tasks, "tasks_api_access"),
+    route("GET", "/v2/tasks/{task_id}", imports.show_task, "tasks_api_access"),
+
+    route("GET", "/v2/schemas/metadefs/{name}", documents.metadef_schema, "get_images"),
+    route("GET", "/v2/metadefs/resource_types", resource_types, "list_metadef_resource_types"),
+    route("GET", NAMESPACES, metadefs.index, "get_metadef_namespaces"),
+    route("POST", NAMESPACES, metadefs.create, "add_metadef_namespace", body=metadef_bodies.Namespace, success=201),
+    route("GET", NAMESPACE, metadefs.show, "get_metadef_namespace"),
+    route("PUT", NAMESPACE, metadefs.update, "modify_metadef_namespace", body=metadef_bodies.NamespaceChanges),
+    route("DELETE", NAMESPACE, metadefs.delete, "delete_metadef_namespace", success=204),
+    *item_routes(NAMESPACE),
+
     # Not done yet: 501 (docs/gaps/image.md).
     route("GET", IMAGE + "/locations", documents.not_done, "get_image_location"),
     route("POST", IMAGE + "/locations", documents.not_done, "set_image_location"),
-    route("GET", IMAGE + "/tasks", documents.not_done, "get_image"),
-    route("GET", "/v2/tasks", documents.not_done, "tasks_api_access"),
     route("POST", "/v2/tasks", documents.not_done, "tasks_api_access"),
-    route("GET", "/v2/tasks/{task_id}", documents.not_done, "tasks_api_access"),
     route("GET", "/v2/cache", documents.not_done, "manage_image_cache"),
     route("DELETE", "/v2/cache", documents.not_done, "manage_image_cache"),
-    route("GET", "/v2/metadefs/{rest:path}", documents.not_done, "get_metadef_namespaces"),
-    route("POST", "/v2/metadefs/{rest:path}", documents.not_done, "modify_metadef_namespace"),
-    route("PUT", "/v2/metadefs/{rest:path}", documents.not_done, "modify_metadef_namespace"),
-    route("DELETE", "/v2/metadefs/{rest:path}", documents.not_done, "modify_metadef_namespace"),
 ]
 # fmt: on
 
 SERVICE = Service(
     prefix="image", name="glance", type="image", endpoint="", routes=ROUTES, policy=POLICY, fault=glance_fault,
+    exact=True,
 )  # fmt: skip

@@ -1,0 +1,201 @@
+"""Import of an image's content: what was staged, at once; what lies in the web, in the background. Each import leaves a task."""
+
+import asyncio
+import logging
+import secrets
+import time
+import uuid
+from typing import Any
+
+from pileus.api.cloud import Cloud
+from pileus.api.image import content, downloads, files
+from pileus.api.image.images import IMPORT_METHODS, STORE, isotime, load, load_own
+from pileus.api.request import Request, Response
+from pileus.model.base import Model
+from pileus.model.errors import Conflict, Invalid, NotFound, PileusError
+from pileus.model.images import Image, ImageStatus, ImageTask
+from pileus.store import image_tasks, images
+from pileus.store.database import Transaction
+
+log = logging.getLogger("pileus.image")
+IMPORTING, FAILED = "os_glance_importing_to_stores", "os_glance_failed_import"
+_running: set[asyncio.Task[None]] = set()
+
+
+class ImportMethod(Model, frozen=True, kw_only=True):
+    """How the content comes: glance-direct takes what was staged, web-download what lies at `uri`."""
+
+    name: str
+    uri: str | None = None
+
+
+class ImportBody(Model, frozen=True, kw_only=True):
+    """Body of POST /v2/images/{image_id}/import."""
+
+    method: ImportMethod
+    stores: list[str] | None = None
+    all_stores: bool = False
+    all_stores_must_succeed: bool = True
+
+
+async def import_image(request: Request) -> Response:
+    """POST /v2/images/{image_id}/import."""
+    body: ImportBody = request.body
+    image = await load_own(request)
+    if body.method.name not in IMPORT_METHODS:
+        raise Invalid(f"Unknown import method name '{body.method.name}'; there are {', '.join(IMPORT_METHODS)}.", field="method")
+    if unknown := [name for name in body.stores or [] if name != STORE]:
+        raise Conflict(f"There is no store '{unknown[0]}'; there is {STORE}.")
+    if body.method.name == "web-download":
+        return await _download(request, image, body.method.uri)
+    return await _take_staged(request, image)
+
+
+async def _take_staged(request: Request, image: Image) -> Response:
+    """Checked before the answer, so that a refusal is told."""
+    if image.status != ImageStatus.UPLOADING or image.upload:
+        raise Conflict(f"Image {image.id} has status {image.status}; only staged content can be imported (PUT .../stage).")
+    task = _task(request, image)
+
+    async def begin(tx: Transaction) -> ImageTask:
+        return await image_tasks.start_task(tx, task)
+
+    await request.cloud.db.write(begin)
+    staged = request.cloud.images / files.STAGED / image.id
+    try:
+        await content.ingest_file(request.cloud, image.id, staged)
+    except PileusError as error:
+        await _end(request.cloud, task, error.message)
+        raise
+    finally:
+        staged.unlink(missing_ok=True)
+    await _end(request.cloud, task)
+    return Response(202)
+
+
+async def _download(request: Request, image: Image, uri: str | None) -> Response:
+    """The address is looked at before the answer; its content comes after it."""
+    if not uri:
+        raise Invalid("The method web-download needs a uri.", field="uri")
+    if image.status != ImageStatus.QUEUED:
+        raise Conflict(f"Image {image.id} has status {image.status}; only one that waits for content can be filled from the web.")
+    content.check_formats(image)
+    await downloads.resolve(uri, request.cloud.config.import_hosts)
+    task, upload = _task(request, image), secrets.token_hex(8)
+
+    async def begin(tx: Transaction) -> None:
+        claimed = await images.begin_upload(tx, image, upload, ImageStatus.IMPORTING)
+        await images.save(tx, claimed, properties={**claimed.properties, IMPORTING: STORE, FAILED: ""})
+        await image_tasks.start_task(tx, task)
+
+    await request.cloud.db.write(begin)
+    running = asyncio.create_task(_fetch(request.cloud, task, upload, uri))
+    _running.add(running)
+    running.add_done_callback(_running.discard)
+    return Response(202)
+
+
+async def _fetch(cloud: Cloud, task: ImageTask, upload: str, uri: str) -> None:
+    """The whole of an import in the background. However it ends, image and task say how."""
+    intake: files.Intake | None = None
+    message = "The import was broken off; the image waits for content again."
+    try:
+        intake = await asyncio.to_thread(files.Intake, cloud.images / files.UPLOADS / f"{task.image_id}.{upload}")
+        found = await files.fill(intake, downloads.chunks(uri, cloud.config.import_hosts), cloud.config.image_size_limit)
+        image = await images.IMAGES.get(cloud.db, task.image_id)
+        if image is None or image.upload != upload:
+            message = "The image was deleted during its import."
+            return
+        await content.activate(cloud, image, upload, intake.path, found, intake.inspector)
+        message = ""
+    except PileusError as error:
+        message = error.message
+    except OSError as error:
+        message = files.storage_error(error).message
+    except Exception:
+        log.exception("import of image %s failed", task.image_id)
+        message = "Unexpected error; the log of the control plane has it."
+    finally:
+        if intake:
+            await asyncio.to_thread(intake.discard)
+        await _settle(cloud, task, upload, message)
+
+
+async def _settle(cloud: Cloud, task: ImageTask, upload: str, message: str) -> None:
+    async def finish(tx: Transaction) -> None:
+        image = await images.IMAGES.get(tx, task.image_id)
+        if image is not None and (image.upload == upload or (not message and image.status == ImageStatus.ACTIVE)):
+            kept = {name: value for name, value in image.properties.items() if name not in (IMPORTING, FAILED)}
+            if message:
+                await images.end_upload(tx, image.id, upload, status=ImageStatus.QUEUED, properties={**kept, IMPORTING: "", FAILED: STORE})
+            else:
+                await images.save(tx, image, properties=kept)
+        await image_tasks.end_task(tx, task.id, message)
+
+    await cloud.db.write(finish)
+
+
+async def _end(cloud: Cloud, task: ImageTask, message: str = "") -> None:
+    async def finish(tx: Transaction) -> None:
+        await image_tasks.end_task(tx, task.id, message)
+
+    await cloud.db.write(finish)
+
+
+def _task(request: Request, image: Image) -> ImageTask:
+    now = time.time()
+    return ImageTask(
+        id=str(uuid.uuid4()),
+        created_at=now,
+        updated_at=now,
+        image_id=image.id,
+        owner=image.owner,
+        user_id=request.identity.user_id,
+        request_id=request.id,
+        status="processing",
+        input={"image_id": image.id, "import_req": request.raw, "backend": [STORE]},
+    )
+
+
+def task_view(task: ImageTask) -> dict[str, Any]:
+    """A task as the API shows it."""
+    return {
+        "id": task.id,
+        "type": "api_image_import",
+        "status": task.status,
+        "owner": task.owner,
+        "image_id": task.image_id,
+        "user_id": task.user_id,
+        "request_id": task.request_id,
+        "input": task.input,
+        "result": {"image_id": task.image_id} if task.status == "success" else None,
+        "message": task.message,
+        "created_at": isotime(task.created_at),
+        "updated_at": isotime(task.updated_at),
+        "expires_at": None if task.expires_at is None else isotime(task.expires_at),
+        "self": f"/v2/tasks/{task.id}",
+        "schema": "/v2/schemas/task",
+    }
+
+
+async def list_tasks(request: Request) -> dict[str, Any]:
+    """GET /v2/tasks: every task, newest first."""
+    found = await image_tasks.IMAGE_TASKS.find(
+        request.cloud.db, "1 = 1 ORDER BY created_at DESC, id LIMIT ?", request.cloud.config.list_limit
+    )
+    return {"tasks": [task_view(task) for task in found], "first": "/v2/tasks", "schema": "/v2/schemas/tasks"}
+
+
+async def show_task(request: Request) -> dict[str, Any]:
+    """GET /v2/tasks/{task_id}."""
+    key = request.params["task_id"]
+    task = await image_tasks.IMAGE_TASKS.get(request.cloud.db, key)
+    if task is None:
+        raise NotFound(f"No task found with ID {key}", kind="Task", id=key)
+    return task_view(task)
+
+
+async def image_task_list(request: Request) -> dict[str, Any]:
+    """GET /v2/images/{image_id}/tasks."""
+    image = await load(request)
+    return {"tasks": [task_view(task) for task in await image_tasks.tasks_of(request.cloud.db, image.id)]}

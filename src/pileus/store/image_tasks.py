@@ -1,0 +1,40 @@
+"""What became of imports of images; kept for a while after their end."""
+
+import time
+
+from pileus.model.images import ImageStatus, ImageTask
+from pileus.store.database import Reader, Transaction
+from pileus.store.images import IMAGES
+from pileus.store.tables import ResourceTable
+
+IMAGE_TASKS = ResourceTable("image_tasks", ImageTask)
+KEPT = 48 * 3600.0
+"""Seconds that a task is shown after its end."""
+
+
+async def tasks_of(db: Reader, image_id: str) -> list[ImageTask]:
+    """An image's tasks, oldest first."""
+    return await IMAGE_TASKS.find(db, "image_id = ? ORDER BY created_at, id", image_id)
+
+
+async def start_task(tx: Transaction, task: ImageTask) -> ImageTask:
+    """Add a task; those that ended long ago go."""
+    await tx.execute("DELETE FROM image_tasks WHERE expires_at < ?", task.created_at)
+    return await IMAGE_TASKS.insert(tx, task)
+
+
+async def end_task(tx: Transaction, task_id: str, message: str = "") -> None:
+    """A task is over: well, or with a message of what went wrong."""
+    now = time.time()
+    status = "failure" if message else "success"
+    await IMAGE_TASKS.set(tx, task_id, status=status, message=message, updated_at=now, expires_at=now + KEPT)
+
+
+async def fail_broken(tx: Transaction) -> None:
+    """At start: what was under way when the process ended has failed, but for what only lacked its last word."""
+    for task in await IMAGE_TASKS.find(tx, "status IN ('pending', 'processing')"):
+        image = await IMAGES.get(tx, task.image_id)
+        done = image is not None and image.status == ImageStatus.ACTIVE
+        await end_task(
+            tx, task.id, "" if done else "The control plane ended during the import; repeat it: the image waits for content again."
+        )
