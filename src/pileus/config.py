@@ -10,7 +10,7 @@ from pileus.model.base import Model
 MIB = 1 << 20
 
 
-class Config(Model, frozen=True, kw_only=True):
+class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an operator may set. Sizes in bytes, times in seconds, unless the name says otherwise."""
 
     state: str = "/var/lib/pileus"

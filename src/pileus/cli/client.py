@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,4 +113,5 @@ def _message(data: bytes) -> str:
         first = next(iter(document.values()))
         return str(first.get("message", first)) if isinstance(first, dict) else str(first)
     except (ValueError, StopIteration, AttributeError):
-        return data.decode(errors="replace")[:300]
+        page = data.decode(errors="replace")
+        return " ".join(re.sub("<[^>]*>", " ", page.partition("</h1>")[2] or page).split())[:300]

@@ -72,12 +72,12 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal of few characters
     try:
-        cli(prog_name="pileus", obj={}, standalone_mode=False)
+        sys.exit(cli(prog_name="pileus", obj={}, standalone_mode=False) or 0)  # what a command gave to `ctx.exit`
     except PileusError as error:
         click.secho(f"pileus: {error.message}", fg="red", err=True)
         sys.exit(1)
     except click.ClickException as error:
-        error.show()
+        click.echo(misused(error), err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
@@ -94,6 +94,16 @@ def main() -> None:
         if os.environ.get("DEBUG"):
             raise
         sys.exit(70)
+
+
+def misused(error: click.ClickException) -> str:
+    """What was wrong with the command's words, in one line; the help where only a group was named."""
+    text = error.format_message()
+    if text.startswith("Usage:"):
+        return text
+    where = error.ctx.command_path.split()[1:] if isinstance(error, click.UsageError) and error.ctx else []
+    help_command = " ".join((os.environ.get("PILEUS_COMMAND", "pileus"), *where, "--help"))
+    return click.style(f"pileus: {' '.join(text.split())} See: {help_command}", fg="red")
 
 
 def reason(error: OSError) -> str:

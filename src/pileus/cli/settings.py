@@ -1,5 +1,6 @@
 """The settings of a state directory: what was said on the command line is kept in `config.json` for the next start."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,14 @@ def prepare_directory(state: Path) -> Path:
     if not os.access(state, os.W_OK | os.X_OK):
         raise Invalid(f"The state directory {state} can't be written by this user. Use sudo, or choose another with --state DIR.")
     return state
+
+
+def forget_unused(state: Path) -> None:
+    """Remove the directory again when no cloud was made in it."""
+    if state.is_dir() and not (state / "config.json").exists():
+        (state / "up.lock").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it holds something, or something is mounted there
+            state.rmdir()
 
 
 def check_store(config: Config) -> None:

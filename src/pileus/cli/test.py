@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pileus.model.errors import NotFound
+from pileus.model.errors import Invalid, NotFound
 
 COVERED = ["-ra", "--durations=5", "--cov=pileus", "--cov-report="]
 LAYERS = ("unit", "store", "api", "driver", "real", "faults")
@@ -23,6 +23,8 @@ def command(arguments: tuple[str, ...]) -> None:
         raise NotFound(f"There are no tests in {home}: they are in the source tree; run ./pileus test there.")
     layer = arguments[0] if arguments and arguments[0] in (*LAYERS, "all") else "all"
     rest = list(arguments[1:] if arguments and arguments[0] == layer else arguments)
+    if rest and rest == list(arguments) and not rest[0].startswith("-") and not (home / rest[0].partition("::")[0]).exists():
+        raise Invalid(f"There is no layer {rest[0]}; there are: {', '.join(LAYERS)}, all. What follows goes to pytest.")
     if layer != "all":
         sys.exit(pytest(home, [layer], rest))
     failed = [] if rest else checks(home)

@@ -7,10 +7,11 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -40,7 +41,11 @@ def command(ctx: click.Context, listen: str | None, detach: bool, no_demo: bool,
     """Start a cloud on this machine. May be run again at any time: it says what it found."""
     state = state_of(ctx)
     with _one_at_a_time(settings.prepare_directory(state)):
-        config = _configure(state, listen, simulate)
+        try:
+            config = _configure(state, listen, simulate)
+        except PileusError:
+            settings.forget_unused(state)
+            raise
         running = read_pid(config.directory)
         if running:
             with step("Control plane") as current:
@@ -107,13 +112,11 @@ def _serve_here(config: Config, demo: bool) -> None:
 
 def start_detached(config: Config) -> None:
     """The control plane as a process of its own session; returns when it answers."""
-    folder = config.directory / "log"
-    folder.mkdir(mode=0o750, exist_ok=True)
-    with step("Control plane") as current, (folder / "start.log").open("wb") as output:
+    with step("Control plane") as current, tempfile.TemporaryFile() as output:
         command = [sys.executable, "-m", "pileus.cli.main", "--state", str(config.directory), "serve"]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            _wait_until_it_answers(config, process)
+            _wait_until_it_answers(config, process, output)
         except BaseException:
             process.terminate()
             process.wait()
@@ -121,15 +124,16 @@ def start_detached(config: Config) -> None:
         current.note(f"{base_url(config)}, pid {process.pid}")
 
 
-def _wait_until_it_answers(config: Config, process: subprocess.Popen[bytes] | None = None) -> None:
+def _wait_until_it_answers(config: Config, process: subprocess.Popen[bytes] | None = None, output: IO[bytes] | None = None) -> None:
+    """Return when it gives tokens; Unavailable, with the last line that it printed, when it has ended."""
     deadline = time.monotonic() + PATIENCE
-    log = config.directory / "log"
     while not answers(config):
-        if process and process.poll() is not None:
-            lines = (log / "start.log").read_text(errors="replace").strip().splitlines() or ["it gave no reason"]
+        if process and output and process.poll() is not None:
+            output.seek(0)
+            lines = output.read().decode(errors="replace").strip().splitlines() or ["it gave no reason"]
             raise Unavailable(f"The control plane did not start: {lines[-1].removeprefix('pileus: ')}")
         if time.monotonic() > deadline:
-            raise Unavailable(f"The control plane did not answer within {PATIENCE:g} s; see {log / 'pileus.log'}")
+            raise Unavailable(f"The control plane did not answer within {PATIENCE:g} s; see {config.directory / 'log' / 'pileus.log'}")
         time.sleep(0.02)
 
 

@@ -105,16 +105,22 @@ def examine_tools(state: Path) -> list[Capability]:
             name="own user for each guest",
             works=confinement.privileged and not refused,
             detail=refused or ("by setpriv" if confinement.privileged else "needs root"),
-            remedy="apt-get install util-linux; as root" if refused or not confinement.privileged else "",
+            remedy="run as root" if not confinement.privileged else "apt-get install util-linux" if refused else "",
         ),
         Capability(
             name="control groups",
             works=len(groups) == 3,
             detail=", ".join(groups) or "none that can be used",
-            remedy="" if len(groups) == 3 else "mount the cpu, memory and pids controllers where root can make groups",
+            remedy=_groups_remedy(len(groups) == 3, confinement.privileged),
         ),
         _reflink(_existing(state)),
     ]
+
+
+def _groups_remedy(works: bool, privileged: bool) -> str:
+    if works:
+        return ""
+    return "mount the cpu, memory and pids controllers where root can make groups" if privileged else "run as root"
 
 
 def _reflink(directory: Path) -> Capability:

@@ -98,10 +98,12 @@ async def examine_accelerators(state: Path, refresh: bool = False) -> list[Capab
     """The line of `doctor`. TCG is slower by far but complete, so KVM is not required."""
     accelerator = await find_accelerator(state, built_probe_image, refresh)
     works = accelerator.name == "kvm"
-    remedy = (
-        "" if works else "enable hardware (or nested) virtualization for this machine; guests run on TCG, 10 to 50 times slower, until then"
-    )
-    return [Capability(name="kvm", works=works, detail=accelerator.reason, remedy=remedy)]
+    remedy = "enable hardware (or nested) virtualization for this machine; guests run on TCG, 10 to 50 times slower, until then"
+    if "can't be opened" in accelerator.reason:
+        remedy = "run as root, or as a user in the group of /dev/kvm"
+    elif "chgrp kvm" in accelerator.reason:
+        remedy = "chgrp kvm /dev/kvm && chmod 660 /dev/kvm"
+    return [Capability(name="kvm", works=works, detail=accelerator.reason, remedy="" if works else remedy)]
 
 
 def _read(path: Path) -> _Kept | None:
