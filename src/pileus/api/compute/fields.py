@@ -2,8 +2,7 @@
 
 import base64
 import binascii
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
@@ -11,6 +10,7 @@ from urllib.parse import urlencode
 from msgspec import Meta
 
 from pileus.api.request import Request, Version
+from pileus.core.patterns import Pattern
 from pileus.model.errors import Invalid
 
 Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^(?!\s)[^\x00-\x1f\x7f]+(?<!\s)\Z")]
@@ -107,12 +107,12 @@ def check_queries(request: Request, known: Mapping[str, Version], strict_since: 
     request.queries = [(name, value) for name, value in request.queries if name in request.query]
 
 
-def matches(pattern: str, field: str) -> re.Pattern[str]:
-    """A filter's regular expression; Invalid when it is none."""
+def matches(pattern: str, field: str) -> Callable[[str], bool]:
+    """A filter's regular expression, as a test of a text; Invalid when it is none."""
     try:
-        return re.compile(pattern, re.IGNORECASE)
-    except re.error as error:
-        raise Invalid(f"Invalid input for query parameters {field}. Value: {pattern}. '{pattern}' is not a 'regex'", field=field) from error
+        return Pattern(pattern).found_in
+    except Invalid as error:
+        raise Invalid(f"Invalid input for query parameters {field}. Value: {pattern}. {error.message}", field=field) from error
 
 
 def links(request: Request, kind: str, key: str) -> list[dict[str, str]]:

@@ -162,7 +162,7 @@ def _when(request: Request) -> list[Condition]:
 
 def _search(pattern: str, name: str) -> Callable[[Any], bool]:
     expression = fields.matches(pattern, name)
-    return lambda value: value is not None and expression.search(str(value)) is not None
+    return lambda value: value is not None and expression(str(value))
 
 
 def _tests(request: Request) -> list[tuple[str, Callable[[Any], bool]]]:
