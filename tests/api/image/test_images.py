@@ -171,5 +171,4 @@ def test_versions_and_descriptions(shared_cloud: TestCloud) -> None:
 
 
 def test_what_is_not_done_says_so(shared_cloud: TestCloud) -> None:
-    assert shared_cloud.call("POST", "/image/v2/tasks", token="admin", json={"type": "import"}).status == 501
     assert shared_cloud.call("GET", "/image/v2/cache", token="admin").status == 501

@@ -157,3 +157,18 @@ def test_an_import_that_died_with_the_process_has_failed(cloud: TestCloud) -> No
     cloud.run(recover(cloud.db, cloud.cloud.images))
     assert tasks(cloud, image)[0]["status"] == "failure"
     assert show(cloud, image)["status"] == "queued"
+
+
+def test_a_task_makes_an_image_in_one_call(web: str, cloud: TestCloud) -> None:
+    given = {"import_from": f"{web}/image", "image_properties": {"name": "n", "disk_format": "raw", "container_format": "bare"}}
+    made = cloud.call("POST", "/image/v2/tasks", token="admin", json={"type": "import", "input": given})
+    assert made.status == 201, made
+    assert (made.json["type"], made.json["input"]) == ("import", given)
+    image = {"id": made.json["image_id"]}
+    deadline = time.monotonic() + 20
+    while (task := cloud.call("GET", f"/image/v2/tasks/{made.json['id']}", token="admin").json)["status"] == "processing":
+        assert time.monotonic() < deadline, "the task did not end"
+    assert (task["status"], task["result"]) == ("success", {"image_id": image["id"]})
+    assert show(cloud, image, "admin")["status"] == "active"
+    for wrong in ({"type": "clone", "input": given}, {"type": "import", "input": {**given, "import_from": "http://nothing.invalid/x"}}):
+        assert cloud.call("POST", "/image/v2/tasks", token="admin", json=wrong).status == 400

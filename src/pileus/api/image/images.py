@@ -75,28 +75,38 @@ async def load_own(request: Request) -> Image:
 
 async def create(request: Request) -> Response:
     """POST /v2/images: an image that waits for its content."""
-    columns = accept(request.body)
-    check_mix(columns.get("disk_format"), columns.get("container_format"))
-    owner = columns.pop("owner", request.identity.project_id)
-    if owner != request.identity.project_id and not request.identity.is_admin:
-        raise Forbidden(f"You are not permitted to create images owned by '{owner}'.")
-    _may_show(request, columns.get("visibility"))
-    now = time.time()
-    image = Image(id=columns.pop("id", None) or str(uuid.uuid4()), created_at=now, updated_at=now, owner=owner, **columns)
-
-    async def add(tx: Transaction) -> Image:
-        return await store.insert(tx, image)
-
-    try:
-        await request.cloud.db.write(add)
-    except QuotaExceeded as error:
-        raise TooLarge(error.message, **error.data) from error
+    image = drafted(request, request.body)
+    await add(request, image)
     headers = {
         "Location": f"{request.service_url}/v2/images/{image.id}",
         "OpenStack-image-import-methods": ",".join(IMPORT_METHODS),
         "OpenStack-image-store-ids": STORE,
     }
     return Response(201, view(image), headers)
+
+
+def drafted(request: Request, attributes: dict[str, Any]) -> Image:
+    """A new image of the attributes that were asked for, when the caller may have it so."""
+    columns = accept(attributes)
+    check_mix(columns.get("disk_format"), columns.get("container_format"))
+    owner = columns.pop("owner", request.identity.project_id)
+    if owner != request.identity.project_id and not request.identity.is_admin:
+        raise Forbidden(f"You are not permitted to create images owned by '{owner}'.")
+    _may_show(request, columns.get("visibility"))
+    now = time.time()
+    return Image(id=columns.pop("id", None) or str(uuid.uuid4()), created_at=now, updated_at=now, owner=owner, **columns)
+
+
+async def add(request: Request, image: Image) -> None:
+    """Keep a new image; TooLarge when its owner may have no more."""
+
+    async def insert(tx: Transaction) -> Image:
+        return await store.insert(tx, image)
+
+    try:
+        await request.cloud.db.write(insert)
+    except QuotaExceeded as error:
+        raise TooLarge(error.message, **error.data) from error
 
 
 async def show(request: Request) -> dict[str, Any]:

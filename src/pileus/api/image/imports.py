@@ -9,7 +9,7 @@ from typing import Any
 
 from pileus.api.cloud import Cloud
 from pileus.api.image import content, downloads, files
-from pileus.api.image.images import IMPORT_METHODS, STORE, isotime, load, load_own
+from pileus.api.image.images import IMPORT_METHODS, STORE, add, drafted, isotime, load, load_own
 from pileus.api.request import Request, Response
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, Invalid, NotFound, PileusError
@@ -36,6 +36,35 @@ class ImportBody(Model, frozen=True, kw_only=True):
     stores: list[str] | None = None
     all_stores: bool = False
     all_stores_must_succeed: bool = True
+
+
+class TaskInput(Model, frozen=True, kw_only=True):
+    """What a task of type import makes an image of."""
+
+    import_from: str
+    import_from_format: str | None = None
+    image_properties: dict[str, Any] = {}
+
+
+class TaskBody(Model, frozen=True, kw_only=True):
+    """Body of POST /v2/tasks."""
+
+    type: str
+    input: TaskInput
+
+
+async def create_task(request: Request) -> Response:
+    """POST /v2/tasks: an image of what lies in the web, in one call."""
+    body: TaskBody = request.body
+    if body.type != "import":
+        raise Invalid(f"Invalid type: {body.type}; tasks of type import can be made.", field="type")
+    await downloads.resolve(body.input.import_from, request.cloud.config.import_hosts)
+    image = drafted(request, body.input.image_properties)
+    content.check_formats(image)
+    await add(request, image)
+    task = _task(request, image, request.raw["input"])
+    await _start_download(request, image, task, body.input.import_from)
+    return Response(201, task_view(task), {"Location": f"{request.service_url}/v2/tasks/{task.id}"})
 
 
 async def import_image(request: Request) -> Response:
@@ -81,7 +110,12 @@ async def _download(request: Request, image: Image, uri: str | None) -> Response
         raise Conflict(f"Image {image.id} has status {image.status}; only one that waits for content can be filled from the web.")
     content.check_formats(image)
     await downloads.resolve(uri, request.cloud.config.import_hosts)
-    task, upload = _task(request, image), secrets.token_hex(8)
+    await _start_download(request, image, _task(request, image), uri)
+    return Response(202)
+
+
+async def _start_download(request: Request, image: Image, task: ImageTask, uri: str) -> None:
+    upload = secrets.token_hex(8)
 
     async def begin(tx: Transaction) -> None:
         claimed = await images.begin_upload(tx, image, upload, ImageStatus.IMPORTING)
@@ -92,7 +126,6 @@ async def _download(request: Request, image: Image, uri: str | None) -> Response
     running = asyncio.create_task(_fetch(request.cloud, task, upload, uri))
     _running.add(running)
     running.add_done_callback(_running.discard)
-    return Response(202)
 
 
 async def _fetch(cloud: Cloud, task: ImageTask, upload: str, uri: str) -> None:
@@ -142,7 +175,7 @@ async def _end(cloud: Cloud, task: ImageTask, message: str = "") -> None:
     await cloud.db.write(finish)
 
 
-def _task(request: Request, image: Image) -> ImageTask:
+def _task(request: Request, image: Image, given: dict[str, Any] | None = None) -> ImageTask:
     now = time.time()
     return ImageTask(
         id=str(uuid.uuid4()),
@@ -153,7 +186,7 @@ def _task(request: Request, image: Image) -> ImageTask:
         user_id=request.identity.user_id,
         request_id=request.id,
         status="processing",
-        input={"image_id": image.id, "import_req": request.raw, "backend": [STORE]},
+        input=given or {"image_id": image.id, "import_req": request.raw, "backend": [STORE]},
     )
 
 
@@ -161,7 +194,7 @@ def task_view(task: ImageTask) -> dict[str, Any]:
     """A task as the API shows it."""
     return {
         "id": task.id,
-        "type": "api_image_import",
+        "type": "api_image_import" if "import_req" in task.input else "import",
         "status": task.status,
         "owner": task.owner,
         "image_id": task.image_id,
