@@ -76,6 +76,8 @@ class Cloud:
     def _first_token(self) -> float:
         while time.monotonic() < self.started + 60:
             try:
+                if not (self.state / "clouds.yaml").exists():
+                    raise FileNotFoundError
                 Api(load(self.state)).login()
                 return time.monotonic() - self.started
             except (PileusError, OSError, ValueError):
