@@ -123,6 +123,7 @@ def settings(state: Path, image_url: str = "") -> dict[str, dict[str, Any]]:
         },
         "network-feature-enabled": {
             "ipv6": True,
+            "ipv6_subnet_attributes": True,
             "floating_ips": True,
             "api_extensions": ",".join(e.alias for e in admin.network.extensions()),
         },

@@ -36,6 +36,7 @@ class Subnet(Resource, frozen=True, kw_only=True):
     service_types: list[str] = []
     dns_publish_fixed_ip: bool = False
     tags: list[str] = []
+    subnetpool_id: str | None = None
 
     @property
     def automatic(self) -> bool:

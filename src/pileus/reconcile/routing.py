@@ -48,6 +48,7 @@ class Routing:
         for id in await routing.realizable(self.db):
             if id not in known:
                 ids.add(id)
+        ids.update(await routing.waiting(self.db))
         for host in await every_host(self.db):
             reported = host.report.domains if host.report else {}
             mine = {domain: seen for (name, domain), seen in self.replied.items() if name == host.name}
@@ -90,7 +91,7 @@ class Routing:
             return_exceptions=True,
         )
         failed = [one for one in results if isinstance(one, BaseException)]
-        await self._record(component, rows, bool(needed) and not failed)
+        await self._record(component, rows, bool(hosts) and not failed)
         if failed:
             raise failed[0]
         return needed
@@ -111,7 +112,8 @@ class Routing:
                 self.replied[host, domain.id] = reply.digest
 
     async def _record(self, component: Component, rows: DomainRows, realized: bool) -> None:
-        """Ports of routers and DHCP, and floating addresses, are ACTIVE once a host has them."""
+        """Ports of routers and DHCP, and floating addresses, are ACTIVE once every host that needs them has them; where no guest needs them
+        yet, nothing stands in their way."""
         status = "ACTIVE" if realized else "DOWN"
         own = [port.id for port in rows.ports if port.device_owner.startswith("network:") and port.status != status]
         floating = [one.id for one in rows.floating_ips if one.status != status]

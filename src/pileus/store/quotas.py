@@ -30,7 +30,7 @@ COUNTABLES: dict[str, Countable] = {
     "server_group_members": Countable(service="compute", default=10),
     "network": Countable(service="network", default=100, count="SELECT count(*) FROM networks WHERE project_id = ?"),
     "subnet": Countable(service="network", default=100, count="SELECT count(*) FROM subnets WHERE project_id = ?"),
-    "subnetpool": Countable(service="network", default=-1),
+    "subnetpool": Countable(service="network", default=-1, count="SELECT count(*) FROM subnet_pools WHERE project_id = ?"),
     "port": Countable(service="network", default=500, count="SELECT count(*) FROM ports WHERE project_id = ?"),
     "router": Countable(service="network", default=10, count="SELECT count(*) FROM routers WHERE project_id = ?"),
     "floatingip": Countable(service="network", default=50, count="SELECT count(*) FROM floating_ips WHERE project_id = ?"),

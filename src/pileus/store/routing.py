@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from pileus.core.routing import Component, DomainRows, components, domain_on, gateway_host, hosts_of
-from pileus.model.ports import ROUTER_GATEWAY, ROUTER_INTERFACE, AddressPair
+from pileus.model.ports import DHCP, ROUTER_GATEWAY, ROUTER_INTERFACE, AddressPair
 from pileus.model.routing import RoutingDomain
 from pileus.store.database import Reader
 from pileus.store.floating_ips import FLOATING_IPS
@@ -91,6 +91,20 @@ async def realizable(db: Reader) -> list[str]:
     networks = await db.all("SELECT DISTINCT network_id FROM ports WHERE host IS NOT NULL AND device_owner NOT LIKE 'network:%'")
     routers = await db.all("SELECT id FROM routers WHERE gateway_network_id IS NOT NULL")
     return sorted(row[0] for row in [*networks, *routers])
+
+
+async def idle_on(db: Reader, host: str) -> list[Component]:
+    """The components that no host needs yet, and that `host` would be the first to have."""
+    busy, hosts = set(await realizable(db)), await host_names(db)
+    every = await components_of(db, [row[0] for row in await db.all("SELECT id FROM networks")])
+    return [one for one in every if not busy & {*one.networks, *one.routers} and gateway_host(one.id, hosts) == host]
+
+
+async def waiting(db: Reader) -> list[str]:
+    """Ids of networks whose own ports are not ACTIVE, where there are hosts."""
+    own = f"device_owner IN ('{DHCP}', '{ROUTER_INTERFACE}')"
+    rows = await db.all(f"SELECT DISTINCT network_id FROM ports WHERE status <> 'ACTIVE' AND {own} AND EXISTS (SELECT 1 FROM hosts)")  # noqa: S608
+    return sorted(row[0] for row in rows)
 
 
 async def component_of_router(db: Reader, router_id: str) -> Component:

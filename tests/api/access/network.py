@@ -18,6 +18,7 @@ ACCESS = {
     "remove_router_interface": MEMBERS,
     "add_extraroutes": MEMBERS,
     "remove_extraroutes": MEMBERS,
+    "list_agents": READERS,
     "get_agent": ADMIN,
     "update_agent": ADMIN,
     "delete_agent": ADMIN,
@@ -51,9 +52,10 @@ def belongings(cloud: TestCloud) -> list[tuple[str, str, Any]]:
     rule = demo.make("security_group_rule", security_group_id=group["id"], direction="ingress", protocol="tcp")
     port = demo.make("port", network_id=network["id"])
     other = cloud.project_id("admin")
+    pool = demo.make("subnetpool", name="pool", prefixes=["10.77.0.0/16"])
     policy = demo.make("rbac_policy", object_type="network", object_id=network["id"], action="access_as_shared", target_tenant=other)
     mine = [("network", network), ("subnet", subnet), ("router", router), ("security_group", group), ("security_group_rule", rule),
-            ("port", port), ("rbac_policy", policy)]  # fmt: skip
+            ("port", port), ("rbac_policy", policy), ("subnetpool", pool)]  # fmt: skip
     found: list[tuple[str, str, Any]] = []
     for kind, resource in mine:
         path = f"/network/v2.0/{Neutron.path(kind)}/{resource['id']}"

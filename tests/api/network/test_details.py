@@ -16,7 +16,7 @@ def demo(cloud: TestCloud) -> Neutron:
 def test_extensions_are_listed_and_shown(demo: Neutron) -> None:
     aliases = {one["alias"] for one in demo.get("extensions")}
     assert {"router", "security-group", "port-security", "dns-integration", "rbac-policies"} <= aliases
-    assert not {"qos", "trunk", "dvr", "address-group", "subnet_allocation"} & aliases
+    assert not {"qos", "trunk", "dvr", "address-group"} & aliases
     assert demo.get("extensions/router")["alias"] == "router"
     assert demo.refuse(404, "GET", "extensions/trunk") == "HTTPNotFound"
 
@@ -151,3 +151,32 @@ def test_the_sdk_makes_a_site_and_takes_it_away(shared_cloud: TestCloud) -> None
     for remove, one in ((network.delete_port, port), (network.delete_router, router), (network.delete_network, inside)):
         remove(one, ignore_missing=False)
     assert list(network.networks(name="inside")) == []
+
+
+def test_who_may_see_no_agents_gets_an_empty_list(cloud: TestCloud, demo: Neutron) -> None:
+    cloud.write(lambda tx: HOSTS.insert(tx, Host(id="h", name="h", number=1, service_id="s")))
+    assert (demo.get("agents"), len(Neutron(cloud, "admin").get("agents"))) == ([], 4)
+
+
+def test_a_network_that_no_guest_needs_yet_stands_at_the_host_that_would_be_the_first(cloud: TestCloud, demo: Neutron) -> None:
+    cloud.write(lambda tx: HOSTS.insert(tx, Host(id="h", name="h", number=1, service_id="s")))
+    network = demo.make("network")
+    admin = Neutron(cloud, "admin")
+    (agent,) = admin.get(f"networks/{network['id']}/dhcp-agents")
+    assert (agent["host"], agent["agent_type"]) == ("h", "DHCP agent")
+    assert [one["id"] for one in admin.get(f"agents/{agent['id']}/dhcp-networks")] == [network["id"]]
+
+
+def test_an_external_network_goes_with_the_floating_ips_that_point_nowhere(cloud: TestCloud, demo: Neutron) -> None:
+    public = outside(cloud)
+    demo.make("floatingip", floating_network_id=public["id"])
+    Neutron(cloud, "admin").delete("network", public["id"])
+    assert demo.get("floatingips") == []
+
+
+def test_no_group_takes_the_default_groups_name_and_a_remote_group_must_be_there(demo: Neutron) -> None:
+    group = demo.make("security_group", name="a")
+    wrong = {"security_group": {"name": "default"}}
+    assert demo.refuse(409, "PUT", f"security-groups/{group['id']}", wrong) == "SecurityGroupDefaultAlreadyExists"
+    rule = {"security_group_id": group["id"], "direction": "ingress", "remote_group_id": "none"}
+    assert demo.refuse(404, "POST", "security-group-rules", {"security_group_rule": rule}) == "SecurityGroupNotFound"

@@ -225,7 +225,7 @@ def test_tags_are_set_and_found(demo: Neutron) -> None:
 
 
 def test_what_is_not_there_says_so(demo: Neutron) -> None:
-    assert demo.refuse(501, "GET", "subnetpools") == "HTTPNotImplemented"
+    assert demo.refuse(501, "GET", "address-scopes") == "HTTPNotImplemented"
     assert demo.refuse(501, "POST", "qos/policies", {"policy": {}}) == "HTTPNotImplemented"
 
 

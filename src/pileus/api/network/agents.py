@@ -6,8 +6,9 @@ from typing import Any
 
 from pileus.api.network.networks import NETWORK
 from pileus.api.network.routers import ROUTER
+from pileus.api.policy import allowed
 from pileus.api.request import Request
-from pileus.core.routing import hosts_of
+from pileus.core.routing import gateway_host, hosts_of
 from pileus.model.errors import NotFound, NotImplementedYet
 from pileus.model.hosts import Host
 from pileus.store import routing
@@ -22,7 +23,9 @@ TYPES = {
 
 
 async def index(request: Request) -> dict[str, Any]:
-    """All agents, filtered by any of their fields."""
+    """All agents, filtered by any of their fields; an empty list for who may see none."""
+    if not allowed(request, "get_agent"):
+        return {"agents": []}
     return {"agents": [one for one in await _all(request) if _meets(request, one)]}
 
 
@@ -37,7 +40,7 @@ async def change(request: Request) -> None:
 
 
 async def of_network(request: Request) -> dict[str, Any]:
-    """The DHCP agents of the hosts that have the network."""
+    """The DHCP agents of the hosts that have the network; where none has it yet, that of the host which would be the first."""
     row = await NETWORK.load(request, request.cloud.db, request.params["id"])
     return {"agents": await _on_hosts(request, row.id, "DHCP agent")}
 
@@ -49,9 +52,11 @@ async def of_router(request: Request) -> dict[str, Any]:
 
 
 async def networks_of(request: Request) -> dict[str, Any]:
-    """The networks that an agent's host has."""
+    """The networks that an agent's host has, and those that no host has yet and it would be the first to have."""
     agent = await _one(request, request.params["id"])
-    ids = [id for one in await routing.components_on(request.cloud.db, agent["host"]) for id in one.networks]
+    db = request.cloud.db
+    there = [*await routing.components_on(db, agent["host"]), *await routing.idle_on(db, agent["host"])]
+    ids = [id for one in there for id in one.networks]
     rows = await NETWORK.table.find(request.cloud.db, f"id IN ({', '.join('?' * len(ids)) or 'NULL'})", *ids)
     return {"networks": await NETWORK.views(request, rows)}
 
@@ -69,7 +74,10 @@ async def _on_hosts(request: Request, id: str, kind: str) -> list[dict[str, Any]
     if component is None:
         return []
     rows = await routing.load(request.cloud.db, component)
-    names = hosts_of(component, rows, await routing.host_names(request.cloud.db))
+    hosts = await routing.host_names(request.cloud.db)
+    names = hosts_of(component, rows, hosts)
+    if not names and kind == "DHCP agent":
+        names = {gateway_host(component.id, hosts) or ""}
     return [one for one in await _all(request) if one["agent_type"] == kind and one["host"] in names]
 
 

@@ -12,6 +12,7 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
     "availability_zone": ("Availability Zone", "Availability zones of networks and routers"),
     "binding": ("Port Binding", "The host that a port is on"),
     "default-external-network": ("Default external network", "An external network may be the default"),
+    "default-subnetpools": ("Default Subnetpools", "A subnet pool may be the default"),
     "dhcp_agent_scheduler": ("DHCP Agent Scheduler", "Which hosts serve DHCP for a network"),
     "dns-integration": ("DNS Integration", "Names of ports, networks and floating IPs"),
     "empty-string-filtering": ("Empty String Filtering Extension", "Lists can be filtered by an empty attribute"),
@@ -48,6 +49,7 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
     "standard-attr-timestamp": ("Resource timestamps", "Resources have times of creation and change"),
     "stateful-security-group": ("Stateful security group", "A security group can be stateless"),
     "subnet-external-network": ("Subnet belongs to external network", "Subnets can be filtered by external networks"),
+    "subnet_allocation": ("Subnet Allocation", "Subnets can be cut from pools"),
     "subnet-service-types": ("Subnet service types", "A subnet can be for ports of some owners alone"),
 }
 

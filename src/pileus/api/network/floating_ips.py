@@ -19,8 +19,8 @@ from pileus.model.errors import Conflict, Invalid, NotFound
 from pileus.model.floating_ips import FloatingIp
 from pileus.model.ports import FLOATING_IP, ROUTER_INTERFACE, Port
 from pileus.store.fixed_ips import FixedIpRequest, take_any
-from pileus.store.floating_ips import FLOATING_IPS
-from pileus.store.ports import PORTS, NewPort, create_port, holder_of, remove_port
+from pileus.store.floating_ips import FLOATING_IPS, remove
+from pileus.store.ports import PORTS, NewPort, create_port, holder_of
 from pileus.store.quotas import charge
 from pileus.store.subnets import subnets_of_network
 
@@ -193,11 +193,7 @@ async def _router_between(call: Call, external: str, subnet_id: str, port: Port)
 
 async def delete(call: Call, row: FloatingIp) -> None:
     """Give the address back."""
-    port = await PORTS.get(call.tx, row.external_port_id)
-    await call.tx.execute("DELETE FROM network_tags WHERE resource_id = ?", row.id)
-    await FLOATING_IPS.delete(call.tx, row.id)
-    if port is not None:
-        await remove_port(call.tx, port)
+    await remove(call.tx, row)
     call.wake(row.router_id)
 
 

@@ -6,10 +6,12 @@ from urllib.parse import urlencode
 from pileus.api.network.kinds import Kind, Where
 from pileus.api.network.validators import InvalidValue, boolean
 from pileus.api.request import Request
-from pileus.model.errors import Invalid
+from pileus.model.errors import Invalid, NotFound
 from pileus.store.listing import Listing, list_rows
 
 RESERVED = {"fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir"}
+DIGITS = 18
+"""The most of a whole number in a query: what a column of the store can hold."""
 TAG_FILTERS = {"tags", "tags-any", "not-tags", "not-tags-any"}
 
 
@@ -18,6 +20,11 @@ async def list_documents(request: Request, kind: Kind) -> dict[str, Any]:
     limit = _limit(request)
     backwards = boolean_query(request, "page_reverse") and limit is not None
     where, args = await conditions(request, kind)
+    if "marker" in request.query:  # another's resource is none: the order of a page would tell of it
+        try:
+            await kind.load(request, request.cloud.db, request.query["marker"])
+        except NotFound as error:
+            raise Invalid(f"marker [{request.query['marker']}] not found", field="marker") from error
     listing = Listing(sort=_sort(request, kind), marker=request.query.get("marker"), limit=limit, reverse=backwards, where=where, args=args)
     rows = await list_rows(request.cloud.db, kind.table, listing)
     if backwards:
@@ -48,10 +55,18 @@ async def conditions(request: Request, kind: Kind) -> Where:
         args += values
     names = dict.fromkeys(name for name, _ in request.queries if name not in RESERVED)
     for name in names:
+        _check_shown(request, kind, name, "filtering")
         clause, values = _filter(kind, name, request.all_queries(name))
         clauses.append(f"({clause})")
         args += values
     return " AND ".join(clauses), args
+
+
+def _check_shown(request: Request, kind: Kind, name: str, use: str) -> None:
+    """What only administrators see can't be found out by filtering or sorting either."""
+    attribute = kind.by_name.get(name)
+    if attribute is not None and attribute.admin_view and not request.identity.is_admin:
+        raise Invalid(f"['{name}'] is invalid attribute for {use}", field=name)
 
 
 def _filter(kind: Kind, name: str, values: list[str]) -> Where:
@@ -76,6 +91,8 @@ def _convert(name: str, hint: Any, value: str) -> Any:
         if hint is bool:
             return int(boolean(value))
         if hint in (int, int | None):
+            if len(value) > DIGITS:
+                raise ValueError
             return int(value)
         if hint is float:
             return float(value)
@@ -113,6 +130,7 @@ def _sort(request: Request, kind: Kind) -> list[tuple[str, str]]:
         attribute = kind.by_name.get("project_id" if key == "tenant_id" else key)
         if attribute is None or attribute.column is None:
             raise Invalid(f"['{key}'] is invalid attribute for sort keys", field="sort_key")
+        _check_shown(request, kind, key, "sort keys")
         direction = directions[position] if directions else "asc"
         if direction not in ("asc", "desc"):
             raise Invalid(f"['{direction}'] is invalid value for sort_dirs, valid value is asc or desc", field="sort_dir")
@@ -124,8 +142,8 @@ def _limit(request: Request) -> int | None:
     text = request.query.get("limit")
     if text is None or text == "":
         return None
-    if not text.isascii() or not text.isdigit():
-        raise Invalid(f"Limit must be an integer 0 or greater and not '{text}'", field="limit")
+    if not text.isascii() or not text.isdigit() or len(text) > DIGITS:
+        raise Invalid(f"Limit must be an integer 0 or greater and not '{text[:80]}'", field="limit")
     return int(text) or None
 
 

@@ -15,6 +15,7 @@ from pileus.model.errors import Conflict, Invalid
 from pileus.model.networks import Network
 from pileus.model.ports import DHCP, ROUTER_GATEWAY
 from pileus.store import networks as store
+from pileus.store.floating_ips import remove_unused
 from pileus.store.ports import PORTS, remove_port
 from pileus.store.security_groups import default_security_group
 from pileus.store.subnets import remove_subnet, subnet_ids, subnets_of_network
@@ -200,7 +201,8 @@ async def _check_unshare(call: Call, row: Network) -> None:
 
 
 async def delete(call: Call, row: Network) -> None:
-    """Remove a network with its subnets; a Conflict while anything but DHCP is plugged to it."""
+    """Remove a network with its subnets and floating IPs that point nowhere; a Conflict while anything but DHCP is plugged to it."""
+    await remove_unused(call.tx, row.id)
     ports = await PORTS.find(call.tx, "network_id = ?", row.id)
     busy = [port for port in ports if port.device_owner != DHCP]
     if busy:

@@ -2,8 +2,8 @@
 
 from pileus.api.network.attributes import NETWORK_OWNER
 
-RESOURCES = ("network", "subnet", "port", "router", "floatingip", "security_group", "security_group_rule", "rbac_policy")
-TAGGED = RESOURCES[:6]
+RESOURCES = ("network", "subnet", "port", "router", "floatingip", "security_group", "subnetpool", "security_group_rule", "rbac_policy")
+TAGGED = RESOURCES[:7]
 
 POLICY: dict[str, str] = {
     **{f"get_{one}": "reader" for one in RESOURCES},
@@ -14,6 +14,7 @@ POLICY: dict[str, str] = {
     "remove_router_interface": "member",
     "add_extraroutes": "member",
     "remove_extraroutes": "member",
+    "list_agents": "reader",
     "get_agent": "admin",
     "update_agent": "admin",
     "delete_agent": "admin",
@@ -36,6 +37,7 @@ POLICY: dict[str, str] = {
     **{f"{action}_network:{name}": "admin" for action in ("create", "update") for name in (
         "shared", "router:external", "is_default", "provider:network_type", "provider:physical_network", "provider:segmentation_id",
     )},
+    **{f"{action}_subnetpool:{name}": "admin" for action in ("create", "update") for name in ("shared", "is_default")},
     **{f"{action}_router:{name}": "admin" for action in ("create", "update") for name in (
         "ha", "distributed", "external_gateway_info:enable_snat", "external_gateway_info:external_fixed_ips",
     )},

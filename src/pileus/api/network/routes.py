@@ -11,14 +11,15 @@ from pileus.api.network.rbac_policies import RBAC_POLICY
 from pileus.api.network.routers import ROUTER, add_extraroutes, remove_extraroutes
 from pileus.api.network.security_group_rules import SECURITY_GROUP_RULE
 from pileus.api.network.security_groups import SECURITY_GROUP
+from pileus.api.network.subnet_pools import SUBNETPOOL
 from pileus.api.network.subnets import SUBNET
 from pileus.api.network.tags import tag_routes
 from pileus.api.routes import PUBLIC, Route, Service, route
 
-KINDS = (NETWORK, SUBNET, PORT, ROUTER, FLOATINGIP, SECURITY_GROUP, SECURITY_GROUP_RULE, RBAC_POLICY)
-TAGGED = (NETWORK, SUBNET, PORT, ROUTER, FLOATINGIP, SECURITY_GROUP)
+KINDS = (NETWORK, SUBNET, PORT, ROUTER, FLOATINGIP, SECURITY_GROUP, SECURITY_GROUP_RULE, RBAC_POLICY, SUBNETPOOL)
+TAGGED = (NETWORK, SUBNET, PORT, ROUTER, FLOATINGIP, SECURITY_GROUP, SUBNETPOOL)
 GAPS = (
-    "subnetpools", "address-scopes", "address-groups", "qos", "trunks", "segments", "flavors", "metering",
+    "address-scopes", "address-groups", "qos", "trunks", "segments", "flavors", "metering",
     "network_segment_ranges", "ndp_proxies", "local_ips", "log", "vpn", "fwaas", "bgp-speakers", "default-security-group-rules",
 )  # fmt: skip
 
@@ -48,7 +49,7 @@ ROUTES: list[Route] = [
     route("PUT", "/v2.0/routers/{id}/remove_extraroutes", remove_extraroutes, "remove_extraroutes"),
     route("GET", "/v2.0/routers/{id}/l3-agents", agents.of_router, "get_l3-agents"),
     route("GET", "/v2.0/networks/{id}/dhcp-agents", agents.of_network, "get_dhcp-agents"),
-    route("GET", "/v2.0/agents", agents.index, "get_agent"),
+    route("GET", "/v2.0/agents", agents.index, "list_agents"),
     route("GET", "/v2.0/agents/{id}", agents.show, "get_agent"),
     route("PUT", "/v2.0/agents/{id}", agents.change, "update_agent"),
     route("DELETE", "/v2.0/agents/{id}", agents.change, "delete_agent"),

@@ -43,7 +43,7 @@ def _ethertype(value: Any) -> str:
     return found
 
 
-port = check.optional(check.integer(-1, 65535))
+port = check.optional(check.integer())
 ATTRIBUTES: list[Attribute] = [
     *BASE,
     given("project_id", check.project, put=False),
@@ -54,7 +54,7 @@ ATTRIBUTES: list[Attribute] = [
     given("port_range_min", port, put=False, default=None),
     given("port_range_max", port, put=False, default=None),
     given("remote_ip_prefix", check.optional(check.remote_prefix), put=False, default=None),
-    given("remote_group_id", check.optional(check.uuid), put=False, default=None),
+    given("remote_group_id", check.optional(check.text()), put=False, default=None),
     given("remote_address_group_id", check.optional(check.choice()), put=False, default=Absent, column=None),
     given("description", check.text_or_empty(), default=""),
     shown("normalized_cidr"),
@@ -158,10 +158,10 @@ def _check_ports(protocol: str | None, low: int | None, high: int | None) -> Non
         raise Invalid("Must also specify protocol if port range is given.", type="SecurityGroupProtocolRequiredWithPorts")
     if protocol in ICMP:
         for name, value in (("port_range_min", low), ("port_range_max", high)):
-            if value is not None and not -1 <= value <= 255:
+            if value is not None and not 0 <= value <= 255:
                 field = "ICMP type" if name == "port_range_min" else "ICMP code"
                 raise Invalid(f"Invalid value for {field} ({name}) {value}. It must be 0 to 255.", type="SecurityGroupInvalidIcmpValue")
-        if low in (None, -1) and high is not None:
+        if low is None and high is not None:
             words = f"ICMP code (port-range-max) {high} is provided but ICMP type (port-range-min) is missing."
             raise Invalid(words, type="SecurityGroupMissingIcmpType")
         return
@@ -170,7 +170,10 @@ def _check_ports(protocol: str | None, low: int | None, high: int | None) -> Non
             f"Invalid port range for protocol {protocol}: ports are for TCP, UDP, SCTP, DCCP and UDPLITE.",
             type="SecurityGroupInvalidProtocolForPort",
         )
-    if low is None or high is None or low < 0 or low > high:
+    for value in (low, high):
+        if value is not None and not 0 <= value <= 65535:
+            raise Invalid(f"Invalid value for port {value}", type="SecurityGroupInvalidPortValue")
+    if low is None or high is None or low > high:
         raise Invalid("For TCP/UDP protocols, port_range_min must be <= port_range_max", type="SecurityGroupInvalidPortRange")
     if low == 0:
         raise Invalid("Invalid port 0: ports begin at 1.", type="SecurityGroupInvalidPortValue")

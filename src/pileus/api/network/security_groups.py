@@ -68,6 +68,8 @@ async def create(call: Call, values: Values) -> SecurityGroup:
 
 async def update(call: Call, row: SecurityGroup, values: Values) -> SecurityGroup:
     """Change a group; the default one keeps its name."""
+    if not row.is_default and values.get("name", "").lower() == "default":
+        raise Conflict("Default security group already exists.", type="SecurityGroupDefaultAlreadyExists")
     if row.is_default and values.get("name", row.name) != row.name:
         raise Forbidden("Updating default security group not allowed.", type="SecurityGroupCannotUpdateDefault", status=409)
     if values.get("stateful", row.stateful) != row.stateful:

@@ -9,6 +9,7 @@ from pileus.api.network import validators as check
 from pileus.api.network.attributes import BASE, Absent, Attribute, Required, given, refused, shown
 from pileus.api.network.kinds import Call, Kind, Values, Where, owns
 from pileus.api.network.networks import NETWORK
+from pileus.api.network.subnet_pools import cut
 from pileus.api.network.tags import save_tags
 from pileus.api.network.times import base_of
 from pileus.api.request import Request
@@ -46,7 +47,7 @@ ATTRIBUTES: list[Attribute] = [
     given("service_types", check.listed(check.text()), default=[], column=None),
     given("dns_publish_fixed_ip", check.boolean, default=False),
     given("segment_id", check.optional(check.uuid), default=None, column=None),
-    given("subnetpool_id", check.optional(check.text()), put=False, default=None, column=None),
+    given("subnetpool_id", check.optional(check.text()), put=False, default=None),
     given("use_default_subnetpool", check.boolean, put=False, default=False, column=None),
     given("tags", check.listed(check.tag), put=False, default=[], column=None),
     shown("router:external"),
@@ -81,7 +82,7 @@ def _view(row: Subnet) -> Values:
         "service_types": row.service_types,
         "dns_publish_fixed_ip": row.dns_publish_fixed_ip,
         "segment_id": None,
-        "subnetpool_id": None,
+        "subnetpool_id": row.subnetpool_id,
         "tags": row.tags,
     }
 
@@ -91,8 +92,10 @@ async def create(call: Call, values: Values) -> Subnet:
     network = await NETWORK.load(call.request, call.tx, values["network_id"])
     if not owns(call.request, network):
         raise refused("create_subnet")
-    _check_input(values)
-    prefix = ip_network(values["cidr"])
+    owner = values.get("project_id") or network.project_id
+    cidr, pool = await cut(call, values, owner)
+    _check_input(values | {"cidr": cidr})
+    prefix = ip_network(cidr)
     gateway = values["gateway_ip"] if "gateway_ip" in values else default_gateway(prefix)
     check_gateway(prefix, gateway, prefix.version == 6)
     given_pools = values.get("allocation_pools")
@@ -101,8 +104,8 @@ async def create(call: Call, values: Values) -> Subnet:
     check_overlap(prefix, await subnets_of_network(call.tx, network.id))
     now = time.time()
     subnet = Subnet(
-        id=str(uuid.uuid4()), created_at=now, updated_at=now, project_id=values.get("project_id") or network.project_id,
-        network_id=network.id, cidr=str(prefix), gateway_ip=gateway, allocation_pools=found_pools,
+        id=str(uuid.uuid4()), created_at=now, updated_at=now, project_id=owner,
+        network_id=network.id, cidr=str(prefix), subnetpool_id=pool, gateway_ip=gateway, allocation_pools=found_pools,
         **{name: values[name] for name in PLAIN},
     )  # fmt: skip
     subnet = await insert_subnet(call.tx, subnet)
@@ -121,8 +124,8 @@ PLAIN = (
 
 
 def _check_input(values: Values) -> None:
-    if values["subnetpool_id"] or values["use_default_subnetpool"] or values["prefixlen"] or values["segment_id"]:
-        raise NotImplementedYet("Subnet pools and segments are not there yet; give a cidr.")
+    if values["segment_id"]:
+        raise NotImplementedYet("Segments are not there yet.")
     version = values["ip_version"]
     if version not in (4, 6):
         raise Invalid(f"Invalid input for ip_version. Reason: '{version}' is not in [4, 6].", field="ip_version")
@@ -236,7 +239,6 @@ SUBNET = Kind(
     filters={
         "router:external": lambda values: _by_network("external", values),
         "shared": lambda values: _by_network("shared", values),
-        "subnetpool_id": lambda values: ("1 = 0", []),
         "segment_id": lambda values: ("1 = 0", []),
     },
 )  # fmt: skip
