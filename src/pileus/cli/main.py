@@ -30,7 +30,9 @@ class Commands(click.Group):
         module = importlib.import_module(f"pileus.cli.{cmd_name}")
         command: click.Command = module.command
         if cmd_name not in ("openstack", "test") and not any(one.name == "state" for one in command.params):
-            command.params.append(click.Option(["--state"], expose_value=False, callback=_take_state, help="The cloud's state directory."))
+            command.params.append(
+                click.Option(["--state"], expose_value=False, callback=_take_state, metavar="DIR", help="The cloud's state directory.")
+            )
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -127,25 +127,25 @@ def start_detached(config: Config) -> None:
 def _wait_until_it_answers(config: Config, process: subprocess.Popen[bytes] | None = None, output: IO[bytes] | None = None) -> None:
     """Return when it gives tokens; Unavailable, with the last line that it printed, when it has ended."""
     deadline = time.monotonic() + PATIENCE
-    while not answers(config):
+    while silence := why_silent(config):
         if process and output and process.poll() is not None:
             output.seek(0)
             lines = output.read().decode(errors="replace").strip().splitlines() or ["it gave no reason"]
             raise Unavailable(f"The control plane did not start: {lines[-1].removeprefix('pileus: ')}")
         if time.monotonic() > deadline:
-            raise Unavailable(f"The control plane did not answer within {PATIENCE:g} s; see {config.directory / 'log' / 'pileus.log'}")
+            raise Unavailable(f"The control plane did not answer within {PATIENCE:g} s ({silence}); see {config.directory / 'log'}")
         time.sleep(0.02)
 
 
-def answers(config: Config) -> bool:
-    """Whether the API of this state directory gives a token."""
+def why_silent(config: Config) -> str:
+    """Why the API of this state directory gives no token; empty when it does."""
     if read_pid(config.directory) is None:
-        return False
+        return "it does not run"
     try:
         Api(config).login()
-    except (PileusError, OSError, ValueError):
-        return False
-    return True
+    except (PileusError, OSError, ValueError) as error:
+        return str(error)
+    return ""
 
 
 def _furnish_or_say_what_stays(config: Config, demo: bool, beside: bool) -> None:
