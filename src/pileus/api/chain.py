@@ -86,6 +86,8 @@ async def enforce_policy(request: Request) -> Response | None:
     if action == PUBLIC:
         return None
     _who(request)
+    if not policy.reaches(request):
+        raise Forbidden("The access rules of the token's application credential don't allow this request.")
     if not policy.allowed(request, action):
         raise Forbidden(f"Policy doesn't allow {action} to be performed.", action=action)
     return None

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pileus.api.request import Request
+from pileus.core.access_rules import permitted
 from pileus.model.errors import Forbidden, NotFound
 from pileus.model.identity import Identity
 
@@ -43,6 +44,15 @@ def allowed(request: Request, action: str) -> bool:
     table = request.service.policy
     name = request.cloud.policy_overrides.get(action) or table[action]
     return PREDICATES[name](request.identity)
+
+
+def reaches(request: Request) -> bool:
+    """Whether the access rules of the token's application credential, if there are any, let the request through."""
+    rules = request.identity.access_rules
+    if rules is None:
+        return True
+    path = request.path.lstrip("/")[len(request.service.prefix) :]
+    return permitted(rules, request.service.type, request.method, path)
 
 
 def require(request: Request, action: str) -> None:

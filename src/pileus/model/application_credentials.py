@@ -14,3 +14,4 @@ class ApplicationCredential(Resource, frozen=True, kw_only=True):
     role_ids: list[str] = []
     expires_at: float | None = None
     unrestricted: bool = False
+    access_rule_ids: list[str] | None = None  # None: no bound

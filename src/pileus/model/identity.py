@@ -23,6 +23,9 @@ class Identity(Model, frozen=True, kw_only=True):
     issued_at: float = 0.0
     expires_at: float = 0.0
     application_credential_id: str | None = None
+    access_rules: tuple[tuple[str, str, str], ...] | None = None  # service, method, path; None: no bound
+    trust_id: str | None = None
+    trust_user_id: str | None = None  # the other party: who acts where user_id is the trustor, else the trustor
 
     def has(self, role: str) -> bool:
         """Whether the token carries the role (implied roles were added when it was made)."""

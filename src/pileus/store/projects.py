@@ -4,6 +4,7 @@ from pileus.model.projects import Project
 from pileus.store.database import Reader, Transaction
 from pileus.store.revocations import revoke
 from pileus.store.tables import ResourceTable
+from pileus.store.trusts import delete_trusts_of
 
 PROJECTS = ResourceTable("projects", Project)
 
@@ -51,6 +52,7 @@ async def delete_project(tx: Transaction, project_id: str) -> None:
     await tx.execute("DELETE FROM assignments WHERE target_id = ?", project_id)
     await tx.execute("DELETE FROM application_credentials WHERE project_id = ?", project_id)
     await tx.execute("DELETE FROM credentials WHERE project_id = ?", project_id)
+    await delete_trusts_of(tx, project_id=project_id)
     await tx.execute("DELETE FROM quotas WHERE project_id = ?", project_id)
     await tx.execute("UPDATE users SET default_project_id = NULL WHERE default_project_id = ?", project_id)
     await PROJECTS.delete(tx, project_id)

@@ -1,7 +1,7 @@
 """Revoked tokens: a key says which tokens, a time until when they were issued.
 
-Keys: `audit:`, `chain:`, `user:`, `project:`, `domain:`, `role:`, `appcred:` with an id; `user-project:`, `user-domain:` with two ids and a
-colon between; `user-system:`. A token knows its own keys (`keys_of`), so that a check is a look into a dictionary for each.
+Keys: `audit:`, `chain:`, `user:`, `project:`, `domain:`, `role:`, `appcred:`, `trust:` with an id; `user-project:`, `user-domain:` with two
+ids and a colon between; `user-system:`. A token knows its own keys (`keys_of`), so that a check is a look into a dictionary for each.
 """
 
 import time
@@ -28,6 +28,9 @@ def keys_of(identity: Identity) -> tuple[str, ...]:
         keys += [f"domain:{identity.domain_id}", f"user-domain:{identity.user_id}:{identity.domain_id}"]
     elif identity.system:
         keys.append(f"user-system:{identity.user_id}")
+    if identity.trust_id:
+        other = identity.trust_user_id
+        keys += [f"trust:{identity.trust_id}", f"user:{other}", f"user-project:{other}:{identity.project_id}"]
     if identity.application_credential_id:
         keys.append(f"appcred:{identity.application_credential_id}")
     keys += [f"role:{name}" for name in identity.roles]

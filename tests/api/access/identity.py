@@ -28,6 +28,19 @@ WITH_A_TOKEN = {
     "identity:create_credential",
     "identity:update_credential",
     "identity:delete_credential",
+    "identity:list_access_rules",
+    "identity:get_access_rule",
+    "identity:delete_access_rule",
+    "identity:ec2_list_credentials",
+    "identity:ec2_create_credential",
+    "identity:ec2_get_credential",
+    "identity:ec2_delete_credential",
+    "identity:list_trusts",
+    "identity:create_trust",
+    "identity:get_trust",
+    "identity:delete_trust",
+    "identity:list_roles_for_trust",
+    "identity:get_role_for_trust",
 }
 """Open to all by role; whose resource it is decides then."""
 

@@ -2,19 +2,21 @@
 
 import secrets
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import Meta
 
 from pileus.api.identity import passwords
 from pileus.api.identity import visibility as may
+from pileus.api.identity.access_rules import GivenRule, keep_rules, rule_document
 from pileus.api.identity.documents import Document, Name, collection, found, fresh, parse_time, self_link, timestamp, write
 from pileus.api.identity.roles import find_role
 from pileus.api.request import Request
 from pileus.model.application_credentials import ApplicationCredential
 from pileus.model.base import Model
-from pileus.model.errors import Conflict, Forbidden, Invalid, NotImplementedYet
+from pileus.model.errors import Conflict, Forbidden, Invalid
 from pileus.model.roles import Role
+from pileus.store.access_rules import rules_by_ids
 from pileus.store.application_credentials import APPLICATION_CREDENTIALS, credential_named, delete_application_credential
 from pileus.store.assignments import roles_on_project
 from pileus.store.database import Reader, Transaction
@@ -38,7 +40,7 @@ class NewCredential(Model, frozen=True, kw_only=True):
     roles: list[GivenRole] = []
     expires_at: str | None = None
     unrestricted: bool | None = None
-    access_rules: list[dict[str, Any]] | None = None
+    access_rules: list[GivenRule] | None = None
     project_id: str | None = None
 
 
@@ -50,6 +52,7 @@ class CreateCredential(Model, frozen=True, kw_only=True):
 
 async def _document(request: Request, one: ApplicationCredential) -> Document:
     roles = await ROLES.find(request.cloud.db, f"id IN ({', '.join('?' * len(one.role_ids))}) ORDER BY name", *one.role_ids)
+    rules = await rules_by_ids(request.cloud.db, one.access_rule_ids or [])
     return {
         "id": one.id,
         "name": one.name,
@@ -60,6 +63,7 @@ async def _document(request: Request, one: ApplicationCredential) -> Document:
         "expires_at": _moment(one.expires_at),
         "unrestricted": one.unrestricted,
         "system": None,
+        **({} if one.access_rule_ids is None else {"access_rules": [rule_document(rule) for rule in rules]}),
         "links": self_link(request, "users", one.user_id, "application_credentials", one.id),
     }
 
@@ -75,7 +79,9 @@ def _own(request: Request) -> bool:
 
 
 def _unrestricted_only(request: Request, credential: ApplicationCredential | None) -> None:
-    """A token of a restricted application credential must not make or end one."""
+    """A token of a restricted application credential, or of a trust, must not make or end one."""
+    if request.identity.trust_id:
+        raise Forbidden("A token of a trust can't manage application credentials.")
     if request.identity.application_credential_id and (credential is None or not credential.unrestricted):
         raise Forbidden("An application credential that is not unrestricted can't manage application credentials.")
 
@@ -109,8 +115,6 @@ async def create_credential(request: Request) -> Document:
     project_id = request.project_id
     if body.project_id not in (None, project_id):
         raise Forbidden("An application credential is for the project of the token that makes it.")
-    if body.access_rules:
-        raise NotImplementedYet("Access rules of application credentials are not available; leave access_rules out.")
     db = request.cloud.db
     used = request.identity.application_credential_id
     _unrestricted_only(request, await APPLICATION_CREDENTIALS.get(db, used) if used else None)
@@ -132,6 +136,7 @@ async def create_credential(request: Request) -> Document:
             role_ids=[role.id for role in roles],
             expires_at=expires_at,
             unrestricted=bool(body.unrestricted),
+            access_rule_ids=None if body.access_rules is None else await keep_rules(tx, request.identity.user_id, body.access_rules),
         )
         if await credential_named(tx, body.name, one.user_id) is not None:
             raise Conflict(f"Conflict occurred attempting to store application_credential - Duplicate entry found with name {body.name}.")

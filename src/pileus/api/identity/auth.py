@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from pileus.api.identity import passwords
+from pileus.api.identity.access_rules import triples
 from pileus.api.identity.documents import boolean, tokens_of
 from pileus.api.identity.token_documents import token_document
 from pileus.api.identity.tokens import INVALID, LONGEST_LIFE, audit_id
@@ -16,13 +17,16 @@ from pileus.model.errors import Forbidden, Invalid, NotImplementedYet, Unauthori
 from pileus.model.identity import Identity
 from pileus.model.projects import Project
 from pileus.model.roles import Role
+from pileus.model.trusts import Trust
 from pileus.model.users import User
 from pileus.store import assignments
+from pileus.store.access_rules import rules_by_ids
 from pileus.store.application_credentials import APPLICATION_CREDENTIALS, credential_named
 from pileus.store.database import Reader
 from pileus.store.domains import domain_named, get_domain
 from pileus.store.projects import PROJECTS, project_named
 from pileus.store.roles import expand
+from pileus.store.trusts import TRUSTS, use
 from pileus.store.users import USERS, user_named
 
 
@@ -103,6 +107,7 @@ class Scope(msgspec.Struct, kw_only=True):
     domain: Project | None = None
     system: bool = False
     roles: list[Role] = []
+    trust: Trust | None = None
 
 
 async def create_token(request: Request) -> Response:
@@ -111,9 +116,12 @@ async def create_token(request: Request) -> Response:
     login = await _log_in(request, body.auth.identity)
     scope = await _find_scope(request, login, body.auth.scope)
     now = time.time()
+    credential, trust = login.credential, scope.trust
+    user = await _acting(request, login.user, trust)
+    rules = await rules_by_ids(request.cloud.db, credential.access_rule_ids or []) if credential else []
     identity = Identity(
-        user_id=login.user.id,
-        user_domain_id=login.user.domain_id,
+        user_id=user.id,
+        user_domain_id=user.domain_id,
         project_id=scope.project.id if scope.project else None,
         project_domain_id=(scope.project.domain_id or scope.project.id) if scope.project else None,
         domain_id=scope.domain.id if scope.domain else None,
@@ -122,12 +130,29 @@ async def create_token(request: Request) -> Response:
         methods=tuple(sorted(set(login.methods))),
         audit_ids=(audit_id(), login.chain) if login.chain else (audit_id(),),
         issued_at=now,
-        expires_at=min(now + min(request.cloud.config.token_lifetime, LONGEST_LIFE), login.latest),
-        application_credential_id=login.credential.id if login.credential else None,
+        expires_at=min(
+            now + min(request.cloud.config.token_lifetime, LONGEST_LIFE), login.latest, (trust and trust.expires_at) or login.latest
+        ),
+        application_credential_id=credential.id if credential else None,
+        access_rules=triples(rules) if credential and credential.access_rule_ids is not None else None,
+        trust_id=trust.id if trust else None,
+        trust_user_id=(login.user.id if trust.impersonation else trust.trustor_user_id) if trust else None,
     )
     catalog = "nocatalog" not in request.query or not boolean(request.query["nocatalog"])
     document = await token_document(request, identity, catalog)
     return Response(201, document, {"X-Subject-Token": tokens_of(request).issue(identity), "Vary": "X-Auth-Token"})
+
+
+async def _acting(request: Request, user: User, trust: Trust | None) -> User:
+    """Whose name the token bears; where a trust is counted, it is used once more."""
+    if trust is None:
+        return user
+    if trust.remaining_uses is not None and not await request.cloud.db.write(lambda tx: use(tx, trust.id)):
+        raise Unauthorized(INVALID)
+    trustor = await USERS.get(request.cloud.db, trust.trustor_user_id) if trust.impersonation else user
+    if trustor is None:
+        raise Unauthorized(INVALID)
+    return trustor
 
 
 async def _log_in(request: Request, given: Methods) -> Login:
@@ -175,6 +200,8 @@ async def _by_password(request: Request, given: PasswordUser) -> Login:
 
 async def _by_token(request: Request, text: str) -> Login:
     identity = tokens_of(request).validate(text)
+    if identity.trust_id:
+        raise Forbidden("A token of a trust can't be exchanged for another; log in by password, with the trust as the scope.")
     user = await USERS.get(request.cloud.db, identity.user_id)
     if user is None:
         raise Unauthorized(INVALID)
@@ -259,8 +286,26 @@ async def _asked_scope(db: Reader, user: User, asked: dict[str, Any]) -> Scope:
             raise Invalid('The system scope is {"system": {"all": true}}.', field="system")
         return Scope(system=True, roles=await assignments.roles_on_system(db, user.id))
     if kind == "OS-TRUST:trust":
-        raise NotImplementedYet("Trusts are not available; use an application credential.")
+        return await _trust_scope(db, user, value)
     raise Invalid(f"'{kind}' is not a scope; use project, domain, system or unscoped.", field="scope")
+
+
+async def _trust_scope(db: Reader, user: User, value: Any) -> Scope:
+    """The trust's project with its roles, as long as both parties and the trustor's own roles are there."""
+    key = value.get("id") if isinstance(value, dict) else None
+    trust = await TRUSTS.get(db, key) if isinstance(key, str) else None
+    if trust is None or (trust.expires_at is not None and trust.expires_at <= time.time()) or trust.remaining_uses == 0:
+        raise Unauthorized(INVALID)
+    if trust.trustee_user_id != user.id:
+        raise Forbidden("User is not a trustee.")
+    trustor = await USERS.get(db, trust.trustor_user_id)
+    home = await get_domain(db, trustor.domain_id) if trustor else None
+    if trustor is None or not trustor.enabled or home is None or not home.enabled:
+        raise Forbidden("Trustor is disabled.")
+    own = await _project_scope(db, trustor, await PROJECTS.get(db, trust.project_id))
+    if own.project is None or not {*trust.role_ids} <= {role.id for role in own.roles}:
+        raise Forbidden("The trustor no longer has the roles of the trust on its project.")
+    return Scope(project=own.project, roles=await expand(db, trust.role_ids), trust=trust)
 
 
 async def _project(db: Reader, given: NamedIn) -> Project | None:

@@ -58,11 +58,13 @@ def _ring(request: Request) -> KeyRing:
     return key_ring(request.cloud.config.directory / "secrets" / "credential-keys")
 
 
-def _sealed(request: Request, blob: str) -> str:
+def sealed(request: Request, blob: str) -> str:
+    """A credential's content, encrypted."""
     return _ring(request).encrypt(blob.encode()).decode()
 
 
-def _opened(request: Request, one: Credential) -> str:
+def opened(request: Request, one: Credential) -> str:
+    """A credential's content; Unavailable when its key is missing."""
     try:
         return _ring(request).decrypt(one.sealed_blob.encode()).decode()
     except InvalidToken as error:
@@ -76,7 +78,7 @@ def _document(request: Request, one: Credential) -> Document:
         "user_id": one.user_id,
         "project_id": one.project_id,
         "type": one.type,
-        "blob": _opened(request, one),
+        "blob": opened(request, one),
         "links": self_link(request, "credentials", one.id),
     }
 
@@ -109,6 +111,8 @@ async def create_credential(request: Request) -> Document:
     user_id = body.user_id or request.identity.user_id
     may.demand(user_id == request.identity.user_id or request.identity.is_admin, "identity:create_credential")
     key = _ec2_id(body.blob) if body.type == "ec2" else None
+    if body.type == "ec2":
+        may.lasting(request)
     if body.type == "ec2" and body.project_id is None:
         raise Invalid("A credential of type ec2 needs a project_id.", field="project_id")
     one = Credential(
@@ -116,7 +120,7 @@ async def create_credential(request: Request) -> Document:
         user_id=user_id,
         project_id=body.project_id,
         type=body.type,
-        sealed_blob=_sealed(request, body.blob),
+        sealed_blob=sealed(request, body.blob),
         extra=extras(request, "credential", KNOWN),
     )
 
@@ -145,7 +149,7 @@ async def update_credential(request: Request) -> Document:
     """PATCH /v3/credentials/{credential_id}."""
     sent = changes(request.body.credential)
     if "blob" in sent:
-        sent["sealed_blob"] = _sealed(request, sent.pop("blob"))
+        sent["sealed_blob"] = sealed(request, sent.pop("blob"))
 
     async def work(tx: Transaction) -> Credential:
         one = await _visible(request, tx, "identity:update_credential", change=True)

@@ -23,6 +23,9 @@ Name64 = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\S")]
 Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\S")]
 Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9-]+\Z")]
 
+EARLIEST, LATEST = -62135596800.0, 253402300799.0
+"""The years 1 to 9999, which can be written; a time with a zone may lie beyond."""
+
 COMPARISONS: dict[str, Callable[[str, str], bool]] = {
     "contains": lambda value, wanted: wanted in value,
     "icontains": lambda value, wanted: wanted.lower() in value.lower(),
@@ -68,7 +71,8 @@ def parse_time(text: str, field: str) -> float:
         moment = datetime.fromisoformat(text.strip())
     except ValueError as error:
         raise Invalid(f"Invalid input for field '{field}': '{text}' is not an ISO 8601 date and time.", field=field) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return min(max(seconds, EARLIEST), LATEST)
 
 
 def self_link(request: Request, *parts: str) -> dict[str, str]:

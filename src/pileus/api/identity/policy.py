@@ -94,4 +94,18 @@ POLICY: dict[str, str] = {
     "identity:create_credential": ANYONE,
     "identity:update_credential": ANYONE,
     "identity:delete_credential": ANYONE,
+    # What users delegate: each its own; the handler looks whose it is.
+    "identity:list_access_rules": ANYONE,
+    "identity:get_access_rule": ANYONE,
+    "identity:delete_access_rule": ANYONE,
+    "identity:ec2_list_credentials": ANYONE,
+    "identity:ec2_create_credential": ANYONE,
+    "identity:ec2_get_credential": ANYONE,
+    "identity:ec2_delete_credential": ANYONE,
+    "identity:list_trusts": ANYONE,
+    "identity:create_trust": ANYONE,
+    "identity:get_trust": ANYONE,
+    "identity:delete_trust": ANYONE,
+    "identity:list_roles_for_trust": ANYONE,
+    "identity:get_role_for_trust": ANYONE,
 }

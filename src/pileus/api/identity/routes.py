@@ -3,11 +3,12 @@
 from functools import partial
 
 from pileus.api.faults import keystone_fault
-from pileus.api.identity import application_credentials as appcreds
 from pileus.api.identity import (
+    access_rules,
     auth_tokens,
     credentials,
     domains,
+    ec2_credentials,
     endpoints,
     groups,
     project_tags,
@@ -15,9 +16,11 @@ from pileus.api.identity import (
     regions,
     roles,
     services,
+    trusts,
     users,
     versions,
 )
+from pileus.api.identity import application_credentials as appcreds
 from pileus.api.identity.auth import AuthBody, create_token
 from pileus.api.identity.grants import grant_routes
 from pileus.api.identity.policy import POLICY
@@ -28,6 +31,8 @@ from pileus.api.routes import PUBLIC, Service, route
 P, D, U, G = "/v3/projects/{project_id}", "/v3/domains/{domain_id}", "/v3/users/{user_id}", "/v3/groups/{group_id}"
 R, IMPLIED, M = "/v3/roles/{role_id}", "/v3/roles/{role_id}/implies/{implied_id}", "/v3/groups/{group_id}/users/{user_id}"
 A, C = "/v3/users/{user_id}/application_credentials", "/v3/credentials/{credential_id}"
+RULES, EC2 = "/v3/users/{user_id}/access_rules", "/v3/users/{user_id}/credentials/OS-EC2"
+TRUSTS, TRUST = "/v3/OS-TRUST/trusts", "/v3/OS-TRUST/trusts/{trust_id}"
 REGION, S, E = "/v3/regions/{region_id}", "/v3/services/{service_id}", "/v3/endpoints/{endpoint_id}"
 
 create = partial(route, "POST", success=201)
@@ -125,6 +130,22 @@ ROUTES = [
     route("PATCH",  C,                           credentials.update_credential, "identity:update_credential",
           body=credentials.UpdateCredential),
     route("DELETE", C,                           credentials.remove_credential, "identity:delete_credential", success=204),
+    route("GET",    RULES,                       access_rules.list_rules,       "identity:list_access_rules"),
+    route("GET",    RULES + "/{rule_id}",        access_rules.show_rule,        "identity:get_access_rule"),
+    route("DELETE", RULES + "/{rule_id}",        access_rules.remove_rule,      "identity:delete_access_rule", success=204),
+    route("GET",    EC2,                         ec2_credentials.list_keys,     "identity:ec2_list_credentials"),
+    create(         EC2,                         ec2_credentials.create_key,    "identity:ec2_create_credential",
+          body=ec2_credentials.CreateKey),
+    route("GET",    EC2 + "/{access}",           ec2_credentials.show_key,      "identity:ec2_get_credential"),
+    route("DELETE", EC2 + "/{access}",           ec2_credentials.remove_key,    "identity:ec2_delete_credential", success=204),
+
+    route("GET",    TRUSTS,                      trusts.list_trusts,            "identity:list_trusts"),
+    create(         TRUSTS,                      trusts.create_trust,           "identity:create_trust", body=trusts.CreateTrust),
+    route("GET",    TRUST,                       trusts.show_trust,             "identity:get_trust"),
+    route("DELETE", TRUST,                       trusts.remove_trust,           "identity:delete_trust", success=204),
+    route("GET",    TRUST + "/roles",            trusts.list_trust_roles,       "identity:list_roles_for_trust"),
+    route("GET",    TRUST + "/roles/{role_id}",  trusts.show_trust_role,        "identity:get_role_for_trust"),
+    route("HEAD",   TRUST + "/roles/{role_id}",  trusts.check_trust_role,       "identity:get_role_for_trust", success=204),
 
     *unavailable_routes(),
 ]

@@ -12,6 +12,7 @@ from pileus.store.application_credentials import APPLICATION_CREDENTIALS
 from pileus.store.database import Reader
 from pileus.store.projects import PROJECTS
 from pileus.store.roles import roles_in_token
+from pileus.store.trusts import TRUSTS
 from pileus.store.users import USERS
 
 
@@ -44,7 +45,24 @@ async def token_document(request: Request, identity: Identity, catalog: bool) ->
         if credential is None:
             raise NotFound("Could not find token.")
         token["application_credential"] = {"id": credential.id, "name": credential.name, "restricted": not credential.unrestricted}
+        if identity.access_rules is not None:
+            names = ("service", "method", "path")
+            token["application_credential"]["access_rules"] = [dict(zip(names, rule, strict=True)) for rule in identity.access_rules]
+    if identity.trust_id:
+        token["OS-TRUST:trust"] = await _trust(db, identity.trust_id)
     return {"token": token}
+
+
+async def _trust(db: Reader, trust_id: str) -> dict[str, Any]:
+    trust = await TRUSTS.get(db, trust_id)
+    if trust is None:
+        raise NotFound("Could not find token.")
+    return {
+        "id": trust.id,
+        "trustor_user": {"id": trust.trustor_user_id},
+        "trustee_user": {"id": trust.trustee_user_id},
+        "impersonation": trust.impersonation,
+    }
 
 
 async def _scope(db: Reader, identity: Identity) -> dict[str, Any]:

@@ -44,6 +44,8 @@ class Payload(msgspec.Struct, array_like=True, frozen=True):
     issued_at: float
     expires_at: float
     application_credential: Any
+    access_rules: list[tuple[str, str, str]] | None = None
+    trust: list[Any] | None = None  # its id, the other party's id
 
 
 _decoder = msgspec.msgpack.Decoder(Payload)
@@ -90,6 +92,8 @@ class FernetTokens:
             issued_at=identity.issued_at,
             expires_at=identity.expires_at,
             application_credential=_pack(identity.application_credential_id) if identity.application_credential_id else None,
+            access_rules=None if identity.access_rules is None else list(identity.access_rules),
+            trust=[_pack(identity.trust_id), _pack(identity.trust_user_id or "")] if identity.trust_id else None,
         )
         return self.ring.encrypt(msgspec.msgpack.encode(payload)).rstrip(b"=").decode()
 
@@ -134,6 +138,9 @@ class FernetTokens:
             issued_at=payload.issued_at,
             expires_at=payload.expires_at,
             application_credential_id=_unpack(payload.application_credential),
+            access_rules=None if payload.access_rules is None else tuple(payload.access_rules),
+            trust_id=_unpack(payload.trust[0]) if payload.trust else None,
+            trust_user_id=_unpack(payload.trust[1]) if payload.trust else None,
         )
 
 

@@ -7,7 +7,6 @@ from pileus.api.routes import Route, route
 from pileus.model.errors import NotImplementedYet
 
 PLACES = {
-    "/v3/OS-TRUST": "Trusts are not available; use an application credential.",
     "/v3/OS-FEDERATION": "Federated identity is not available; make users in a domain of their own.",
     "/v3/OS-OAUTH1": "OAuth 1 is not available; use an application credential.",
     "/v3/OS-OAUTH2": "OAuth 2 is not available; use an application credential.",
@@ -20,8 +19,6 @@ PLACES = {
     "/v3/registered_limits": "Unified limits are not available; each service keeps its quotas.",
     "/v3/ec2tokens": "EC2 authentication is not available.",
     "/v3/s3tokens": "S3 authentication is not available.",
-    "/v3/users/{user_id}/credentials/OS-EC2": "EC2 keys are not available here; keep them in /v3/credentials.",
-    "/v3/users/{user_id}/access_rules": "Access rules of application credentials are not available.",
     "/v3/domains/config": "Configuration of single domains is not available: all have the same back end.",
     "/v3/domains/{domain_id}/config": "Configuration of single domains is not available: all have the same back end.",
     "/v3/auth/OS-FEDERATION": "Federated identity is not available; log in by password or application credential.",

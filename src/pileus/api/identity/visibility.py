@@ -31,6 +31,12 @@ def demand(allowed: bool, action: str) -> None:
         raise Forbidden(f"You are not authorized to perform the requested action: {action}.", action=action)
 
 
+def lasting(request: Request) -> None:
+    """Forbidden for a token of a trust or an application credential: what was lent must not be made to last."""
+    if request.identity.trust_id or request.identity.application_credential_id:
+        raise Forbidden("A token of a trust or of an application credential can't do this; log in by password.")
+
+
 def own_domain(request: Request) -> str | None:
     """The domain that the caller's lists are confined to; None: no bound. Forbidden for who may list nothing."""
     if sees_all(request):
