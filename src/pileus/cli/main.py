@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal of few characters
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the launcher blocked it while we were loaded
         sys.exit(cli(prog_name="pileus", obj={}, standalone_mode=False) or 0)  # what a command gave to `ctx.exit`
     except PileusError as error:
         click.secho(f"pileus: {error.message}", fg="red", err=True)
