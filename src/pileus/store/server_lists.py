@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pileus.model.base import Model
+from pileus.model.errors import Invalid
 from pileus.store.database import Reader, Row
 from pileus.store.listing import Condition, Listing, page_clause
 from pileus.store.servers import SERVERS
@@ -26,6 +27,7 @@ class ServerQuery(Model, frozen=True, kw_only=True):
 
 async def find(db: Reader, query: ServerQuery) -> list[Row]:
     """(id, updated_at, name) of one page, and of one server more when there are more."""
+    await _check_marker(db, query)
     filtered = bool(query.tests or query.address_tests)
     listing = Listing(
         conditions=query.conditions,
@@ -44,6 +46,15 @@ async def find(db: Reader, query: ServerQuery) -> list[Row]:
         having = await _addresses(db, [row[0] for row in rows])
         rows = [row for row in rows if all(any(map(test, having.get(row[0], []))) for test in query.address_tests)]
     return rows[: query.limit + 1]
+
+
+async def _check_marker(db: Reader, query: ServerQuery) -> None:
+    """Invalid when the marker is another project's: the order of a page would tell of it."""
+    if query.marker is None:
+        return
+    owner = await db.value("SELECT project_id FROM servers WHERE id = ?", query.marker)
+    if owner is None or any(one.column == "project_id" and one.value != owner for one in query.conditions):
+        raise Invalid(f"marker [{query.marker}] not found", field="marker")
 
 
 async def _addresses(db: Reader, server_ids: list[str]) -> dict[str, list[str]]:

@@ -32,6 +32,10 @@ Amount = Annotated[int, Meta(ge=0, le=0x7FFFFFFF)] | Annotated[str, Meta(pattern
 Limit = Annotated[int, Meta(ge=-1, le=0x7FFFFFFF)] | Annotated[str, Meta(pattern=r"^(-1|[0-9]{1,10})\Z")]
 DiskConfig = Literal["AUTO", "MANUAL"]
 UserData = Annotated[str, Meta(max_length=65535)]
+DIGITS = 18
+"""The most of a whole number in a query: what a column of the store can hold."""
+EARLIEST, LATEST = -62135596800.0, 253402300799.0
+"""The years 1 to 9999, which can be written; a time with a zone may lie beyond."""
 TRUE = frozenset({"true", "1", "on", "yes", "t", "y"})
 FALSE = frozenset({"false", "0", "off", "no", "f", "n"})
 
@@ -58,8 +62,8 @@ def query_integer(request: Request, name: str, default: int | None = None) -> in
     text = request.query.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit()):
-        raise Invalid(f"Invalid input for query parameters {name}. Value: {text}. It is not a non-negative integer.", field=name)
+    if not (text.isascii() and text.isdigit()) or len(text) > DIGITS:
+        raise Invalid(f"Invalid input for query parameters {name}. Value: {text[:80]}. It is not a non-negative integer.", field=name)
     return int(text)
 
 
@@ -75,7 +79,7 @@ def parse_time(text: str, field: str) -> float:
         moment = datetime.fromisoformat(text.strip().replace(" ", "T"))
     except ValueError as error:
         raise Invalid(f"Invalid input for query parameters {field}. Value: {text}. '{text}' is not a 'date-time'", field=field) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return min(max((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp(), EARLIEST), LATEST)
 
 
 def decoded(text: str, field: str) -> bytes:

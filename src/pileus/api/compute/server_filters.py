@@ -115,7 +115,9 @@ def _simple(request: Request) -> list[Condition]:
             )
     for name, column in NUMBERS.items():
         if name in query:
-            found.append(Condition(column=column, value=int(query[name]) if query[name].isdigit() else -1))
+            text = query[name]
+            number = int(text) if text.isascii() and text.isdigit() and len(text) <= fields.DIGITS else -1
+            found.append(Condition(column=column, value=number))
     for name, column in FLAGS.items():
         if name in query:
             found.append(Condition(column=column, value=fields.query_flag(request, name)))
@@ -202,6 +204,8 @@ def _sort(request: Request) -> list[tuple[str, str]]:
     known = SORT if request.version >= (2, 73) else {name: column for name, column in SORT.items() if name != "locked"}
     sort: list[tuple[str, str]] = []
     for index, key in enumerate(keys):
+        if known.get(key) == "host" and not request.identity.is_admin:
+            raise Forbidden(f"Only administrators can sort servers by {key}")
         if key in known:
             sort.append((known[key], directions[index] if index < len(directions) else directions[0] if directions else "desc"))
         elif key not in ANYWAY and request.version >= (2, 75):
