@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
@@ -20,6 +21,7 @@ log = logging.getLogger("pileus.api")
 Step = Callable[[Request], Awaitable[Response | None]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 NO_BODY = (b"", None)
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 async def find_service(request: Request) -> Response | None:
@@ -232,7 +234,7 @@ def _check_media(request: Request) -> None:
 async def _bytes(request: Request) -> bytes:
     limit = request.cloud.config.body_limit
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
+    if length.isdecimal() and (len(length) > 18 or int(length) > limit):
         raise TooLarge(f"The body has {length} bytes; at most {limit} are accepted.")
     parts: list[bytes] = []
     size = 0
@@ -282,7 +284,8 @@ async def _stream(request: Request, body: AsyncIterator[bytes], send: Send) -> N
 
 
 async def _start(send: Send, status: int, headers: dict[str, str]) -> None:
-    lines = [(name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    # Names of users stand in some values (Location): what would end a header's line is not passed on.
+    lines = [(name.lower().encode("latin-1"), CONTROL.sub("", value).encode("latin-1", "replace")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": lines})
 
 

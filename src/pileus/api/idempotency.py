@@ -55,7 +55,8 @@ async def replay(request: Request) -> Response | None:
     identity = getattr(request, "identity", None)
     if identity is None:
         return None
-    scope = f"{identity.user_id}\0{identity.project_id}\0{key}"
+    place = identity.project_id or identity.domain_id or ("system" if identity.system else "")
+    scope = f"{identity.user_id}\0{place}\0{identity.application_credential_id or ''}\0{key}"
     name = hashlib.sha256(scope.encode()).hexdigest()
     digest = hashlib.sha256(f"{request.path}\0{sorted(request.queries)}\0".encode() + request.notes.get("bytes", b"")).hexdigest()
 

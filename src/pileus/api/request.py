@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pileus.api.routes import Route, Service
 
 Version = tuple[int, int]
+LONGEST_QUERY = 64 << 10
 
 
 class Response:
@@ -125,6 +126,8 @@ class Request:
 def _queries(raw: bytes) -> list[tuple[str, str]]:
     if not raw:
         return []
+    if len(raw) > LONGEST_QUERY:
+        raise Invalid(f"The query string is longer than {LONGEST_QUERY} bytes.", status=414)
     try:
         return parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=500, errors="strict")
     except (ValueError, UnicodeDecodeError) as error:

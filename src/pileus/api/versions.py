@@ -42,7 +42,11 @@ class History(Model, frozen=True, kw_only=True):
         if text == "latest":
             return self.maximum
         major, dot, minor = text.partition(".")
-        if not (dot and major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit()) or (len(minor) > 1 and minor[0] == "0"):
+        if (
+            not (dot and major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit())
+            or (len(minor) > 1 and minor[0] == "0")
+            or len(text) > 18
+        ):
             raise Invalid(f"API Version String {text} is of invalid format. Must be of format MajorNum.MinorNum.")
         version = (int(major), int(minor))
         if not self.minimum <= version <= self.maximum:

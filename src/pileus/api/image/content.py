@@ -30,7 +30,7 @@ async def take_in(request: Request, image: Image, status: ImageStatus, staged: b
     """
     limit = request.cloud.config.image_size_limit
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
+    if length.isdecimal() and (len(length) > 18 or int(length) > limit):
         raise TooLarge(f"The image has {length} bytes; at most {limit} are accepted.")
     upload = await begin(request.cloud, image, status)
     intake: Intake | None = None

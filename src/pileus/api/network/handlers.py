@@ -1,5 +1,6 @@
 """The handlers that serve every kind of resource: list, show, create (one or many), update, delete."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -155,7 +156,7 @@ def check_revision(request: Request, revision: int) -> None:
     if text is None:
         return
     name, _, number = text.partition("=")
-    if name.strip() != "revision_number" or not number.strip().isdigit():
+    if name.strip() != "revision_number" or not re.fullmatch(r"[0-9]{1,18}", number.strip()):
         raise Invalid("If-Match must be revision_number=NUMBER")
     if int(number) != revision:
         raise PileusError(

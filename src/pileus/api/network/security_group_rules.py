@@ -29,7 +29,7 @@ def _protocol(value: Any) -> str | None:
     text = str(value).lower()
     if text in PROTOCOLS:
         return "ipv6-icmp" if text == "icmpv6" else text
-    if text.isascii() and text.isdigit() and int(text) <= 255:
+    if text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= 255:
         return str(int(text)) if int(text) else None
     raise check.InvalidValue(
         f"Security group rule protocol {value} not supported. Only protocol values {sorted(PROTOCOLS)} and integers [0 - 255] are supported"
