@@ -3,12 +3,15 @@
 from pathlib import PurePath
 from typing import Any
 
+import msgspec
+
 from pileus.model.base import Model
-from pileus.model.guests import DiskImage, Guest, GuestDisk, GuestNic
+from pileus.model.guests import DiskImage, Guest, GuestDisk, GuestNic, ObservedGuest, ObservedPower, Power
 from pileus.model.servers import Server
 
 GIB = 1 << 30
 MIB = 1 << 20
+OFF = frozenset({ObservedPower.STOPPED, ObservedPower.CRASHED, ObservedPower.ABSENT})
 BUSES = {"virtio": "virtio", "scsi": "scsi", "sata": "sata", "ide": "ide", "usb": "usb"}
 
 
@@ -55,6 +58,22 @@ def guest_of(server: Server, cards: list[Card], images: PurePath, metadata: dict
         config_drive=server.config_drive,
         extra={**{str(key): str(value) for key, value in properties.items()}, **server.flavor.extra_specs},
     )
+
+
+def crossed(wanted: Guest, before: Guest | None, here: ObservedGuest, seen: ObservedPower | None) -> Guest:
+    """What a host is to apply of what is wanted, decided by somebody who had seen `seen`, when `before` was applied last and `here` is so.
+
+    A guest that has changed by itself in between, such as one that its user has shut down from within, keeps its power: nobody who
+    knew it has asked otherwise. An apply that was cut off is done in full, and so is a reboot or a rebuild.
+    """
+    if seen is None or before is None or here.generation < before.generation:
+        return wanted
+    if (here.reboots_soft, here.reboots_hard, here.builds) != (wanted.reboots_soft, wanted.reboots_hard, wanted.builds):
+        return wanted
+    if here.generation < wanted.generation and (here.power == seen or {here.power, seen} <= OFF):
+        return wanted
+    power = Power.STOPPED if here.power in OFF else Power(here.power.value)
+    return msgspec.structs.replace(wanted, power=power)
 
 
 def disks_of(server: Server, images: PurePath) -> list[GuestDisk]:

@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from pileus.model.guests import ObservedGuest, ObservedPower, Power
-from pileus.model.servers import Server, ServerFault, Status
+from pileus.model.servers import Server, Status
 
 POWER_STATE = {
     ObservedPower.RUNNING: 1,
@@ -29,6 +29,9 @@ SETTLED = {
     ObservedPower.SUSPENDED: (Status.SUSPENDED, "suspended"),
     ObservedPower.ABSENT: (Status.SHUTOFF, "stopped"),
 }
+
+LOST_AFTER = 5.0
+"""Seconds after which a report counts for more than what was recorded before it: reports are on their way for less."""
 
 
 class Next(StrEnum):
@@ -65,22 +68,31 @@ def followed(power: ObservedPower) -> Power:
     return Power(power.value)
 
 
+def is_stale(server: Server, seen: ObservedGuest, at: float) -> bool:
+    """Whether this was seen, at that time, before what is known: an earlier generation, unless it is so much later that the host must
+    have lost the newer one."""
+    known = server.observed
+    return known is not None and seen.generation < known.generation and at < server.updated_at + LOST_AFTER
+
+
 def observe(server: Server, seen: ObservedGuest, now: float) -> Server:
-    """The server after a node's report. It was launched when it first reached what was wanted; a failed apply becomes its fault."""
+    """The server after its node saw its guest. It was launched when it first reached what was wanted.
+
+    An error that stands in a report becomes no fault: it may be of an apply that its owner has already asked to be done again.
+    """
     changes: dict[str, object] = {"observed": seen, "updated_at": now}
     reached = seen.generation >= server.generation and seen.error is None and seen.power == REACHED[server.power]
     if server.launched_at is None and reached:
         changes["launched_at"] = now
-    if seen.error is not None and server.fault is None and seen.generation < server.generation:
-        changes["fault"] = ServerFault(code=500, message=seen.error, details=seen.error_detail or "", created_at=now)
     return msgspec.structs.replace(server, **changes)
 
 
 def derive(server: Server) -> Server:
-    """The server with status, vm_state, task_state and power_state as they follow from the rest."""
+    """The server with status, vm_state, task_state, power_state and next_step as they follow from the rest."""
     status, vm_state, task = _states(server)
     power_state = POWER_STATE[server.observed.power] if server.observed else 0
-    return msgspec.structs.replace(server, status=status, vm_state=vm_state, task_state=task, power_state=power_state)
+    following = next_step(server).value
+    return msgspec.structs.replace(server, status=status, vm_state=vm_state, task_state=task, power_state=power_state, next_step=following)
 
 
 def _states(server: Server) -> tuple[Status, str, str | None]:

@@ -49,7 +49,7 @@ class ServerFault(Model, frozen=True, kw_only=True):
 class Server(Resource, frozen=True, kw_only=True):
     """A server. The API writes the desired part, each time with a new generation; `observed` is written from node reports alone.
 
-    `status`, `vm_state`, `task_state`, `power_state` follow from the rest (core/servers.py `derive`) and are kept for filters.
+    `status`, `vm_state`, `task_state`, `power_state`, `next_step` follow from the rest (core/servers.py `derive`) and are kept for filters.
     `deleted_at` set: it is to go; `removed_at` set: it is gone, the row remains a while for lists of deleted servers.
     """
 
@@ -106,3 +106,4 @@ class Server(Resource, frozen=True, kw_only=True):
     vm_state: str = "building"
     task_state: str | None = None
     power_state: int = 0
+    next_step: str = "place"  # core/servers.py Next: what the reconciler is to do about it

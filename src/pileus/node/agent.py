@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pileus
+from pileus.core.guests import crossed
 from pileus.model.errors import NodeFailed, NotFound, PileusError
 from pileus.model.guests import Guest, ObservedGuest, ObservedPower
 from pileus.model.hosts import DriverCapabilities, HostReport
@@ -154,6 +155,7 @@ class Agent:
             known = self._guests.get(guest.id)
             if known is not None and guest.generation < known.generation:
                 return GuestReply(guest=await self._observed(guest.id))
+            guest = crossed(guest, known, await self._observed(guest.id), request.seen)
             self._guests[guest.id] = guest  # before it boots, so that its first question to the metadata service is answered
             for domain in request.domains:
                 await self._apply_domain(domain)

@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import logging
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from pileus.model.errors import PileusError
 
 log = logging.getLogger("pileus.engine")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds between tries of a step that fails
+PATIENCE = 1.0  # seconds after which a step counts as waiting (for a silent host), and another worker takes the next one
 
 
 class Reconciler(Protocol):
@@ -41,7 +43,8 @@ class Engine:
         self._again: set[tuple[str, str]] = set()
         self._failures: dict[tuple[str, str], int] = {}
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waits: set[tuple[str, str]] = set()  # steps whose worker was relieved
 
     def wake(self, name: str, id: str) -> None:
         """Look at this soon. A kind that nobody reconciles here is ignored."""
@@ -58,16 +61,18 @@ class Engine:
 
     async def start(self) -> None:
         """Begin: scan at once, then step and scan until `close`."""
-        self._tasks = [asyncio.create_task(self._work()) for _ in range(self.workers)]
-        self._tasks.append(asyncio.create_task(self._scan()))
+        for _ in range(self.workers):
+            self._begin(self._work())
+        self._begin(self._scan())
 
     async def close(self) -> None:
         """Stop; a step that is cut off is done again at the next start."""
         for timer in self._timers.values():
             timer.cancel()
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        for task in self._tasks:
+        for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
@@ -75,14 +80,33 @@ class Engine:
         """Whether no step waits or runs now (timers may)."""
         return not (self._waiting or self._running)
 
+    def quiet(self) -> bool:
+        """Whether no step waits, runs, or is due later."""
+        return self.idle() and not self._timers
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _relieve(self, item: tuple[str, str]) -> None:
+        """A step takes long: another worker goes on in its place, so that hosts that are silent don't hold up those that answer."""
+        self._waits.add(item)
+        self._begin(self._work())
+
     async def _work(self) -> None:
-        while True:
+        relieved = False
+        while not relieved:
             item = await self._queue.get()
             self._waiting.discard(item)
             self._running.add(item)
+            relief = asyncio.get_running_loop().call_later(PATIENCE, self._relieve, item)
             try:
                 pause = await self._step(item)
             finally:
+                relief.cancel()
+                relieved = item in self._waits
+                self._waits.discard(item)
                 self._running.discard(item)
             if item in self._again:
                 self._again.discard(item)

@@ -1,7 +1,6 @@
 """Hosts: what their nodes report goes into the store, and what changed wakes the servers that it is about."""
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable
 
@@ -9,10 +8,12 @@ import msgspec
 
 from pileus.bus.local import Bus
 from pileus.config import Config
+from pileus.core.servers import LOST_AFTER, Next
 from pileus.model.guests import ObservedGuest, ObservedPower
 from pileus.model.hosts import Host, HostReport
 from pileus.model.messages import RemoveGuest
 from pileus.model.servers import Server
+from pileus.reconcile.observations import record
 from pileus.store import providers, servers
 from pileus.store.database import Database, Transaction
 from pileus.store.hosts import HOSTS
@@ -35,7 +36,7 @@ class Hosts:
 
     def receive(self, report: HostReport) -> None:
         """A report came in; called from the event loop."""
-        self._reports.setdefault(report.host, []).append(report)
+        self._reports[report.host] = merged(self._reports.get(report.host, []), report)
         self.wake(self.name, report.host)
 
     async def scan(self) -> list[str]:
@@ -43,13 +44,14 @@ class Hosts:
         return [host for host, waiting in self._reports.items() if waiting]
 
     async def step(self, host: str) -> float | None:
-        """Record what the host reported."""
-        waiting = self._reports.pop(host, [])
-        for report in waiting:
+        """Record what the host reported. A report waits until it is recorded."""
+        while waiting := self._reports.get(host):
+            report = waiting[0]
             if report.complete:
                 await self._register(report)
                 self.domains[host] = report.domains
             await self._record(report)
+            self._reports[host] = [one for one in self._reports[host] if one is not report]
         return None
 
     async def _register(self, report: HostReport) -> None:
@@ -80,9 +82,13 @@ class Hosts:
         if report.complete:
             changed += missing(placed, report)
         if changed:
-            await self.db.write(lambda tx: _record_all(tx, changed))
+            await self.db.write(lambda tx: _record_all(tx, changed, report.reported_at))
         for guest in changed:
             self.wake("servers", guest.id)
+        if report.complete:  # the host is there: what waited for it goes on
+            for server in placed.values():
+                if server.next_step != Next.NOTHING:
+                    self.wake("servers", server.id)
         for guest in report.guests:
             if guest.id not in placed:
                 await self._collect(report.host, guest)
@@ -103,14 +109,22 @@ def missing(placed: dict[str, Server], report: HostReport) -> list[ObservedGuest
         if server.observed is not None
         and server.id not in present
         and server.observed.power != ObservedPower.ABSENT
-        and server.updated_at < report.reported_at - 5
+        and server.updated_at < report.reported_at - LOST_AFTER
     ]
 
 
-async def _record_all(tx: Transaction, guests: list[ObservedGuest]) -> None:
-    now = time.time()
+def merged(waiting: list[HostReport], report: HostReport) -> list[HostReport]:
+    """What is left to record once a report has come: a complete one says all that those before it said, a later word on a guest
+    takes the place of an earlier one. However many come, no more wait than the host has guests."""
+    if report.complete:
+        return [report]
+    news = {guest.id for guest in report.guests}
+    return [one for one in waiting if one.complete or not {guest.id for guest in one.guests} <= news] + [report]
+
+
+async def _record_all(tx: Transaction, guests: list[ObservedGuest], at: float) -> None:
     for guest in guests:
-        await servers.record_observed(tx, guest.id, guest, now)
+        await record(tx, guest.id, guest, at)
 
 
 def ratios(config: Config) -> dict[str, float]:

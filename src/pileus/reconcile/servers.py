@@ -10,21 +10,25 @@ from pileus.config import Config
 from pileus.core.guests import Card, guest_of
 from pileus.core.placement import choose
 from pileus.core.servers import Next, followed, next_step
-from pileus.model.errors import Conflict, NodeFailed
-from pileus.model.guests import ObservedGuest, ObservedPower
+from pileus.model.errors import Conflict, Invalid, NodeFailed, NotFound, PileusError, Unavailable
+from pileus.model.guests import ObservedGuest
+from pileus.model.images import ImageStatus
 from pileus.model.messages import ApplyGuest, GuestReply, RemoveGuest, Snapshot, SnapshotDone
 from pileus.model.placement import Claim, Decision
 from pileus.model.routing import RoutingDomain
 from pileus.model.servers import Server, ServerFault
+from pileus.reconcile.observations import EVENTS, record
 from pileus.reconcile.server_inputs import aggregate_metadata, metadata_of, placement_request
-from pileus.store import actions, allocations, decisions, host_views, ports, routing, servers
+from pileus.store import actions, allocations, decisions, host_views, images, ports, routing, servers
 from pileus.store.database import Database, Transaction
 
 Ingest = Callable[[str, Path], Awaitable[None]]
 """(image id, file): take a finished file into the image store and make the image active."""
 Wake = Callable[[str, str], None]
-SCHEDULE = "conductor_schedule_and_build_instances"  # Nova's name of the event
-SNAPSHOT_TIMEOUT = 3600.0
+SCHEDULE = EVENTS["scheduling"]
+SNAPSHOT = "compute_snapshot_instance"
+APPLY_TIMEOUT, SNAPSHOT_TIMEOUT = 300.0, 3600.0
+PURGE_EVERY = 3600.0
 
 
 class Servers:
@@ -39,6 +43,7 @@ class Servers:
         self.wake = wake
         self.ingest = ingest
         self._placing = asyncio.Lock()
+        self._purged_at = 0.0
         self.actions = {
             Next.PLACE: self._place,
             Next.APPLY: self._apply,
@@ -48,17 +53,38 @@ class Servers:
         }
 
     async def scan(self) -> list[str]:
-        """Servers about which something is to be done."""
+        """Servers about which something is to be done. Now and then, those that are gone for long are forgotten."""
+        now = time.time()
+        if now - self._purged_at > PURGE_EVERY:
+            await self.db.write(lambda tx: servers.purge(tx, now))
+            self._purged_at = now
         return await servers.unsettled(self.db)
 
     async def step(self, id: str) -> float | None:
-        """Do the next thing for a server."""
+        """Do the next thing for a server. What can't be done yet is tried again, and the server's history says why it waits."""
         server = await servers.SERVERS.get(self.db, id)
-        wanted = Next.NOTHING if server is None else next_step(server)
-        if server is None or wanted == Next.NOTHING:
+        if server is None:
             return None
-        await self.actions[wanted](server)
+        wanted = next_step(server)
+        if wanted == Next.NOTHING:
+            if server.next_step != wanted:
+                await self.db.write(lambda tx: servers.rederive(tx, id))
+            return None
+        try:
+            await self.actions[wanted](server)
+        except Unavailable as error:
+            await self._waits(server, wanted, error.message)
+            raise
+        except (Invalid, NotFound) as error:  # trying again would not help
+            if wanted not in (Next.PLACE, Next.APPLY):
+                raise
+            await self._failed(server, error.message, "")
         return 0.0
+
+    async def _waits(self, server: Server, wanted: Next, reason: str) -> None:
+        event = SNAPSHOT if wanted == Next.SNAPSHOT else EVENTS.get(server.task_state or "")
+        if event is not None:
+            await self.db.write(lambda tx: actions.wait(tx, server.id, server.request_id, event, f"{reason} It is tried again."))
 
     async def _place(self, server: Server) -> None:
         """Choose a host and claim it, with the ports, in one transaction; one placement at a time, each on the newest state."""
@@ -73,7 +99,7 @@ class Servers:
     async def _claim(self, tx: Transaction, server: Server, decision: Decision, zone: str) -> None:
         """The decision's claim, ports and host; or the fault that says why there is none."""
         current = await servers.get(tx, server.id)
-        if current.host is not None or current.deleted_at is not None:
+        if next_step(current) != Next.PLACE:  # it is placed, refused, or to go
             return
         await decisions.keep(tx, server.id, decision)
         if decision.host is None or decision.provider_id is None:
@@ -101,8 +127,9 @@ class Servers:
             self.config.directory / "images",
             await metadata_of(self.db, self.config, server, cards),
         )
+        seen = server.observed.power if server.observed else None
         try:
-            reply = await self.bus.request(server.host, ApplyGuest(guest=guest, domains=domains), timeout=300)
+            reply = await self.bus.request(server.host, ApplyGuest(guest=guest, domains=domains, seen=seen), timeout=APPLY_TIMEOUT)
         except NodeFailed as error:
             await self._failed(server, error.message, str(error.data.get("detail", "")))
             return
@@ -115,13 +142,11 @@ class Servers:
             return
 
         async def work(tx: Transaction) -> Server | None:
-            await ports.set_ports_active(tx, server.id, seen.power in (ObservedPower.RUNNING, ObservedPower.PAUSED))
-            after = await servers.record_observed(tx, server.id, seen, time.time())
-            if after is not None and after.task_state is None:
-                await actions.finish(
-                    tx, server.id, after.request_id, EVENTS.get(server.task_state or "", "compute_apply"), host=server.host
-                )
-            return after
+            current = await servers.SERVERS.get(tx, server.id)
+            news = current.observed if current is not None and current.observed != server.observed else None
+            if news is not None and news.generation >= seen.generation:  # a report came meanwhile: of what happened after the apply
+                return current
+            return await record(tx, server.id, seen, time.time())
 
         after = await self.db.write(work)
         if after is not None and seen.generation < server.generation:
@@ -130,10 +155,15 @@ class Servers:
             self.wake("routing", f"{server.host}/{domain.id}")  # which may have changed since it was read above
 
     async def _failed(self, server: Server, reason: str, detail: str) -> None:
-        """What the host can't do becomes the server's fault: it is in ERROR until its owner asks for something else."""
+        """What the host can't do becomes the server's fault: it is in ERROR until its owner asks for something else.
+
+        If that was asked for meanwhile, it is tried instead.
+        """
 
         async def work(tx: Transaction) -> None:
             current = await servers.get(tx, server.id)
+            if current.generation != server.generation or current.request_id != server.request_id:
+                return
             fault = ServerFault(code=500, message=reason, details=detail, created_at=time.time())
             await servers.save(tx, current, fault=fault)
             event = EVENTS.get(server.task_state or "", "compute_apply")
@@ -156,29 +186,30 @@ class Servers:
         await self.db.write(work)
 
     async def _snapshot(self, server: Server) -> None:
-        """Copy the root disk on the host, take the file into the image store."""
+        """Copy the root disk on the host, take the file into the image store. An image that can't be filled is taken away, as by Nova."""
         assert server.host is not None and server.pending_snapshot is not None  # next_step says so
         image_id = server.pending_snapshot
-        destination = self.config.directory / "node" / "snapshots" / f"{image_id}.qcow2"
+        destination = self._snapshot_file(image_id)
         error: str | None = None
         try:
             request = Snapshot(guest_id=server.id, destination=str(destination))
             reply = await self.bus.request(server.host, request, timeout=SNAPSHOT_TIMEOUT)
             assert isinstance(reply, SnapshotDone)  # the bus gives what the request asks for
             await self.ingest(image_id, Path(reply.path))
-        except NodeFailed as failure:
+        except PileusError as failure:
+            if isinstance(failure, Unavailable) or failure.data.get("stale"):
+                raise
             error = failure.message
-        finally:
-            destination.unlink(missing_ok=True)
+        destination.unlink(missing_ok=True)
 
         async def work(tx: Transaction) -> None:
             current = await servers.get(tx, server.id)
             if current.pending_snapshot == image_id:
                 await servers.save(tx, current, pending_snapshot=None)
+            if error:
+                await _take_unfilled(tx, image_id)
             result = "Error" if error else "Success"
-            await actions.finish(
-                tx, server.id, server.request_id, "compute_snapshot_instance", result=result, message=error, host=server.host
-            )
+            await actions.finish(tx, server.id, server.request_id, SNAPSHOT, result=result, message=error, host=server.host)
 
         await self.db.write(work)
 
@@ -186,8 +217,13 @@ class Servers:
         """Guest first, then what it held: a crash in between does the rest at the next step."""
         if server.host is not None:
             await self.bus.request(server.host, RemoveGuest(guest_id=server.id))
+        image_id = server.pending_snapshot
+        if image_id:
+            self._snapshot_file(image_id).unlink(missing_ok=True)
 
         async def work(tx: Transaction) -> list[str]:
+            if image_id:
+                await _take_unfilled(tx, image_id)
             networks = await ports.release_ports(tx, server.id)
             await allocations.release(tx, server.id)
             await actions.finish(tx, server.id, server.request_id, "compute_terminate_instance", host=server.host)
@@ -197,20 +233,15 @@ class Servers:
         for network in await self.db.write(work):
             self.wake("routing", network)
 
+    def _snapshot_file(self, image_id: str) -> Path:
+        return self.config.directory / "node" / "snapshots" / f"{image_id}.qcow2"
 
-EVENTS = {
-    "spawning": "compute__do_build_and_run_instance",
-    "powering-on": "compute_start_instance",
-    "powering-off": "compute_stop_instance",
-    "pausing": "compute_pause_instance",
-    "unpausing": "compute_unpause_instance",
-    "suspending": "compute_suspend_instance",
-    "resuming": "compute_resume_instance",
-    "rebooting": "compute_reboot_instance",
-    "rebooting_hard": "compute_reboot_instance",
-    "rebuilding": "compute_rebuild_instance",
-}
-"""Task state -> the event's name in Nova."""
+
+async def _take_unfilled(tx: Transaction, image_id: str) -> None:
+    """Take an image away whose content will never come."""
+    image = await images.IMAGES.get(tx, image_id)
+    if image is not None and image.status != ImageStatus.ACTIVE:
+        await images.remove(tx, image_id)
 
 
 def claim_of(server: Server, decision: Decision) -> Claim:

@@ -47,6 +47,9 @@ async def finish(tx: Transaction, server_id: str, request_id: str, event: str, *
     if action is None:
         return
     result = outcome.get("result", "Success")
+    waiting = await EVENTS.first(tx, "action_id = ? AND event = ? AND result IS NULL", action.id, event)
+    if waiting is not None:
+        await EVENTS.delete(tx, waiting.id)
     if await tx.value("SELECT 1 FROM server_action_events WHERE action_id = ? AND event = ? AND result = ?", action.id, event, result):
         return
     now = time.time()
@@ -63,6 +66,18 @@ async def finish(tx: Transaction, server_id: str, request_id: str, event: str, *
     )
     await EVENTS.insert(tx, record)
     await ACTIONS.set(tx, action.id, updated_at=now, message="Error" if result == "Error" else action.message)
+
+
+async def wait(tx: Transaction, server_id: str, request_id: str, event: str, reason: str) -> None:
+    """Record why a step can't be done yet: the event stays open until `finish`. Nothing when there is no such action."""
+    action = await ACTIONS.first(tx, "server_id = ? AND request_id = ? ORDER BY started_at DESC", server_id, request_id)
+    if action is None:
+        return
+    known = await EVENTS.first(tx, "action_id = ? AND event = ? AND result IS NULL", action.id, event)
+    if known is not None:
+        await EVENTS.set(tx, known.id, details=reason)
+        return
+    await EVENTS.insert(tx, ActionEvent(id=str(uuid.uuid4()), action_id=action.id, event=event, started_at=time.time(), details=reason))
 
 
 async def of_server(db: Reader, server_id: str, where: str = "1 = 1", *args: object) -> list[Action]:

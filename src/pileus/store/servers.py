@@ -13,7 +13,8 @@ from pileus.store.database import Reader, Transaction
 from pileus.store.tables import ResourceTable
 
 SERVERS = ResourceTable("servers", Server)
-UNSETTLED = "removed_at IS NULL AND (task_state IS NOT NULL OR host IS NULL OR observed IS NULL OR deleted_at IS NOT NULL)"
+KEPT = 7 * 24 * 3600.0
+"""Seconds that the row of a server that is gone is kept, for lists of deleted servers and for its history."""
 DESIRED = frozenset({"power", "reboots_soft", "reboots_hard", "builds", "deleted_at", "name", "hostname", "metadata", "image_id", "image"})
 """The columns whose change a node has to be told of: these make a new generation."""
 
@@ -70,7 +71,27 @@ async def record_removed(tx: Transaction, server_id: str, now: float) -> Server 
 
 async def unsettled(db: Reader) -> list[str]:
     """The servers about which something is to be done."""
-    return [row[0] for row in await db.all(f"SELECT id FROM servers WHERE {UNSETTLED}")]  # noqa: S608
+    return [row[0] for row in await db.all("SELECT id FROM servers WHERE next_step <> 'nothing'")]
+
+
+async def rederive(tx: Transaction, server_id: str) -> None:
+    """Write anew what follows from the rest: for a row of an earlier version."""
+    current = await SERVERS.get(tx, server_id)
+    if current is not None:
+        await _write(tx, current, derive(current))
+
+
+async def purge(tx: Transaction, now: float) -> int:
+    """Forget the servers that are gone for long, with their actions and decisions; returns how many."""
+    old = "SELECT id FROM servers WHERE removed_at < ?"
+    before = now - KEPT
+    await tx.execute(
+        f"DELETE FROM server_action_events WHERE action_id IN (SELECT id FROM server_actions WHERE server_id IN ({old}))",  # noqa: S608
+        before,
+    )
+    for table in ("server_actions", "placement_decisions"):
+        await tx.execute(f"DELETE FROM {table} WHERE server_id IN ({old})", before)  # noqa: S608
+    return await tx.execute("DELETE FROM servers WHERE removed_at < ?", before)
 
 
 async def on_host(db: Reader, host: str) -> list[Server]:

@@ -73,6 +73,7 @@ class SqliteDatabase(SqliteConnection):
         super().__init__(connect(path))
         self.path = path
         self._queue: queue.SimpleQueue[tuple[Work[Any], asyncio.AbstractEventLoop, asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._writing = connect(path)  # here and not in the thread: who makes a database is told why it can't be used
         self._writer = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._writer.start()
 
@@ -91,7 +92,7 @@ class SqliteDatabase(SqliteConnection):
         self.connection.close()
 
     def _run(self) -> None:
-        connection = connect(self.path)
+        connection = self._writing
         transaction = SqliteConnection(connection)
         closing = False
         while not closing:

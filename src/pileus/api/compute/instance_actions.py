@@ -88,7 +88,7 @@ def _event(event: ActionEvent, server: Server, admin: bool) -> dict[str, Any]:
         "finish_time": fields.iso_micro(event.finished_at),
         "result": event.result,
         "hostId": host_id(server) if event.host else "",
-        "details": event.details if event.result == "Error" else None,
+        "details": event.details if event.result != "Success" else None,
     }
     if admin:
         view["traceback"] = event.traceback

@@ -1,0 +1,296 @@
+"""One life of a control plane, in a process of its own that can be killed at any numbered step.
+
+A life is a forked child: being killed is `os._exit`, so nothing is tidied up, as with `kill -9`. Everything that it leaves lies in the
+state directory, and in `journal` beside it, what its client asked and was told. The next life opens the same files.
+"""
+
+import asyncio
+import gc
+import json
+import os
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pileus.api.chain import App
+from pileus.api.identity.tokens import audit_id
+from pileus.api.request import encode
+from pileus.cli.serve import ControlPlane, load_services
+from pileus.cli.world import gather
+from pileus.config import Config
+from pileus.core.verify import World, breaches
+from pileus.model.errors import Conflict
+from pileus.model.identity import Identity
+from pileus.model.messages import NodeReply, NodeRequest
+from pileus.model.projects import DEFAULT_DOMAIN
+from pileus.store import routing
+from pileus.store.database import Work
+from pileus.store.projects import project_named
+from pileus.store.servers import SERVERS
+from pileus.store.users import user_named
+
+KILLED = 9
+TIMES = ("updated_at", "seen_at", "report")  # columns that say when, not what
+SETTLES_WITHIN = 20.0
+LADDER = ("admin", "manager", "member", "reader")
+
+
+class Answer(msgspec.Struct):
+    """A response."""
+
+    status: int = 0
+    body: bytes = b""
+
+    @property
+    def json(self) -> Any:
+        """The document."""
+        return json.loads(self.body)
+
+
+class Points:
+    """Counts the steps at which a life can end, and ends it at one. `fuse` None: it lives on."""
+
+    def __init__(self, journal: Path) -> None:
+        self.journal = journal
+        self.reached = 0
+        self.fuse: int | None = None
+        self.armed = False
+
+    def reach(self, name: str) -> None:
+        """A step begins or has ended."""
+        if not self.armed:
+            return
+        self.reached += 1
+        if self.reached == self.fuse:
+            self.note(killed=name)
+            os._exit(KILLED)
+
+    def note(self, **line: Any) -> None:
+        """A line of the journal; it is written before anything goes on."""
+        with self.journal.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+class Life:
+    """A control plane, its simulated hosts and a client, in this process."""
+
+    def __init__(self, directory: Path, hosts: int = 2, each_step_twice: bool = False) -> None:
+        self.directory = directory
+        self.points = Points(directory / "journal")
+        self.control = ControlPlane(Config(state=str(directory), simulate=hosts))
+        self.each_step_twice = each_step_twice
+        self.tokens: dict[str, str] = {}
+        self._wrap()
+
+    @property
+    def db(self) -> Any:
+        return self.control.db
+
+    def _wrap(self) -> None:
+        points, write, request = self.points, self.control.db.write, self.control.bus.request
+
+        async def deadly_write(work: Work[Any]) -> Any:
+            name = getattr(work, "__qualname__", "write")
+            points.reach(f"before {name}")
+            result = await write(work)
+            points.reach(f"after {name}")
+            return result
+
+        async def deadly_request(host: str, message: NodeRequest, timeout: float = 120.0) -> NodeReply:
+            name = type(message).__name__
+            points.reach(f"before {name}")
+            reply = await request(host, message, timeout)
+            points.reach(f"after {name}")
+            return reply
+
+        self.control.db.write = deadly_write  # type: ignore[method-assign]
+        self.control.bus.request = deadly_request  # type: ignore[method-assign]
+
+    async def start(self) -> None:
+        """Up to where the API answers and all hosts have reported."""
+        await self.control.prepare()
+        engine = self.control.engine
+        engine.workers = 1  # so that the steps have one order
+        if self.each_step_twice:
+            self._double()
+        self.app = App(self.control.cloud)
+        await self.control.start()
+        await self.control._tasks[0]
+        for who in ("admin", "member"):
+            self.tokens[who] = await self._token(who)
+
+    def _double(self) -> None:
+        """Every step is called again right after itself, and must change nothing."""
+        reconcilers: dict[str, Any] = self.control.engine.reconcilers
+        servers, hosts, networks = reconcilers["servers"], reconcilers["hosts"], reconcilers["routing"]
+        for kind, action in list(servers.actions.items()):
+            servers.actions[kind] = self._twice(action, f"servers {kind.value}")
+        record = hosts._record
+
+        async def record_twice(report: Any) -> None:
+            await record(report)
+            await self._again(lambda: record(report), "hosts record")
+
+        hosts._record = record_twice
+        networks.step = self._twice(networks.step, "routing")
+
+    def _twice(self, action: Callable[[Any], Awaitable[Any]], name: str) -> Callable[[Any], Awaitable[Any]]:
+        async def twice(argument: Any) -> Any:
+            result = await action(argument)
+            await self._again(lambda: action(argument), name)
+            return result
+
+        return twice
+
+    async def _again(self, action: Callable[[], Awaitable[Any]], name: str) -> None:
+        before = await self.dump()
+        try:
+            await action()
+        except Conflict as error:
+            assert error.data.get("stale"), error
+        after = await self.dump()
+        if before != after:
+            changed = [(table, rows ^ after[table]) for table, rows in before.items() if rows != after[table]]
+            (self.directory / "error").write_text(f"{name} done twice changed {changed}")
+            os._exit(1)
+
+    async def dump(self) -> dict[str, set[str]]:
+        """Every row of every table, without the times of change."""
+        tables = [row[0] for row in await self.db.all("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        found: dict[str, set[str]] = {}
+        for table in tables:
+            columns = [row[1] for row in await self.db.all(f"PRAGMA table_info({table})") if row[1] not in TIMES]
+            found[table] = {repr(tuple(row)) for row in await self.db.all(f"SELECT {', '.join(columns)} FROM {table}")}
+        return found
+
+    async def _token(self, who: str) -> str:
+        user = await user_named(self.db, who, DEFAULT_DOMAIN)
+        project = await project_named(self.db, "demo", DEFAULT_DOMAIN)
+        assert user and project
+        now = time.time()
+        identity = Identity(
+            user_id=user.id, project_id=project.id, project_domain_id=DEFAULT_DOMAIN, roles=frozenset(LADDER[LADDER.index(who) :]),
+            issued_at=now, expires_at=now + 3600, methods=("password",), audit_ids=(audit_id(),),
+        )  # fmt: skip
+        return self.control.cloud.tokens.issue(identity)  # type: ignore[attr-defined]
+
+    # the client
+
+    async def call(self, method: str, path: str, json: Any = None, content: bytes | None = None, who: str = "member") -> Answer:
+        """One request through the chain. It is in the journal before it is sent, its answer when it came."""
+        answer = Answer()
+        data = content if content is not None else b"" if json is None else encode(json)
+        kind = "application/octet-stream" if content is not None else "application/json"
+        headers = {
+            "host": "cloud.test", "x-auth-token": self.tokens[who], "content-type": kind, "openstack-api-version": "compute 2.104",
+        }  # fmt: skip
+        left = [data[: len(data) // 2], data[len(data) // 2 :]] if content is not None else [data]
+
+        async def receive() -> dict[str, Any]:
+            if not left:
+                await asyncio.Future()  # the client stays
+            part = left.pop(0)
+            self.points.reach(f"a part of {method} {path}")
+            return {"type": "http.request", "body": part, "more_body": bool(left)}
+
+        async def send(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                answer.status = message["status"]
+            else:
+                answer.body += message.get("body", b"")
+
+        where, _, query = path.partition("?")
+        scope = {
+            "type": "http", "method": method, "path": where, "scheme": "http", "query_string": query.encode(),
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()], "client": ("127.0.0.1", 40000),
+        }  # fmt: skip
+        await self.app(scope, receive, send)
+        return answer
+
+    async def do(self, method: str, path: str, json: Any = None, content: bytes | None = None, who: str = "member") -> Any:
+        """A request of the operation under test: its answer is noted, and must be a success. Returns the document."""
+        answer = await self.call(method, path, json, content, who)
+        assert answer.status < 300, f"{method} {path} was answered by {answer}"
+        self.points.note(answered=f"{method} {path}", status=answer.status)
+        if self.each_step_twice:
+            await self.settled()
+        return answer.json if answer.body else None
+
+    async def get(self, path: str, who: str = "admin") -> Any:
+        """A document."""
+        answer = await self.call("GET", path, who=who)
+        assert answer.status == 200, f"GET {path} was answered by {answer}"
+        return answer.json
+
+    # what is demanded of it
+
+    async def settled(self, within: float = SETTLES_WITHIN) -> None:
+        """Wait until nothing is being done, nothing fails, and nothing is due."""
+        engine = self.control.engine
+        deadline = time.monotonic() + within
+        while True:
+            rows = await SERVERS.find(self.db, "removed_at IS NULL")
+            open_ = [f"{one.name} {one.status} {one.task_state} {one.next_step}" for one in rows if one.next_step != "nothing"]
+            if engine.quiet() and not open_ and not engine.failing:
+                return
+            assert time.monotonic() < deadline, f"not settled within {within:g} s: {open_}, failing: {engine.failing}"
+            await asyncio.sleep(0.002)
+
+    async def verify(self) -> list[tuple[str, str]]:
+        """Breaches, with what the simulated hosts say taken in."""
+        world = await gather(self.db, self.control.config)
+        found = set(breaches(world))
+        for agent in self.control.agents:
+            found |= set(breaches(await self._world_of(world, agent)))
+        return sorted(found)
+
+    async def _world_of(self, world: World, agent: Any) -> World:
+        guests = await agent._hypervisors[0].observe()
+        domains = {domain.id: [port.id for port in domain.ports if port.local] for domain in await routing.all_domains(self.db, agent.host)}
+        return msgspec.structs.replace(
+            world,
+            host=agent.host,
+            guests=guests,
+            guest_directories=[one.id for one in guests],
+            namespaces=sorted(await agent._network.observe()),
+            domains=domains,
+        )
+
+
+def live(directory: Path, script: Callable[[Life], Coroutine[Any, Any, None]], **options: Any) -> int:
+    """Run a script in a life of its own; how that ended: 0, or KILLED. A failure of the script is the caller's."""
+    (directory / "error").unlink(missing_ok=True)
+    load_services()  # imported once, here
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            gc.freeze()
+            asyncio.run(_lead(directory, script, options))
+            status = 0
+        except BaseException:
+            (directory / "error").write_text(traceback.format_exc())
+        finally:
+            os._exit(status)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if ended not in (0, KILLED):
+        error = directory / "error"
+        raise AssertionError(f"after {journal(directory)[-5:]}:\n{error.read_text() if error.exists() else f'ended with {ended}'}")
+    return ended
+
+
+async def _lead(directory: Path, script: Callable[[Life], Coroutine[Any, Any, None]], options: dict[str, Any]) -> None:
+    life = Life(directory, **options)
+    await life.start()
+    await script(life)
+    os._exit(0)  # it never ends otherwise than by being killed
+
+
+def journal(directory: Path) -> list[dict[str, Any]]:
+    """What the clients of all lives noted."""
+    file = directory / "journal"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
