@@ -27,7 +27,7 @@ from pileus.store import schema
 from pileus.store.sqlite import SqliteDatabase
 
 log = logging.getLogger("pileus.serve")
-SERVICES = ("identity", "image", "compute", "network", "placement")
+SERVICES = ("identity", "image", "compute", "network", "placement", "console")
 
 
 class ControlPlane:

@@ -43,13 +43,13 @@ def own_endpoints(request: Request, service: Service) -> list[Endpoint]:
 
 async def all_services(request: Request, db: Reader) -> list[CatalogService]:
     """Our services, then the operator's."""
-    own = [own_service(one) for one in request.cloud.services.values()]
+    own = [own_service(one) for one in request.cloud.services.values() if one.type]
     return own + await SERVICES.find(db, "1 = 1 ORDER BY created_at, id")
 
 
 async def all_endpoints(request: Request, db: Reader) -> list[Endpoint]:
     """Our endpoints, then the operator's."""
-    own = [endpoint for one in request.cloud.services.values() for endpoint in own_endpoints(request, one)]
+    own = [endpoint for one in request.cloud.services.values() if one.type for endpoint in own_endpoints(request, one)]
     return own + await ENDPOINTS.find(db, "1 = 1 ORDER BY created_at, id")
 
 
