@@ -146,14 +146,18 @@ class Demo:
             time.sleep(0.1)
         raise NodeFailed(f"The server hello did not start within {timeout:g} s.")
 
-    def wait_ssh(self, address: str, step: Step, timeout: float = 240) -> None:
-        """Return when an ssh command succeeds in the server."""
+    def wait_ssh(self, server_id: str, address: str, step: Step, timeout: float = 240) -> str:
+        """Return when an ssh command succeeds in the server, or when that does not run any more; the server's status."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             step.note("waiting for the guest to boot")
             if _ssh_banner(address) and self._ssh_works(address):
                 step.note(f"{USER}@{address} answers")
-                return
+                return "ACTIVE"
+            status = str(self.demo.get(f"/compute/v2.1/servers/{server_id}")["server"]["status"])
+            if status != "ACTIVE":  # this host was restarted, say, and its first look has told so by now
+                step.note(f"the server is {status}")
+                return status
             time.sleep(0.25)
         raise NodeFailed(f"No ssh at {address} within {timeout:g} s; see: pileus openstack console log show hello")
 

@@ -183,8 +183,8 @@ def furnish(config: Config, demo: bool, beside: bool = False) -> None:
             work.keypair()
             current.note("10.0.0.0/24, a router, security group ssh, key demo")
     furnish_image(config, work)
-    address = furnish_server(config, work, network) if network else None
-    click.echo(summary(config, clouds, work, address))
+    lines = furnish_server(config, work, network) if network else []
+    click.echo(summary(config, clouds, lines))
     if beside:
         click.echo("  Ctrl-C stops the control plane; servers go on.\n", err=True)
 
@@ -207,30 +207,32 @@ def furnish_image(config: Config, work: Demo) -> None:
         work.image(built.disk, current)
 
 
-def furnish_server(config: Config, work: Demo, network: dict[str, Any]) -> str:
-    """The first server and its floating IP; returns that."""
+def furnish_server(config: Config, work: Demo, network: dict[str, Any]) -> list[str]:
+    """The first server and its floating IP; returns how it is reached."""
     with step("Server hello") as current:
         server = work.wait_active(work.server(network)["id"], current)
-        current.note(server["status"])
+        status = str(server["status"])
+        current.note(status)
     with step("Floating IP") as current:
         address = work.floating_ip(server["id"])
         current.note(address)
-    if server["status"] == "ACTIVE" and not config.simulate:
+    if config.simulate:
+        return [f"hello at {address}, simulated as its host is"]
+    if status == "ACTIVE":
         with step("ssh") as current:
-            work.wait_ssh(address, current)
-    return address
+            status = work.wait_ssh(server["id"], address, current)
+    if status == "ACTIVE":
+        return [f"hello at {address}:", shlex.join(work.ssh_command(address))]
+    return [f"hello at {address} is {status}; start it:", f"{me(config.state)} openstack server start hello"]
 
 
-def summary(config: Config, clouds: Path, work: Demo, address: str | None) -> str:
-    """What there is now and how to use it."""
+def summary(config: Config, clouds: Path, server: list[str]) -> str:
+    """What there is now and how to use it; `server` says how the first one is reached."""
     sudo = "sudo " if os.environ.get("SUDO_UID") and not config.simulate else ""
     started = os.environ.get("PILEUS_STARTED")
     took = f" in {time.time() - float(started):.0f} s" if started else ""
     lines = ["", paint(f"  Your cloud is up{took}.", 1), "", f"  API          {base_url(config)}/identity", f"  clouds.yaml  {clouds}"]
-    if address and config.simulate:
-        lines.append(f"  Server       hello at {address}, simulated as its host is")
-    elif address:
-        lines += [f"  Server       hello at {address}:", f"               {shlex.join(work.ssh_command(address))}"]
+    lines += [f"  {'Server' if number == 0 else '':<12} {line}" for number, line in enumerate(server)]
     lines += [
         f"  Try          {me(config.state)} openstack server list",
         f"  Stop         {sudo}{me(config.state)} down   (servers go on; with --destroy nothing stays)",
