@@ -124,6 +124,7 @@ def _states(server: Server) -> tuple[Status, str, str | None]:
 def _task(server: Server, seen: ObservedGuest) -> str | None:
     if server.fault:
         return None
+    copying = "image_snapshot" if server.pending_snapshot else None
     if seen.generation < server.generation:
         if seen.builds < server.builds:
             return "rebuilding"
@@ -131,8 +132,8 @@ def _task(server: Server, seen: ObservedGuest) -> str | None:
             return "rebooting_hard"
         if seen.reboots_soft < server.reboots_soft:
             return "rebooting"
-        return _power_task(seen.power, server.power)
-    return "image_snapshot" if server.pending_snapshot else None
+        return _power_task(seen.power, server.power) or copying
+    return copying
 
 
 def _power_task(seen: ObservedPower, wanted: Power) -> str | None:

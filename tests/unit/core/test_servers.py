@@ -99,6 +99,7 @@ class Life(RuleBasedStateMachine):
             api.check_state(self.server, SNAPSHOT)
         except Conflict:
             return
+        assert self.server.pending_snapshot is None, "the image that was asked for before would wait for ever"
         self.save(grows=False, pending_snapshot="image")
 
     @precondition(lambda self: self.server.deleted_at is None)

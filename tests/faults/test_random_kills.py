@@ -1,0 +1,199 @@
+"""Clients work at random while the control plane is killed at random; at the end every request that was accepted is accounted for.
+
+PILEUS_KILLS says how often (30), PILEUS_SEED how the dice fall: a failure names its seed.
+"""
+
+import asyncio
+import itertools
+import os
+import random
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.api.harness import _template
+from tests.faults.incarnation import KILLED, Answer, Life, journal, live
+from tests.faults.operations import NETWORK, SERVERS, fill, image_ids, named, one, servers
+
+KILLS = int(os.environ.get("PILEUS_KILLS", "30"))
+SEED = int(os.environ.get("PILEUS_SEED", "1"))
+CLIENTS, REQUESTS, FARTHEST = 3, 12, 90
+ACTIONS: dict[str, tuple[Any, str]] = {
+    "os-stop": (None, "SHUTOFF"),
+    "os-start": (None, "ACTIVE"),
+    "pause": (None, "PAUSED"),
+    "unpause": (None, "ACTIVE"),
+    "suspend": (None, "SUSPENDED"),
+    "resume": (None, "ACTIVE"),
+    "reboot": ({"type": "HARD"}, "ACTIVE"),
+}
+
+
+class Client:
+    """Makes requests about servers and ports of its own, whose names begin with its letter; notes each before it asks, and the answer."""
+
+    def __init__(self, life: Life, letter: str, dice: random.Random) -> None:
+        self.life = life
+        self.letter = letter
+        self.dice = dice
+
+    async def work(self) -> None:
+        doings: list[Callable[[], Awaitable[None]]] = [
+            self.create,
+            self.act,
+            self.act,
+            self.act,
+            self.delete,
+            self.mark,
+            self.port,
+            self.copy,
+        ]
+        for _ in range(REQUESTS):
+            await self.dice.choice(doings)()
+            if self.dice.random() < 0.3:
+                await asyncio.sleep(self.dice.random() * 0.02)
+
+    async def ask(self, what: str, name: str, method: str, path: str, json: Any = None, **more: str) -> Answer:
+        self.life.points.note(asked=what, name=name, **more)
+        answer = await self.life.call(method, path, json)
+        self.life.points.note(answered=what, name=name, accepted=answer.status < 300)
+        assert answer.status < 500, f"{what} {name}: {answer}"
+        return answer
+
+    def fresh_name(self) -> str:
+        return f"{self.letter}{self.dice.randrange(10**9)}"
+
+    async def any_server(self) -> dict[str, Any] | None:
+        found = [one for one in await servers(self.life, self.letter) if one["OS-EXT-STS:task_state"] != "deleting"]
+        return self.dice.choice(found) if found else None
+
+    async def create(self) -> None:
+        if len(await servers(self.life, self.letter)) >= 3:
+            return
+        linux, private = (await image_ids(self.life, "linux"))[0]["id"], await one(self.life, "network", "private")
+        name = self.fresh_name()
+        document = {"name": name, "imageRef": linux, "flavorRef": "tiny", "networks": [{"uuid": private}]}
+        await self.ask("create", name, "POST", SERVERS, {"server": document})
+
+    async def act(self) -> None:
+        server = await self.any_server()
+        if server:
+            action = self.dice.choice(sorted(ACTIONS))
+            await self.ask(action, server["name"], "POST", f"{SERVERS}/{server['id']}/action", {action: ACTIONS[action][0]})
+
+    async def delete(self) -> None:
+        server = await self.any_server()
+        if server and self.dice.random() < 0.5:
+            await self.ask("delete", server["name"], "DELETE", f"{SERVERS}/{server['id']}")
+
+    async def mark(self) -> None:
+        server = await self.any_server()
+        if server:
+            value = str(self.dice.randrange(10**6))
+            document = {"metadata": {"mark": value}}
+            await self.ask("mark", server["name"], "POST", f"{SERVERS}/{server['id']}/metadata", document, value=value)
+
+    async def copy(self) -> None:
+        server = await self.any_server()
+        if server:
+            await self.ask("copy", server["name"], "POST", f"{SERVERS}/{server['id']}/action", {"createImage": {"name": self.fresh_name()}})
+
+    async def port(self) -> None:
+        ports = [one for one in (await self.life.get(f"{NETWORK}/ports"))["ports"] if one["name"].startswith(self.letter)]
+        if ports and self.dice.random() < 0.5:
+            gone = self.dice.choice(ports)
+            await self.ask("unplug", gone["name"], "DELETE", f"{NETWORK}/ports/{gone['id']}")
+        else:
+            name, private = self.fresh_name(), await one(self.life, "network", "private")
+            await self.ask("plug", name, "POST", f"{NETWORK}/ports", {"port": {"network_id": private, "name": name}})
+
+
+class Expected(msgspec.Struct):
+    """What may be true of a thing with a name, after what its client was told."""
+
+    there: set[bool] = msgspec.field(default_factory=lambda: {False})
+    statuses: set[str] = msgspec.field(default_factory=set)
+    marks: set[str | None] = msgspec.field(default_factory=lambda: {None})
+
+    def take(self, line: dict[str, Any], certain: bool) -> None:
+        """A request that was accepted (`certain`), or whose answer never came."""
+        before = Expected(set(self.there), set(self.statuses), set(self.marks))
+        match line["asked"]:
+            case "create":
+                self.there, self.statuses = {True}, {"ACTIVE"}
+            case "plug":
+                self.there = {True}
+            case "delete" | "unplug":
+                self.there = {False}
+            case "mark":
+                self.marks = {line["value"]}
+            case action if action in ACTIONS:
+                self.statuses = {ACTIONS[action][1]}
+        if not certain:
+            self.there |= before.there
+            self.statuses |= before.statuses
+            self.marks |= before.marks
+
+
+def expected(lines: list[dict[str, Any]]) -> dict[str, Expected]:
+    """By name. Each client asks one thing at a time, so an answer belongs to the newest question about the name."""
+    found: dict[str, Expected] = {}
+    open_: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        if "killed" in line:
+            for name, question in open_.items():
+                found.setdefault(name, Expected()).take(question, certain=False)
+            open_ = {}
+        elif "asked" in line:
+            open_[line["name"]] = line
+        elif "answered" in line and "accepted" in line:
+            question = open_.pop(line["name"])
+            if line["accepted"]:
+                found.setdefault(line["name"], Expected()).take(question, certain=True)
+    return found
+
+
+async def compare(life: Life) -> None:
+    await life.settled()
+    assert await life.verify() == []
+    there = {server["name"]: server for server in await servers(life)}
+    assert len(there) == len(await servers(life)), "a server is there twice"
+    ports = {port["name"] for port in (await life.get(f"{NETWORK}/ports"))["ports"] if port["name"]}
+    for name, may in expected(journal(life.directory)).items():
+        assert (name in there or name in ports) in may.there, f"{name} should be there: {may.there}"
+        if name in there:
+            assert there[name]["status"] in may.statuses, f"{name} is {there[name]['status']}, should be of {may.statuses}"
+            assert there[name]["metadata"].get("mark") in may.marks, f"{name}: {there[name]['metadata']}, should be of {may.marks}"
+    waiting = [image for image in (await life.get("/image/v2/images?limit=1000"))["images"] if image["status"] != "active"]
+    assert waiting == [], "images whose content never came"
+    assert await named(life, "network", "private")
+
+
+def test_whatever_was_accepted_is_there_after_many_kills(tmp_path: Path) -> None:
+    directory = tmp_path / "state"
+    shutil.copytree(_template(), directory)
+    live(directory, fill)
+    (directory / "journal").unlink()
+    dice = random.Random(SEED)
+    kills = 0
+    for number in itertools.count():
+        fuse, seed = dice.randint(1, FARTHEST), dice.random()
+
+        async def script(life: Life, fuse: int = fuse, seed: float = seed, number: int = number) -> None:
+            life.points.fuse, life.points.armed = fuse, True
+            life.control.engine.workers = 16
+            clients = [Client(life, letter, random.Random(f"{seed}{letter}")) for letter in "abcdefgh"[:CLIENTS]]
+            await asyncio.gather(*(client.work() for client in clients))
+            if number % 5 == 4:
+                await compare(life)
+
+        kills += live(directory, script) == KILLED
+        if kills >= KILLS:
+            break
+    try:
+        live(directory, compare)
+    except AssertionError as error:
+        raise AssertionError(f"with seed {SEED}: {error}") from None
