@@ -15,7 +15,7 @@ from tests.api.compute.conftest import Compute
 from tests.api.harness import TestCloud, services
 from tests.api.network.neutron import Neutron
 
-TEXTS = ["", "\0", "a\0b", "../../../../etc/passwd", "a\r\nSet-Cookie: x=1", "' OR 1=1 --", "\u202e\U0001f600", "%s%n{0}", "x" * 70000, "²", "-1"]
+TEXTS = ["", "\0", "a\0b", "../../../../etc/passwd", "a\r\nSet-Cookie: x=1", "' OR 1=1 --", "\u202e\U0001f600", "%s%n{0}", "x" * 70000, "²", "-1", "9" * 5000]
 NUMBERS = [-1, 0, 1 << 31, 1 << 63, 1 << 64, -(1 << 64), 10**400, 1.5, -0.0, 1e308]
 OTHERS = [None, True, [], {}, [[]], [None], {"": None}, {"a": {"b": []}}]
 QUERIES = [

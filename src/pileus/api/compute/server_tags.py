@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
@@ -49,7 +50,7 @@ async def update(request: Request) -> Response:
     before = await _change(request, lambda tags: tags | {tag})
     if tag in before:
         return Response(204)
-    return Response(201, None, {"Location": f"{request.service_url}/v2.1/servers/{request.params['server_id']}/tags/{tag}"})
+    return Response(201, None, {"Location": f"{request.service_url}/v2.1/servers/{request.params['server_id']}/tags/{quote(tag, safe='')}"})
 
 
 async def update_all(request: Request) -> dict[str, Any]:

@@ -192,8 +192,12 @@ async def _method(request: Request, name: str, given: Methods) -> Login:
 
 async def _by_password(request: Request, given: PasswordUser) -> Login:
     user = await find_user(request.cloud.db, given)
-    right = await passwords.verify(user.password_hash if user else None, given.password)
-    if user is None or not right or (user.password_expires_at is not None and user.password_expires_at <= time.time()):
+    checked = user.password_hash if user else None
+    right = await passwords.verify(checked, given.password)
+    user = await USERS.get(request.cloud.db, user.id) if user else None  # logins wait: it may have been disabled or changed meanwhile
+    if user is None or not right or user.password_hash != checked:
+        raise Unauthorized(INVALID)
+    if user.password_expires_at is not None and user.password_expires_at <= time.time():
         raise Unauthorized(INVALID)
     return Login(user=user, methods=["password"], latest=float("inf"))
 
@@ -230,6 +234,7 @@ async def _by_application_credential(request: Request, given: ApplicationCredent
     else:
         raise Invalid("An application credential is named by its id, or by its name and user.", field="application_credential")
     right = await passwords.verify(credential.secret_hash if credential else None, given.secret)
+    credential = await APPLICATION_CREDENTIALS.get(db, credential.id) if credential else None  # it may have been removed meanwhile
     if credential is None or not right or (credential.expires_at is not None and credential.expires_at <= time.time()):
         raise Unauthorized(INVALID)
     user = await USERS.get(db, credential.user_id)

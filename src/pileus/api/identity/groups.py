@@ -21,6 +21,7 @@ from pileus.api.identity.documents import (
 )
 from pileus.api.identity.users import readable_user, user_document
 from pileus.api.request import Request
+from pileus.model.assignments import Actor
 from pileus.model.base import Model
 from pileus.model.errors import Invalid, NotFound
 from pileus.model.groups import Group
@@ -81,9 +82,10 @@ async def _readable(request: Request, action: str) -> Group:
     return found(group, "group", request.params["group_id"])
 
 
-async def _managed(request: Request, db: Reader, action: str) -> Group:
-    group = await GROUPS.get(db, request.params["group_id"])
+async def _managed(request: Request, tx: Transaction, action: str) -> Group:
+    group = await GROUPS.get(tx, request.params["group_id"])
     may.demand(request.identity.is_admin or (group is not None and may.manages_domain(request, group.domain_id)), action)
+    await may.demand_not_above(request, tx, Actor.GROUP, request.params["group_id"], action)
     return found(group, "group", request.params["group_id"])
 
 

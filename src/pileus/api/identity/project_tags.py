@@ -1,6 +1,7 @@
 """Tags of projects."""
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
@@ -106,7 +107,7 @@ async def put_tag(request: Request) -> Response:
         return sorted({*have, tag})
 
     project = await _change(request, change)
-    return Response(201, None, {"Location": f"{request.service_url}/v3/projects/{project.id}/tags/{tag}"})
+    return Response(201, None, {"Location": f"{request.service_url}/v3/projects/{project.id}/tags/{quote(tag, safe='')}"})
 
 
 async def delete_tag(request: Request) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
+from pileus.api.identity import visibility as may
 from pileus.api.identity.documents import (
     Document,
     Name,
@@ -85,6 +86,9 @@ async def list_roles(request: Request) -> Document:
     """GET /v3/roles: the global ones, or those of the domain that `domain_id` names."""
     filters = wanted(request, ("name", "domain_id"))
     filters["domain_id"] = filters.get("domain_id") or ""
+    may.demand(
+        not filters["domain_id"] or may.sees_all(request) or filters["domain_id"] == request.identity.domain_id, "identity:list_roles"
+    )
     conditions = [Condition(column=name, value=value) for name, value in filters.items()]
     rows = await list_rows(request.cloud.db, ROLES, Listing(conditions=conditions, sort=[("created_at", "asc")]))
     return collection(request, "roles", [role_document(request, row) for row in rows])

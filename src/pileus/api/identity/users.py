@@ -24,6 +24,7 @@ from pileus.api.identity.documents import (
 )
 from pileus.api.identity.options import USER, check_options
 from pileus.api.request import Request
+from pileus.model.assignments import Actor
 from pileus.model.base import Model
 from pileus.model.errors import Forbidden, Invalid, Unauthorized
 from pileus.model.projects import DEFAULT_DOMAIN
@@ -108,6 +109,7 @@ async def managed_user(request: Request, tx: Transaction, action: str) -> User:
     user_id = request.params["user_id"]
     user = await USERS.get(tx, user_id)
     may.demand(request.identity.is_admin or (user is not None and may.manages_domain(request, user.domain_id)), action)
+    await may.demand_not_above(request, tx, Actor.USER, user_id, action)
     return found(user, "user", user_id)
 
 

@@ -1,10 +1,16 @@
 """Who may see and change what lies in a domain: what Keystone's rules say beyond the token, about the resource."""
 
 from pileus.api.request import Request
+from pileus.model.assignments import Actor, Target
 from pileus.model.errors import Forbidden
+from pileus.store.assignments import ASSIGNMENTS, of_actors
+from pileus.store.database import Transaction
+from pileus.store.roles import expand
 
 DELEGABLE = ("manager", "member", "reader")
 """The roles that a domain's manager may hand out."""
+ABOVE = {"admin", "service"}
+"""The roles that count beyond their domain."""
 
 
 def sees_all(request: Request) -> bool:
@@ -44,3 +50,15 @@ def own_domain(request: Request) -> str | None:
     if request.identity.domain_id is None or not request.identity.has("reader"):
         raise Forbidden("You are not authorized to perform the requested action: a token of the system or of a domain is needed.")
     return request.identity.domain_id
+
+
+async def demand_not_above(request: Request, tx: Transaction, actor: Actor, key: str, action: str) -> None:
+    """Forbidden for others than admins when a user or group has what a domain's manager may not hand out: admin, service, the system.
+
+    Who sets its password, or joins it, has that too.
+    """
+    if request.identity.is_admin:
+        return
+    own = await of_actors(tx, key) if actor is Actor.USER else await ASSIGNMENTS.find(tx, "actor = 'group' AND actor_id = ?", key)
+    names = {role.name.lower() for role in await expand(tx, {one.role_id for one in own})}
+    demand(not names & ABOVE and not any(one.target is Target.SYSTEM for one in own), action)
