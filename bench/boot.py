@@ -108,7 +108,7 @@ def one_server(demo: Demo, state: Path, name: str) -> dict[str, float]:
     class Quiet:
         def note(self, text: str) -> None: ...
 
-    demo.wait_ssh(floating["floating_ip_address"], Quiet())  # type: ignore[arg-type]
+    demo.wait_ssh(server["id"], floating["floating_ip_address"], Quiet())  # type: ignore[arg-type]
     found["ssh"] = time.monotonic() - began
     folder = Path(tempfile.mkdtemp())
     (pid,) = hypervisor_processes(state / "node" / "guests")[server["id"]]

@@ -1,0 +1,1 @@
+"""The command line's own decisions: settings, credentials, the launcher, progress, ranges of public networks."""
