@@ -71,12 +71,14 @@ class _Board:
         self._steps: list[Step] = []
         self._drawn = 0
         self._frame = 0
+        self._ticking = False
 
     def add(self, one: Step) -> None:
         with self._lock:
             self._steps.append(one)
             self._draw()
-            if len(self._steps) == 1:
+            if not self._ticking:
+                self._ticking = True
                 threading.Thread(target=self._tick, name="progress", daemon=True).start()
 
     def finish(self, one: Step, worked: bool) -> None:
@@ -89,6 +91,7 @@ class _Board:
             time.sleep(0.1)
             with self._lock:
                 if not self._steps:
+                    self._ticking = False
                     return
                 self._frame += 1
                 self._draw()
