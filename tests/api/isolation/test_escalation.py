@@ -93,7 +93,8 @@ def test_a_manager_of_a_domain_sees_and_changes_no_other_domain(cloud: TestCloud
     for method, path, body in (
         ("GET", f"users/{user}", None), ("PATCH", f"users/{user}", {"user": {"password": "x"}}), ("DELETE", f"users/{user}", None),
         ("GET", f"projects/{project}", None), ("DELETE", f"projects/{project}", None), ("GET", f"domains/{other}", None),
-        ("POST", "users", {"user": {"name": "v", "domain_id": other}}), ("POST", "projects", {"project": {"name": "q", "domain_id": other}}),
+        ("POST", "users", {"user": {"name": "v", "domain_id": other}}),
+        ("POST", "projects", {"project": {"name": "q", "domain_id": other}}),
         ("POST", "projects", {"project": {"name": "q", "parent_id": project}}), ("GET", f"roles?domain_id={other}", None),
         ("POST", "groups", {"group": {"name": "g", "domain_id": other}}),
     ):  # fmt: skip

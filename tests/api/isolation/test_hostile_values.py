@@ -15,13 +15,27 @@ from tests.api.compute.conftest import Compute
 from tests.api.harness import TestCloud, services
 from tests.api.network.neutron import Neutron
 
-TEXTS = ["", "\0", "a\0b", "../../../../etc/passwd", "a\r\nSet-Cookie: x=1", "' OR 1=1 --", "\u202e\U0001f600", "%s%n{0}", "x" * 70000, "²", "-1", "9" * 5000]
+TEXTS = [
+    "",
+    "\0",
+    "a\0b",
+    "../../../../etc/passwd",
+    "a\r\nSet-Cookie: x=1",
+    "' OR 1=1 --",
+    "\u202e\U0001f600",
+    "%s%n{0}",
+    "x" * 70000,
+    "²",
+    "-1",
+    "9" * 5000,
+]
 NUMBERS = [-1, 0, 1 << 31, 1 << 63, 1 << 64, -(1 << 64), 10**400, 1.5, -0.0, 1e308]
 OTHERS = [None, True, [], {}, [[]], [None], {"": None}, {"a": {"b": []}}]
 QUERIES = [
     "limit=-1", "limit=99999999999999999999", "limit=" + "9" * 5000, "limit=%C2%B2", "marker=%00", "marker=x", "sort_key=id&sort_key=id",
     "sort_key=x;drop", "sort_dir=up", "sort_key=id&sort_dir=up", "offset=99999999999999999999", "offset=" + "9" * 5000,
-    "name=" + "(" * 200, "name=(a%2B)%2B$", "name=%00", "changes-since=0001-01-01T00:00:00%2B23:59", "changes-since=9999-12-31T23:59:59-23:59",
+    "name=" + "(" * 200, "name=(a%2B)%2B$", "name=%00", "changes-since=0001-01-01T00:00:00%2B23:59",
+    "changes-since=9999-12-31T23:59:59-23:59",
     "start=9999-12-31T23:59:59-23:59&end=9999-12-31T23:59:59-23:59", "end=9999-12-31T23:59:59-23:59", "start=0001-01-01T00:00:00",
     "created_at=9999-12-31T23:59:59-23:59", "power_state=%C2%B2", "power_state=99999999999999999999", "launch_index=99999999999999999999",
     "fields=id&fields=%00", "tags=a,,b&tags-any=%00", "id=in:" + ",".join("x" * 200), "size=999999999999999999", "ip=" + "[" * 9,

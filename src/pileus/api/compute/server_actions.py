@@ -212,4 +212,4 @@ async def _needs(request: Request, feature: str) -> None:
     drivers = host.report.capabilities if host and host.report else []
     drivers = [one for one in drivers if one.driver == server.observed.hypervisor]
     if drivers and feature not in drivers[0].features:
-        raise NotImplementedYet(f"The hypervisor {drivers[0].driver} of host {server.host} can't {feature} guests.")
+        raise NotImplementedYet(f"The server's hypervisor, {drivers[0].driver}, can't {feature} guests.")
