@@ -91,9 +91,15 @@ def test_the_reason_of_a_failed_tool_is_the_line_that_says_most(launcher: Module
 def test_what_is_missing_is_told_with_what_it_is_for(launcher: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(launcher.HOST, "no-such-package", ("no-such-command", "nothing at all"))
     monkeypatch.setitem(launcher.HOST, "no-such-file", ("/no/such/file", "nothing either"))
-    missing = launcher.Debian().missing()
+    missing = launcher.Debian().missing("up")
     assert missing["no-such-package"] == "nothing at all"
     assert missing["no-such-file"] == "nothing either"
+
+
+def test_what_only_tests_need_is_installed_for_tests_alone(launcher: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "TESTS", {"no-such-package": ("no-such-command", "a test")})
+    assert "no-such-package" in launcher.Debian().missing("test")
+    assert "no-such-package" not in launcher.Debian().missing("up")
 
 
 def test_it_reads_on_a_python_that_is_too_old_to_run_pileus() -> None:
