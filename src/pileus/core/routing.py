@@ -193,7 +193,7 @@ def _group(group: SecurityGroup, rows: DomainRows) -> DomainSecurityGroup:
             protocol=rule.protocol,
             port_min=rule.port_range_min,
             port_max=rule.port_range_max,
-            remote_prefix=rule.remote_ip_prefix,
+            remote_prefix=str(ip_network(rule.remote_ip_prefix, strict=False)) if rule.remote_ip_prefix else None,
             remote_group_id=rule.remote_group_id,
             remote_addresses=rows.members.get(rule.remote_group_id, []) if rule.remote_group_id else [],
         )

@@ -11,7 +11,8 @@ OPEN = {"GET ", "GET v2.1"}
 
 _READERS = """
 extensions limits os-availability-zone:list os-keypairs:index os-keypairs:create os-keypairs:delete os-keypairs:show os-quota-sets:defaults
-flavors:index flavors:show os-flavor-extra-specs:show os-flavor-extra-specs:index os-floating-ip-pools images:index
+flavors:index flavors:show os-flavor-extra-specs:show os-flavor-extra-specs:index os-floating-ip-pools images:index images:show
+os-networks:show os-tenant-networks:show os-security-groups:show os-floating-ips:show
 servers:index servers:detail servers:show os-attach-interfaces:list os-attach-interfaces:show
 os-instance-actions:list os-instance-actions:show
 ips:show ips:index os-networks:list os-quota-sets:show os-quota-sets:detail os-security-groups:list os-security-groups:get
@@ -29,6 +30,9 @@ server-metadata:create server-metadata:update_all server-metadata:update server-
 os-server-tags:delete_all os-server-tags:update os-server-tags:delete os-attach-interfaces:create os-attach-interfaces:delete
 os-volumes-attachments:create os-volumes-attachments:update os-volumes-attachments:delete os-server-password:clear os-server-shares:create
 os-server-shares:delete os-server-groups:create os-server-groups:delete
+images:update images:delete os-floating-ips:create os-floating-ips:delete
+os-security-groups:create os-security-groups:update os-security-groups:delete os-security-groups:rule:create
+os-security-groups:rule:delete
 """
 _MANAGERS = """
 os-migrate-server:migrate os-migrate-server:migrate_live os-migrations:index servers:migrations:index servers:migrations:delete
@@ -43,7 +47,8 @@ os-quota-sets:delete os-quota-class-sets:show os-quota-class-sets:update os-simp
 os-hypervisors:list-detail os-hypervisors:statistics os-hypervisors:show os-hypervisors:uptime os-hypervisors:search os-hypervisors:servers
 os-services:list os-services:update os-services:delete os-availability-zone:detail os-aggregates:index os-aggregates:create
 os-aggregates:show os-aggregates:update os-aggregates:delete os-aggregates:add_host os-aggregates:remove_host os-aggregates:set_metadata
-compute:aggregates:images os-console-auth-tokens os-baremetal-nodes:list os-hosts:list os-hosts:show
+compute:aggregates:images os-console-auth-tokens os-baremetal-nodes:list os-hosts:list os-hosts:show os-hosts:update os-hosts:start
+os-hosts:shutdown os-hosts:reboot
 os-assisted-volume-snapshots:create os-assisted-volume-snapshots:delete os-server-external-events:create
 os-instance-usage-audit-log:list os-instance-usage-audit-log:show os-cells
 """

@@ -19,11 +19,14 @@ _BY_RULE: dict[str, str] = {
         server-metadata:index server-metadata:show os-server-password:show os-server-shares:index os-server-shares:show
         os-server-tags:index os-server-tags:show compute:server:topology:index servers:index servers:detail servers:show
         servers:show:flavor-extra-specs os-simple-tenant-usage:show os-volumes-attachments:index os-volumes-attachments:show
-        os-floating-ips:list os-tenant-networks:list os-volumes:list flavors:index flavors:show images:index
+        os-floating-ips:list os-tenant-networks:list os-volumes:list flavors:index flavors:show images:index images:show
+        os-networks:show os-tenant-networks:show os-security-groups:show os-floating-ips:show
     """,
     MEMBER: """
         os-admin-password os-attach-interfaces:create os-attach-interfaces:delete os-console-output os-create-backup
         os-deferred-delete:restore os-deferred-delete:force os-lock-server:lock os-lock-server:unlock os-multinic:add
+        images:update images:delete os-floating-ips:create os-floating-ips:delete os-security-groups:create os-security-groups:update
+        os-security-groups:delete os-security-groups:rule:create os-security-groups:rule:delete
         os-multinic:remove os-floating-ips:add os-floating-ips:remove os-pause-server:pause os-pause-server:unpause
         os-remote-consoles os-rescue os-unrescue os-security-groups:add os-security-groups:remove os-server-groups:create
         os-server-groups:delete server-metadata:create server-metadata:update_all server-metadata:update server-metadata:delete
@@ -48,7 +51,8 @@ _BY_RULE: dict[str, str] = {
         os-aggregates:show compute:aggregates:images os-availability-zone:detail os-console-auth-tokens os-evacuate
         os-extended-server-attributes os-flavor-access:add_tenant_access os-flavor-access:remove_tenant_access os-flavor-access
         os-flavor-extra-specs:create os-flavor-extra-specs:update os-flavor-extra-specs:delete os-flavor-manage:create
-        os-flavor-manage:update os-flavor-manage:delete os-hosts:list os-hosts:show os-hypervisors:list os-hypervisors:list-detail
+        os-flavor-manage:update os-flavor-manage:delete os-hosts:list os-hosts:show os-hosts:update os-hosts:start
+        os-hosts:shutdown os-hosts:reboot os-hypervisors:list os-hypervisors:list-detail
         os-hypervisors:statistics os-hypervisors:show os-hypervisors:uptime os-hypervisors:search os-hypervisors:servers
         os-instance-actions:events:details os-instance-actions:events os-instance-usage-audit-log:list
         os-instance-usage-audit-log:show limits:other_project os-lock-server:unlock:unlock_override os-migrate-server:migrate:host

@@ -6,9 +6,13 @@ from pileus.api.compute import (
     extensions,
     flavors,
     gaps,
+    hosts,
     hypervisors,
     keypairs,
     migrations,
+    proxied_groups,
+    proxied_images,
+    proxied_networks,
     quotas,
     server_groups,
     services,
@@ -19,6 +23,7 @@ from pileus.api.compute import (
 from pileus.api.compute.history import HISTORY
 from pileus.api.compute.paths import at
 from pileus.api.compute.policy import POLICY
+from pileus.api.compute.server_metadata import AllItems, OneItem
 from pileus.api.compute.server_routes import SERVER_ROUTES
 from pileus.api.faults import nova_fault
 from pileus.api.routes import PUBLIC, Route, Service, route
@@ -105,17 +110,43 @@ ROUTES: list[Route] = [
     at("GET", "/os-migrations", migrations.index, "os-migrations:index"),
     at("GET", "/os-console-auth-tokens/{token}", consoles.show_token, "os-console-auth-tokens", shape="console_token", since=31),
     # what other services do, or nobody any more
-    at("GET", "/images", gaps.missing("The proxy of images; ask the image service"), "images:index", until=35),
-    at("GET", "/images/detail", gaps.missing("The proxy of images; ask the image service"), "images:index", until=35),
-    at("GET", "/os-networks", gaps.missing("The proxy of networks; ask the network service"), "os-networks:list", until=35),
-    at("GET", "/os-tenant-networks", gaps.missing("The proxy of networks; ask the network service"), "os-tenant-networks:list", until=35),
-    at("GET", "/os-floating-ips", gaps.missing("The proxy of floating IPs; ask the network service"), "os-floating-ips:list", until=35),
-    at("GET", "/os-floating-ip-pools", gaps.missing("The proxy of networks; ask the network service"), "os-floating-ip-pools", until=35),
-    at("GET", "/os-security-groups", gaps.missing("The proxy of networks; ask the network service"), "os-security-groups:get", until=35),
+    at("GET", "/images", proxied_images.index, "images:index", until=35),
+    at("GET", "/images/detail", proxied_images.detail, "images:index", until=35),
+    at("GET", "/images/{image_id}", proxied_images.show, "images:show", until=35),
+    at("DELETE", "/images/{image_id}", proxied_images.delete, "images:delete", success=204, until=35),
+    at("GET", "/images/{image_id}/metadata", proxied_images.metadata_index, "images:show", until=38),
+    at("POST", "/images/{image_id}/metadata", proxied_images.metadata_add, "images:update", body=AllItems, until=38),
+    at("PUT", "/images/{image_id}/metadata", proxied_images.metadata_replace, "images:update", body=AllItems, until=38),
+    at("GET", "/images/{image_id}/metadata/{key}", proxied_images.metadata_show, "images:show", until=38),
+    at("PUT", "/images/{image_id}/metadata/{key}", proxied_images.metadata_set, "images:update", body=OneItem, until=38),
+    at("DELETE", "/images/{image_id}/metadata/{key}", proxied_images.metadata_delete, "images:update", success=204, until=38),
+    at("GET", "/os-networks", proxied_networks.networks, "os-networks:list", until=35),
+    at("GET", "/os-networks/{network_id}", proxied_networks.network, "os-networks:show", until=35),
+    at("GET", "/os-tenant-networks", proxied_networks.tenant_networks, "os-tenant-networks:list", until=35),
+    at("GET", "/os-tenant-networks/{network_id}", proxied_networks.tenant_network, "os-tenant-networks:show", until=35),
+    at("GET", "/os-floating-ip-pools", proxied_networks.pools, "os-floating-ip-pools", until=35),
+    at("GET", "/os-floating-ips", proxied_networks.index, "os-floating-ips:list", until=35),
+    at("POST", "/os-floating-ips", proxied_networks.create, "os-floating-ips:create", body=proxied_networks.Pool, until=35),
+    at("GET", "/os-floating-ips/{floating_ip_id}", proxied_networks.show, "os-floating-ips:show", until=35),
+    at("DELETE", "/os-floating-ips/{floating_ip_id}", proxied_networks.delete, "os-floating-ips:delete", success=202, until=35),
+    at("GET", "/os-security-groups", proxied_groups.index, "os-security-groups:get", until=35),
+    at("POST", "/os-security-groups", proxied_groups.create, "os-security-groups:create", body=proxied_groups.WantedGroup, until=35),
+    at("GET", "/os-security-groups/{group_id}", proxied_groups.show, "os-security-groups:show", until=35),
+    at("PUT", "/os-security-groups/{group_id}", proxied_groups.update, "os-security-groups:update", body=proxied_groups.WantedGroup,
+       until=35),
+    at("DELETE", "/os-security-groups/{group_id}", proxied_groups.delete, "os-security-groups:delete", success=202, until=35),
+    at("POST", "/os-security-group-rules", proxied_groups.create_rule, "os-security-groups:rule:create", body=proxied_groups.WantedRule,
+       until=35),
+    at("DELETE", "/os-security-group-rules/{rule_id}", proxied_groups.delete_rule, "os-security-groups:rule:delete", success=202,
+       until=35),
     at("GET", "/os-volumes", gaps.missing("The proxy of volumes"), "os-volumes:list", until=35),
     at("GET", "/os-baremetal-nodes", gaps.missing("The proxy of bare metal"), "os-baremetal-nodes:list", until=35),
-    at("GET", "/os-hosts", gaps.missing("The list of hosts; ask for os-hypervisors or os-services"), "os-hosts:list", until=42),
-    at("GET", "/os-hosts/{name}", gaps.missing("The list of hosts; ask for os-hypervisors"), "os-hosts:show", until=42),
+    at("GET", "/os-hosts", hosts.index, "os-hosts:list", until=42),
+    at("GET", "/os-hosts/{name}", hosts.show, "os-hosts:show", until=42),
+    at("PUT", "/os-hosts/{name}", hosts.update, "os-hosts:update", body=hosts.UpdateHost, until=42),
+    at("GET", "/os-hosts/{name}/startup", hosts.power, "os-hosts:start", until=42),
+    at("GET", "/os-hosts/{name}/shutdown", hosts.power, "os-hosts:shutdown", until=42),
+    at("GET", "/os-hosts/{name}/reboot", hosts.power, "os-hosts:reboot", until=42),
     at("POST", "/os-assisted-volume-snapshots", gaps.missing("Snapshots of volumes"), "os-assisted-volume-snapshots:create"),
     at("DELETE", "/os-assisted-volume-snapshots/{id}", gaps.missing("Snapshots of volumes"), "os-assisted-volume-snapshots:delete"),
     at("POST", "/os-server-external-events", gaps.missing("External events"), "os-server-external-events:create"),
@@ -129,5 +160,6 @@ ROUTES: list[Route] = [
 ]  # fmt: skip
 
 SERVICE = Service(
-    prefix="compute", name="nova", type="compute", endpoint="/v2.1", routes=ROUTES, policy=POLICY, fault=nova_fault, history=HISTORY
+    prefix="compute", name="nova", type="compute", endpoint="/v2.1", routes=ROUTES, policy=POLICY, fault=nova_fault, history=HISTORY,
+    exact=True,
 )

@@ -6,6 +6,7 @@ from pileus.api.compute import (
     consoles,
     gaps,
     instance_actions,
+    proxied_networks,
     server_actions,
     server_create,
     server_metadata,
@@ -73,8 +74,8 @@ SERVER_ROUTES: list[Route] = [
     act("trigger_crash_dump", gaps.of_server("Triggering a crash dump"), "servers:trigger_crash_dump", since=17),
     act("addFixedIp", gaps.of_server("Adding an address by compute; ask the network service"), "os-multinic:add", until=43),
     act("removeFixedIp", gaps.of_server("Removing an address by compute; ask the network service"), "os-multinic:remove", until=43),
-    act("addFloatingIp", gaps.of_server("Adding an address by compute; ask the network service"), "os-floating-ips:add", until=43),
-    act("removeFloatingIp", gaps.of_server("Removing an address by compute; ask the network service"), "os-floating-ips:remove", until=43),
+    act("addFloatingIp", proxied_networks.add, "os-floating-ips:add", body=proxied_networks.AddFloatingIp, until=43),
+    act("removeFloatingIp", proxied_networks.remove, "os-floating-ips:remove", body=proxied_networks.RemoveFloatingIp, until=43),
     # what hangs on a server
     at("POST", f"{SERVER}/remote-consoles", consoles.create, "os-remote-consoles", body=consoles.CreateConsole, since=6),
     at("GET", f"{SERVER}/metadata", server_metadata.index, "server-metadata:index"),

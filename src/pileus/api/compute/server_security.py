@@ -10,6 +10,7 @@ from pileus.api.compute.server_networks import group_ids
 from pileus.api.request import Request
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, Invalid, NotFound
+from pileus.model.security_groups import SecurityGroup, SecurityGroupRule
 from pileus.store.database import Transaction
 from pileus.store.ports import PORTS, update_port
 from pileus.store.security_groups import SECURITY_GROUPS, rules_of
@@ -43,28 +44,34 @@ async def index(request: Request) -> dict[str, Any]:
     rules = await rules_of(db, ids)
     names = {group.id: group for group in groups}
     return {
-        "security_groups": [
-            {
-                "id": group.id,
-                "name": group.name,
-                "description": group.description,
-                "tenant_id": group.project_id,
-                "rules": [_rule(rule, names) for rule in rules[group.id] if rule.direction == "ingress"],
-            }
-            for group in groups
-        ]
+        "security_groups": [group_view(group, rules[group.id], names) for group in groups],
     }
 
 
-def _rule(rule: Any, names: dict[str, Any]) -> dict[str, Any]:
-    remote = names.get(rule.remote_group_id)
+def group_view(group: SecurityGroup, rules: list[SecurityGroupRule], names: dict[str, SecurityGroup]) -> dict[str, Any]:
+    """A group in the words of old; `names` has the groups that its rules refer to."""
+    return {
+        "id": group.id,
+        "name": group.name,
+        "description": group.description,
+        "tenant_id": group.project_id,
+        "rules": [rule_view(rule, names) for rule in rules if rule.direction == "ingress"],
+    }
+
+
+def rule_view(rule: SecurityGroupRule, names: dict[str, SecurityGroup]) -> dict[str, Any]:
+    """A rule in the words of old: all ports of TCP and UDP are 1 to 65535, all of another protocol -1."""
+    remote = names.get(rule.remote_group_id or "")
     everywhere = "0.0.0.0/0" if rule.ethertype == "IPv4" else "::/0"
+    low, high = rule.port_range_min, rule.port_range_max
+    if rule.protocol and low is None and high is None:
+        low, high = (1, 65535) if rule.protocol in ("tcp", "udp") else (-1, -1)
     return {
         "id": rule.id,
         "parent_group_id": rule.security_group_id,
-        "ip_protocol": rule.protocol.upper() if rule.protocol else None,
-        "from_port": rule.port_range_min if rule.port_range_min is not None else (-1 if rule.protocol else None),
-        "to_port": rule.port_range_max if rule.port_range_max is not None else (-1 if rule.protocol else None),
+        "ip_protocol": rule.protocol,
+        "from_port": low,
+        "to_port": high,
         "group": {"name": remote.name, "tenant_id": remote.project_id} if remote else {},
         "ip_range": {} if rule.remote_group_id else {"cidr": rule.remote_ip_prefix or everywhere},
     }

@@ -84,7 +84,7 @@ def rule_view(row: SecurityGroupRule) -> Values:
         "port_range_min": row.port_range_min,
         "port_range_max": row.port_range_max,
         "remote_ip_prefix": row.remote_ip_prefix,
-        "normalized_cidr": row.remote_ip_prefix,
+        "normalized_cidr": str(ip_network(row.remote_ip_prefix, strict=False)) if row.remote_ip_prefix else None,
         "remote_group_id": row.remote_group_id,
         "remote_address_group_id": None,
         "description": row.description,
@@ -144,7 +144,7 @@ def _check(values: Values) -> None:
     if values["remote_group_id"] and values["remote_ip_prefix"]:
         raise Invalid("Only remote_ip_prefix or remote_group_id may be provided.", type="SecurityGroupMultipleRemoteEntites")
     prefix = values["remote_ip_prefix"]
-    if prefix and f"IPv{ip_network(prefix).version}" != ethertype:
+    if prefix and f"IPv{ip_network(prefix, strict=False).version}" != ethertype:
         raise Invalid(f"Conflicting value ethertype {ethertype} for CIDR {prefix}", type="SecurityGroupRuleParameterConflict")
     if protocol in ("ipv6-icmp", "58", "ipv6-encap", "ipv6-frag", "ipv6-nonxt", "ipv6-opts", "ipv6-route") and ethertype == "IPv4":
         raise Invalid(f"Invalid ethertype {ethertype} for protocol {protocol}.", type="SecurityGroupEthertypeConflictWithProtocol")

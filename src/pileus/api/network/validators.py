@@ -136,9 +136,9 @@ def address_or_cidr(value: Any) -> str:
 
 
 def remote_prefix(value: Any) -> str:
-    """The remote of a security group's rule: an address stands for its own /32 or /128."""
+    """The remote of a security group's rule, as it was given, host bits and all: an address stands for its own /32 or /128."""
     found = address_or_cidr(value)
-    return found if "/" in found else str(ip_network(found))
+    return str(value) if "/" in found else str(ip_network(found))
 
 
 def mac(value: Any) -> str:
