@@ -240,6 +240,13 @@ class Life:
             assert time.monotonic() < deadline, f"not settled within {within:g} s: {open_}, failing: {engine.failing}"
             await asyncio.sleep(0.002)
 
+    async def until(self, condition: Callable[[], Any], what: str, within: float = SETTLES_WITHIN) -> None:
+        """Wait until a condition is true."""
+        deadline = time.monotonic() + within
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} did not come true within {within:g} s"
+            await asyncio.sleep(0.002)
+
     async def verify(self) -> list[tuple[str, str]]:
         """Breaches, with what the simulated hosts say taken in."""
         world = await gather(self.db, self.control.config)

@@ -11,21 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.harness import _template
 from tests.faults.incarnation import KILLED, Life, journal, live
-from tests.faults.operations import OPERATIONS, Operation, fill
+from tests.faults.operations import OPERATIONS, Operation
 
 NAMES = [one.name for one in OPERATIONS]
 MOST_POINTS = 200
-
-
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state directory with flavors, image and networks."""
-    directory = tmp_path_factory.mktemp("filled") / "state"
-    shutil.copytree(_template(), directory)
-    live(directory, fill)
-    return directory
 
 
 @pytest.fixture

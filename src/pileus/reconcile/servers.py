@@ -13,7 +13,7 @@ from pileus.core.servers import Next, followed, next_step
 from pileus.model.errors import Conflict, Invalid, NodeFailed, NotFound, PileusError, Unavailable
 from pileus.model.guests import ObservedGuest
 from pileus.model.images import ImageStatus
-from pileus.model.messages import ApplyGuest, GuestReply, RemoveGuest, Snapshot, SnapshotDone
+from pileus.model.messages import ApplyGuest, GuestReply, NodeReply, RemoveGuest, Snapshot, SnapshotDone
 from pileus.model.placement import Claim, Decision
 from pileus.model.routing import RoutingDomain
 from pileus.model.servers import Server, ServerFault
@@ -28,6 +28,7 @@ Wake = Callable[[str, str], None]
 SCHEDULE = EVENTS["scheduling"]
 SNAPSHOT = "compute_snapshot_instance"
 APPLY_TIMEOUT, SNAPSHOT_TIMEOUT = 300.0, 3600.0
+LOOK_EVERY = 1.0  # seconds between looks whether a copy is still wanted
 PURGE_EVERY = 3600.0
 
 
@@ -192,8 +193,7 @@ class Servers:
         destination = self._snapshot_file(image_id)
         error: str | None = None
         try:
-            request = Snapshot(guest_id=server.id, destination=str(destination))
-            reply = await self.bus.request(server.host, request, timeout=SNAPSHOT_TIMEOUT)
+            reply = await self._copied(server.id, server.host, destination)
             assert isinstance(reply, SnapshotDone)  # the bus gives what the request asks for
             await self.ingest(image_id, Path(reply.path))
         except PileusError as failure:
@@ -212,6 +212,19 @@ class Servers:
             await actions.finish(tx, server.id, server.request_id, SNAPSHOT, result=result, message=error, host=server.host)
 
         await self.db.write(work)
+
+    async def _copied(self, server_id: str, host: str, destination: Path) -> NodeReply:
+        """The host's answer to a snapshot, which takes as long as the disk is large; given up when the server is deleted meanwhile."""
+        request = Snapshot(guest_id=server_id, destination=str(destination))
+        copying = asyncio.ensure_future(self.bus.request(host, request, timeout=SNAPSHOT_TIMEOUT))
+        try:
+            while not (await asyncio.wait({copying}, timeout=LOOK_EVERY))[0]:
+                current = await servers.SERVERS.get(self.db, server_id)
+                if current is None or current.deleted_at is not None:
+                    raise Conflict(f"Instance {server_id} was deleted while it was copied.", stale=True)
+            return copying.result()
+        finally:
+            copying.cancel()
 
     async def _remove(self, server: Server) -> None:
         """Guest first, then what it held: a crash in between does the rest at the next step."""

@@ -74,6 +74,12 @@ class SqliteDatabase(SqliteConnection):
         self.path = path
         self._queue: queue.SimpleQueue[tuple[Work[Any], asyncio.AbstractEventLoop, asyncio.Future[Any]] | None] = queue.SimpleQueue()
         self._writing = connect(path)  # here and not in the thread: who makes a database is told why it can't be used
+        try:
+            self._writing.execute("BEGIN IMMEDIATE")
+            self._writing.execute("PRAGMA application_id = 0")  # a write: to begin one is allowed on a read-only file too
+            self._writing.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise Unavailable(f"The database {path} can't be written: {error}") from error
         self._writer = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._writer.start()
 
@@ -83,6 +89,10 @@ class SqliteDatabase(SqliteConnection):
         future: asyncio.Future[T] = loop.create_future()
         self._queue.put((work, loop, future))
         return await future
+
+    async def exclusive(self, work: Work[T]) -> T:
+        """As `write`: a file has one writer at a time."""
+        return await self.write(work)
 
     async def close(self) -> None:
         """Finish what waits and close."""
