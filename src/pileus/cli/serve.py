@@ -101,6 +101,7 @@ async def run(config: Config, ready: Callable[[ControlPlane], None] | None = Non
     import uvicorn
 
     from pileus.api.compute.console_proxy import SPEAKERS
+    from pileus.api.listener import BoundedProtocol
 
     control = ControlPlane(config)
     listener = listen(config)
@@ -113,7 +114,9 @@ async def run(config: Config, ready: Callable[[ControlPlane], None] | None = Non
                 access_log=False,
                 lifespan="off",
                 server_header=False,
+                http=BoundedProtocol,
                 ws="websockets-sansio",
+                ws_max_size=1 << 20,
                 ssl_certfile=config.tls_certificate,
                 ssl_keyfile=config.tls_key,
                 timeout_graceful_shutdown=3,

@@ -1,0 +1,70 @@
+"""The HTTP listener's protocol: uvicorn's, with bounds on what a client may send before anything is known of it.
+
+uvicorn keeps a request's line and headers however long they are and however slowly they come: some hundred megabytes of them, from
+anybody who can connect, and the process is gone.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+LONGEST_HEAD = 128 << 10
+"""Bytes of a request's line and headers; tokens and long queries have room."""
+HEAD_SECONDS = 30.0
+"""For which a client may take to send them."""
+TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._in_head = True
+        self._head = 0
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Someone has connected, and should say what it wants."""
+        super().connection_made(transport)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._in_head, self._head = True, 0
+        self._watch()
+
+    def on_headers_complete(self) -> None:
+        """What follows is the body, which its reader bounds."""
+        self._in_head = False
+        self._unwatch()
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        super().data_received(data)
+        if self._in_head:
+            self._head += len(data)
+            if self._head > LONGEST_HEAD and not self.transport.is_closing():
+                self.transport.write(TOO_LARGE)
+                self.transport.close()
+
+    def _watch(self) -> None:
+        self._unwatch()
+        self._late = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _unwatch(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _give_up(self) -> None:
+        if self._in_head and not self.transport.is_closing():
+            self.transport.close()
