@@ -14,6 +14,9 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an operator may set. Sizes in bytes, times in seconds, unless the name says otherwise."""
 
     state: str = "/var/lib/pileus"
+    database: str | None = (
+        None  # postgresql://...; None: SQLite in the state directory. Kept apart from the rest (cli/settings.py): it may hold a password
+    )
     listen: str = "127.0.0.1:5000"
     public_url: str | None = None  # None: the address that the client used
     tls_certificate: str | None = None
@@ -30,9 +33,14 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reserved_memory_mib: int = 512
     public_cidr: str | None = None  # None: the first free of 172.24.4.0/24, 172.24.5.0/24, ...
     list_limit: int = 1000
-    physical_networks: dict[str, str] = msgspec.field(default_factory=lambda: {"public": ""})  # name -> NIC that it is on; "" is host-only, behind NAT
+    physical_networks: dict[str, str] = msgspec.field(
+        default_factory=lambda: {"public": ""}
+    )  # name -> NIC that it is on; "" is host-only, behind NAT
     node_silence: float = 60.0  # after this without a report a host counts as down
     shutdown_grace: float = 60.0
+
+    def __repr__(self) -> str:
+        return f"Config(state={self.state!r})"  # never the password in `database`
 
     @property
     def directory(self) -> Path:

@@ -13,18 +13,18 @@ from pileus.model.errors import Conflict, Invalid
 from pileus.model.hosts import Host, HostReport
 from pileus.model.placement import Claim, Decision, PlacementRequest, Provider, Wanted
 from pileus.store import allocations, decisions, providers
-from pileus.store.database import Transaction
+from pileus.store.database import Database, Transaction
 from pileus.store.host_views import hosts_of
 from pileus.store.hosts import HOSTS
 from pileus.store.schema import migrate
-from pileus.store.sqlite import SqliteDatabase
+from tests.store.conftest import store_at
 
 RATIOS = {"VCPU": 4.0, "MEMORY_MB": 1.0, "DISK_GB": 1.0}
 
 
-def with_database(path: Path, work: Callable[[SqliteDatabase], Awaitable[Any]]) -> Any:
+def with_database(path: Path, work: Callable[[Database], Awaitable[Any]]) -> Any:
     async def run() -> Any:
-        db = SqliteDatabase(path / "test.db")
+        db = store_at(path)
         try:
             await migrate(db)
             return await work(db)
@@ -39,7 +39,7 @@ def report(name: str, **more: Any) -> HostReport:
     return HostReport(**{**values, "disk_gib": 10, **more})
 
 
-async def add_host(db: SqliteDatabase, name: str, at: float = 1000.0) -> str:
+async def add_host(db: Database, name: str, at: float = 1000.0) -> str:
     host = Host(id=str(uuid.uuid4()), name=name, number=1, service_id="s", created_at=at, updated_at=at, seen_at=at)
 
     async def work(tx: Transaction) -> None:
@@ -58,7 +58,7 @@ def claim(provider: Provider, consumer: str = "c1", memory: int = 512) -> Claim:
 
 
 def test_a_claim_is_counted_and_a_release_gives_it_back(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         host = await add_host(db, "h1")
         seen = await providers.get(db, host)
         await db.write(lambda tx: allocations.claim(tx, claim(seen)))
@@ -75,7 +75,7 @@ def test_a_claim_is_counted_and_a_release_gives_it_back(tmp_path: Path) -> None:
 
 
 def test_the_loser_of_a_race_is_told_to_look_again(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         seen = await providers.get(db, await add_host(db, "h1"))
         await db.write(lambda tx: allocations.claim(tx, claim(seen)))
         with pytest.raises(Conflict) as lost:
@@ -87,7 +87,7 @@ def test_the_loser_of_a_race_is_told_to_look_again(tmp_path: Path) -> None:
 
 
 def test_more_than_there_is_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         seen = await providers.get(db, await add_host(db, "h1"))
         with pytest.raises(Conflict, match=r"exceed the capacity|constraints"):
             await db.write(lambda tx: allocations.claim(tx, claim(seen, memory=2048)))
@@ -97,7 +97,7 @@ def test_more_than_there_is_is_refused_and_leaves_nothing(tmp_path: Path) -> Non
 
 
 def test_a_claim_elsewhere_moves_the_consumer(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         first = await providers.get(db, await add_host(db, "h1"))
         second = await providers.get(db, await add_host(db, "h2"))
         await db.write(lambda tx: allocations.claim(tx, claim(first)))
@@ -110,7 +110,7 @@ def test_a_claim_elsewhere_moves_the_consumer(tmp_path: Path) -> None:
 
 
 def test_all_or_none_of_several_consumers_change(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         seen = await providers.get(db, await add_host(db, "h1"))
         good = Wanted(consumer_id="c1", allocations={seen.id: {"VCPU": 1}}, project_id="p", user_id="u")
         bad = Wanted(consumer_id="c2", allocations={"nowhere": {"VCPU": 1}}, project_id="p", user_id="u")
@@ -125,7 +125,7 @@ def test_all_or_none_of_several_consumers_change(tmp_path: Path) -> None:
 
 
 def test_servers_placed_one_after_another_fill_the_hosts_and_no_more(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         for name in ("h1", "h2", "h3"):
             await add_host(db, name)
         placed: list[str] = []
@@ -152,7 +152,7 @@ def test_servers_placed_one_after_another_fill_the_hosts_and_no_more(tmp_path: P
 
 
 def test_hosts_that_are_silent_disabled_or_new_are_seen_at_once(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         first = await add_host(db, "h1")
         assert (await hosts_of(db, 1001.0, 60.0)).by_name["h1"].state.up
         assert not (await hosts_of(db, 1061.0, 60.0)).by_name["h1"].state.up
@@ -172,7 +172,7 @@ def test_hosts_that_are_silent_disabled_or_new_are_seen_at_once(tmp_path: Path) 
 
 
 def test_the_newest_decisions_about_a_server_are_kept(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         for number in range(7):
             await db.write(lambda tx, number=number: decisions.keep(tx, "s1", Decision(considered=number)))
         assert [kept.decision.considered for kept in await decisions.of_server(db, "s1")] == [6, 5, 4, 3, 2]

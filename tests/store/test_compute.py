@@ -15,7 +15,7 @@ from pileus.model.servers import Server, ServerFlavor
 from pileus.store import actions, aggregates, consoles, device_tags, sealing, server_groups, servers
 from pileus.store.database import Database
 from pileus.store.schema import migrate
-from pileus.store.sqlite import SqliteDatabase
+from tests.store.conftest import store_at
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ def with_store(tmp_path: Path, work: Callable[[Database], Awaitable[T]]) -> T:
     """Run a coroutine on a fresh store."""
 
     async def run() -> T:
-        db = SqliteDatabase(tmp_path / "pileus.db")
+        db = store_at(tmp_path)
         await migrate(db)
         try:
             return await work(db)

@@ -10,18 +10,19 @@ from pileus.model.identity import Identity
 from pileus.model.projects import Project
 from pileus.store import assignments, revocations
 from pileus.store.bootstrap_identity import bootstrap
+from pileus.store.database import Database
 from pileus.store.domains import delete_domain
 from pileus.store.groups import GROUPS
 from pileus.store.projects import PROJECTS, ancestors, delete_project, descendants, project_named
 from pileus.store.roles import ROLES, role_named
 from pileus.store.schema import migrate
-from pileus.store.sqlite import SqliteDatabase
 from pileus.store.users import USERS, delete_user, user_named
+from tests.store.conftest import store_at
 
 
-def on_a_fresh_cloud(directory: Path, test: Callable[[SqliteDatabase], Awaitable[None]]) -> None:
+def on_a_fresh_cloud(directory: Path, test: Callable[[Database], Awaitable[None]]) -> None:
     async def run() -> None:
-        db = SqliteDatabase(directory / "pileus.db")
+        db = store_at(directory)
         try:
             await migrate(db)
             await start(db)
@@ -32,18 +33,18 @@ def on_a_fresh_cloud(directory: Path, test: Callable[[SqliteDatabase], Awaitable
     asyncio.run(run())
 
 
-async def start(db: SqliteDatabase) -> None:
+async def start(db: Database) -> None:
     now = time.time()
     await db.write(lambda tx: bootstrap(tx, admin_password_hash="a", demo_password_hash="d", region="RegionOne", now=now))
 
 
-async def add_project(db: SqliteDatabase, key: str, parent: str, domain: str = "default") -> Project:
+async def add_project(db: Database, key: str, parent: str, domain: str = "default") -> Project:
     project = Project(id=key, name=key, domain_id=domain, parent_id=parent)
     return await db.write(lambda tx: PROJECTS.insert(tx, project))
 
 
 def test_admin_and_demo_have_their_roles(tmp_path: Path) -> None:
-    async def test(db: SqliteDatabase) -> None:
+    async def test(db: Database) -> None:
         admin, demo = await user_named(db, "admin", "default"), await user_named(db, "demo", "default")
         project = await project_named(db, "demo", "default")
         assert admin and demo and project
@@ -56,7 +57,7 @@ def test_admin_and_demo_have_their_roles(tmp_path: Path) -> None:
 
 
 def test_a_second_start_brings_nothing_back(tmp_path: Path) -> None:
-    async def test(db: SqliteDatabase) -> None:
+    async def test(db: Database) -> None:
         demo = await project_named(db, "demo", "default")
         assert demo
         await db.write(lambda tx: delete_project(tx, demo.id))
@@ -68,7 +69,7 @@ def test_a_second_start_brings_nothing_back(tmp_path: Path) -> None:
 
 
 def test_inherited_roles_come_down_the_tree(tmp_path: Path) -> None:
-    async def test(db: SqliteDatabase) -> None:
+    async def test(db: Database) -> None:
         await add_project(db, "top", "default")
         below = await add_project(db, "below", "top")
         demo, role = await user_named(db, "demo", "default"), await role_named(db, "manager")
@@ -88,7 +89,7 @@ def test_inherited_roles_come_down_the_tree(tmp_path: Path) -> None:
 
 
 def test_a_deleted_user_leaves_no_row(tmp_path: Path) -> None:
-    async def test(db: SqliteDatabase) -> None:
+    async def test(db: Database) -> None:
         demo = await user_named(db, "demo", "default")
         assert demo
         await db.write(lambda tx: delete_user(tx, demo.id))
@@ -99,7 +100,7 @@ def test_a_deleted_user_leaves_no_row(tmp_path: Path) -> None:
 
 
 def test_a_deleted_domain_takes_everything_in_it_along(tmp_path: Path) -> None:
-    async def test(db: SqliteDatabase) -> None:
+    async def test(db: Database) -> None:
         await db.write(lambda tx: PROJECTS.insert(tx, Project(id="d", name="d", is_domain=True)))
         await add_project(db, "p", "d", "d")
         await add_project(db, "q", "p", "d")
@@ -127,7 +128,7 @@ def test_a_token_knows_every_key_it_can_be_revoked_by() -> None:
 
 
 def test_old_revocations_are_forgotten(tmp_path: Path) -> None:
-    async def test(db: SqliteDatabase) -> None:
+    async def test(db: Database) -> None:
         now = time.time()
         await db.write(lambda tx: revocations.revoke(tx, "user:old", at=now - revocations.KEPT - 1))
         await db.write(lambda tx: revocations.revoke(tx, "user:new", at=now))

@@ -12,11 +12,11 @@ from pileus.model.errors import Conflict, QuotaExceeded
 from pileus.model.identity import Identity
 from pileus.model.images import Image, ImageMember, ImageStatus, MemberStatus, Visibility
 from pileus.store import images
-from pileus.store.database import Transaction
+from pileus.store.database import Database, Transaction
 from pileus.store.listing import Listing, list_rows
 from pileus.store.quotas import set_limits
 from pileus.store.schema import migrate
-from pileus.store.sqlite import SqliteDatabase
+from tests.store.conftest import store_at
 
 ADMIN = Identity(user_id="a", project_id="operators", roles=frozenset({"admin"}))
 MINE = Identity(user_id="m", project_id="mine", roles=frozenset({"member"}))
@@ -24,9 +24,9 @@ THEIRS = Identity(user_id="t", project_id="theirs", roles=frozenset({"member"}))
 NOWHERE = Identity(user_id="n")
 
 
-def with_database(path: Path, work: Callable[[SqliteDatabase], Awaitable[Any]]) -> Any:
+def with_database(path: Path, work: Callable[[Database], Awaitable[Any]]) -> Any:
     async def run() -> Any:
-        db = SqliteDatabase(path / "test.db")
+        db = store_at(path)
         try:
             await migrate(db)
             return await work(db)
@@ -36,7 +36,7 @@ def with_database(path: Path, work: Callable[[SqliteDatabase], Awaitable[Any]]) 
     return asyncio.run(run())
 
 
-async def add(db: SqliteDatabase, name: str, **fields: Any) -> Image:
+async def add(db: Database, name: str, **fields: Any) -> Image:
     image = Image(id=str(uuid.uuid4()), name=name, **{"owner": "mine", **fields})
 
     async def insert(tx: Transaction) -> Image:
@@ -45,20 +45,20 @@ async def add(db: SqliteDatabase, name: str, **fields: Any) -> Image:
     return await db.write(insert)
 
 
-async def share(db: SqliteDatabase, image: Image, project: str, status: MemberStatus) -> None:
+async def share(db: Database, image: Image, project: str, status: MemberStatus) -> None:
     async def insert(tx: Transaction) -> None:
         await images.MEMBERS.insert(tx, ImageMember(id=str(uuid.uuid4()), image_id=image.id, member_id=project, status=status))
 
     await db.write(insert)
 
 
-async def names(db: SqliteDatabase, who: Identity, visibility: str | None = None, status: str = "accepted") -> list[str]:
+async def names(db: Database, who: Identity, visibility: str | None = None, status: str = "accepted") -> list[str]:
     where, args = images.listed(who, visibility, status)
     return [str(image.name) for image in await list_rows(db, images.IMAGES, Listing(where=where, args=args, sort=[("name", "asc")]))]
 
 
 def test_everybody_sees_what_is_theirs_to_see(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         made = {str(one): await add(db, str(one), visibility=one) for one in Visibility}
         accepted = await add(db, "accepted")
         pending = await add(db, "pending")
@@ -86,7 +86,7 @@ def test_everybody_sees_what_is_theirs_to_see(tmp_path: Path) -> None:
 
 
 def test_the_quota_is_counted_in_the_insert(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         async def limit(tx: Transaction) -> None:
             await set_limits(tx, "mine", {"image_count_total": 2})
 
@@ -100,7 +100,7 @@ def test_the_quota_is_counted_in_the_insert(tmp_path: Path) -> None:
 
 
 def test_an_id_is_taken_once(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         image = await add(db, "one")
 
         async def again(tx: Transaction) -> None:
@@ -113,7 +113,7 @@ def test_an_id_is_taken_once(tmp_path: Path) -> None:
 
 
 def test_of_two_uploads_one_wins_and_a_late_one_changes_nothing(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         image = await add(db, "one")
 
         async def begin(tx: Transaction, upload: str) -> Image:
@@ -134,7 +134,7 @@ def test_of_two_uploads_one_wins_and_a_late_one_changes_nothing(tmp_path: Path) 
 
 
 def test_removing_an_image_removes_all_that_hangs_on_it(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         image = await add(db, "one", tags=["t"], properties={"a": "b"})
         await share(db, image, "theirs", MemberStatus.ACCEPTED)
 

@@ -34,15 +34,15 @@ from pileus.store.routers import ROUTERS
 from pileus.store.routing import all_domains, domains_of
 from pileus.store.schema import migrate
 from pileus.store.security_groups import default_security_group, rules_of, security_group_names
-from pileus.store.sqlite import SqliteDatabase
 from pileus.store.subnets import insert_subnet
+from tests.store.conftest import store_at
 
 
 def run(tmp_path: Path, story: Callable[[Database], Awaitable[Any]]) -> Any:
     """Play a story on a fresh database."""
 
     async def play() -> Any:
-        db = SqliteDatabase(tmp_path / "pileus.db")
+        db = store_at(tmp_path)
         try:
             await migrate(db)
             await db.write(prepare)

@@ -10,17 +10,16 @@ from pileus.model.errors import Conflict, Invalid, NotFound
 from pileus.model.hosts import DriverCapabilities
 from pileus.model.placement import Inventory, PlacementRequest, Provider
 from pileus.store import aggregates, allocations, providers
-from pileus.store.database import Transaction
+from pileus.store.database import Database, Transaction
 from pileus.store.host_views import hosts_of
 from pileus.store.provider_view import view_of
-from pileus.store.sqlite import SqliteDatabase
 from tests.store.test_allocations import RATIOS, add_host, claim, report, with_database
 
 QEMU = DriverCapabilities(driver="qemu", hypervisor_type="QEMU", hypervisor_version=7, architectures=["x86_64"], modes=["hvm"])
 
 
 def test_a_host_becomes_a_provider_with_its_inventories_and_traits(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         async def register(tx: Transaction) -> Provider:
             return await providers.register_host(
                 tx, report("h1", capabilities=[QEMU]), provider_id="p1", ratios=RATIOS, reserved={"MEMORY_MB": 256}
@@ -37,7 +36,7 @@ def test_a_host_becomes_a_provider_with_its_inventories_and_traits(tmp_path: Pat
 
 
 def test_what_an_operator_set_outlives_the_next_report(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         host = await add_host(db, "h1")
         seen = await providers.get(db, host)
         mine = {**seen.inventories, "VCPU": Inventory(total=2, allocation_ratio=16.0, reserved=1), "CUSTOM_GOLD": Inventory(total=3)}
@@ -51,7 +50,7 @@ def test_what_an_operator_set_outlives_the_next_report(tmp_path: Path) -> None:
 
 
 def test_inventories_and_providers_in_use_stay(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         seen = await providers.get(db, await add_host(db, "h1"))
         await db.write(lambda tx: allocations.claim(tx, claim(seen)))
         used = await providers.get(db, seen.id)
@@ -65,7 +64,7 @@ def test_inventories_and_providers_in_use_stay(tmp_path: Path) -> None:
 
 
 def test_a_stale_change_is_refused(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         seen = await providers.get(db, await add_host(db, "h1"))
         await db.write(lambda tx: providers.save(tx, seen, traits=[]))
         with pytest.raises(Conflict) as refused:
@@ -76,7 +75,7 @@ def test_a_stale_change_is_refused(tmp_path: Path) -> None:
 
 
 def test_trees_move_as_a_whole_and_never_bite_their_tails(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         for name, parent in (("a", None), ("b", "a"), ("c", "b"), ("z", None)):
             await db.write(lambda tx, name=name, parent=parent: providers.create(tx, name, name, parent))
         b = await providers.get(db, "b")
@@ -96,7 +95,7 @@ def test_trees_move_as_a_whole_and_never_bite_their_tails(tmp_path: Path) -> Non
 
 
 def test_names_are_unique(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         await db.write(lambda tx: providers.create(tx, "a", "one"))
         with pytest.raises(Conflict, match="name: one"):
             await db.write(lambda tx: providers.create(tx, "b", "one"))
@@ -108,7 +107,7 @@ def test_names_are_unique(tmp_path: Path) -> None:
 
 
 def test_host_aggregates_are_placements_aggregates_and_their_metadata_counts(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         await add_host(db, "h1")
         await add_host(db, "h2")
         row = Aggregate(id="a1", number=1, name="fast", created_at=1.0, updated_at=1.0)
@@ -124,7 +123,7 @@ def test_host_aggregates_are_placements_aggregates_and_their_metadata_counts(tmp
 
 
 def test_a_zone_that_an_aggregate_gives_counts_at_once(tmp_path: Path) -> None:
-    async def work(db: SqliteDatabase) -> None:
+    async def work(db: Database) -> None:
         await add_host(db, "h1")
         assert choose(PlacementRequest(resources={"VCPU": 1}, zone="hall2"), await hosts_of(db, 1001.0, 60.0)).host is None
         row = Aggregate(id="a1", number=1, name="hall2", created_at=1.0, updated_at=1.0, availability_zone="hall2")

@@ -12,6 +12,12 @@ from pileus.store.database import Transaction
 from pileus.store.sqlite import SqliteDatabase
 
 
+@pytest.fixture(autouse=True)
+def engine() -> str:
+    """Of this file there is one."""
+    return "sqlite"
+
+
 def on_a_table(directory: Path, test: Callable[[SqliteDatabase], Awaitable[None]]) -> None:
     async def run() -> None:
         db = SqliteDatabase(directory / "x.db")

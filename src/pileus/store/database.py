@@ -48,6 +48,10 @@ class Database(Reader, Protocol):
         """
         ...
 
+    async def exclusive(self, work: Work[T]) -> T:
+        """As `write`, while no other process that shares the store is in here: for migrations."""
+        ...
+
     async def close(self) -> None:
         """Finish what waits and close."""
         ...

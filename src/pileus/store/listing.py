@@ -67,7 +67,7 @@ async def page_clause(db: Reader, table: Table[Any], listing: Listing) -> tuple[
         clauses.append(clause)
         args.extend(values)
     sql = " AND ".join(clauses) or "1 = 1"
-    order = ", ".join(f"{table.name}.{column} {direction.upper()}" for column, direction in sort)
+    order = ", ".join(f"{table.name}.{column} {direction.upper()}{_nulls(table, column, direction)}" for column, direction in sort)
     tail = "" if listing.limit is None else f" LIMIT {int(listing.limit)}"
     return f"{sql} ORDER BY {order}{tail}", args
 
@@ -105,6 +105,13 @@ def _clauses(table: Table[Any], listing: Listing) -> tuple[list[str], list[Any]]
     return clauses, args
 
 
+def _nulls(table: Table[Any], column: str, direction: str) -> str:
+    """NULL sorts first going up and last going down. Said only where there may be one: an index of PostgreSQL serves no other order."""
+    if column not in table.nullable:
+        return ""
+    return " NULLS FIRST" if direction == "asc" else " NULLS LAST"
+
+
 async def _after_marker(db: Reader, table: Table[Any], sort: list[tuple[str, str]], marker: str) -> tuple[str, list[Any]]:
     row = await table.get(db, marker)
     if row is None:
@@ -129,7 +136,7 @@ def _same(name: str, value: Any) -> str:
 
 
 def _later(name: str, direction: str, value: Any) -> str:
-    """What sorts after the value. NULL sorts first going up (SQLite's order; PostgreSQL is told so)."""
+    """What sorts after the value. NULL sorts first going up."""
     if direction == "asc":
         return f"{name} IS NOT NULL" if value is None else f"{name} > ?"
     return "" if value is None else f"({name} < ? OR {name} IS NULL)"

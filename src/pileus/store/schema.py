@@ -28,27 +28,20 @@ async def applied(db: Reader) -> list[str]:
 
 
 async def migrate(db: Database) -> list[str]:
-    """Run what is missing; returns the names that ran. A database newer than this program is refused."""
+    """Run what is missing, all or nothing; returns the names that ran. A database newer than this program is refused."""
 
-    async def prepare(tx: Transaction) -> list[str]:
-        await tx.execute(CREATE)
-        return await applied(tx)
-
-    have = set(await db.write(prepare))
     known = migrations()
-    unknown = sorted(have - {name for name, _ in known})
-    if unknown:
-        raise Unavailable(f"The database was made by a newer pileus (migration {unknown[-1]}); upgrade the program.")
-    ran: list[str] = []
-    for name, sql in known:
-        if name in have:
-            continue
 
-        async def run(tx: Transaction, name: str = name, sql: str = sql) -> None:
+    async def run(tx: Transaction) -> list[str]:
+        await tx.execute(CREATE)
+        have = set(await applied(tx))
+        if unknown := sorted(have - {name for name, _ in known}):
+            raise Unavailable(f"The database was made by a newer pileus (migration {unknown[-1]}); upgrade the program.")
+        missing = [(name, sql) for name, sql in known if name not in have]
+        for name, sql in missing:
             for statement in statements(sql):
                 await tx.execute(statement.rstrip(";"))
             await tx.execute("INSERT INTO schema_migrations (name, applied_at) VALUES (?, ?)", name, time.time())
+        return [name for name, _ in missing]
 
-        await db.write(run)
-        ran.append(name)
-    return ran
+    return await db.exclusive(run)

@@ -57,6 +57,7 @@ class Table(Generic[R]):
         self.struct = struct
         self.key = key
         self.columns: tuple[str, ...] = struct.__struct_fields__
+        self.nullable = frozenset(column for column in self.columns if type(None) in get_args(hints[column]))
         self._decoders = [(index, found) for index, column in enumerate(self.columns) if (found := _decoder(hints[column]))]
         self._encoders = {column: found for column in self.columns if (found := _encoder(hints[column]))}
         self.select = f"SELECT {', '.join(f'{name}.{column}' for column in self.columns)} FROM {name}"  # noqa: S608 names are ours

@@ -1,0 +1,147 @@
+"""Connections to a PostgreSQL server: made when they are needed, kept for the next, dropped when they broke."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from pileus.model.errors import Unavailable
+
+CONNECT_TIMEOUT = 5.0
+STATEMENT_TIMEOUT = 60.0
+OLDEST = 13  # the oldest PostgreSQL that is still looked after
+GOES = ("57P01", "57P02", "57P03", "25006")  # the server stops, or has become one that may only be read
+SETTINGS = {
+    "application_name": "pileus",
+    "jit": "off",  # our statements are short
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "60s",  # what a killed process held is free again
+    "client_min_messages": "warning",
+}
+
+
+class LostConnection(Exception):
+    """The connection broke before anything was committed; `__cause__` says why."""
+
+
+class Address:
+    """Where a database is. The password in its URL is never shown."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def __str__(self) -> str:
+        parts = urlsplit(self.url)
+        where = parts.netloc.rpartition("@")
+        user = where[0].partition(":")[0]
+        return f"{parts.scheme}://{user + '@' if user else ''}{where[2]}{parts.path}"
+
+    def __repr__(self) -> str:
+        return f"Address({self})"
+
+    def lost(self, error: BaseException) -> Unavailable:
+        """What to tell when it can't be reached."""
+        cause = error.__cause__ or error
+        reason = str(cause).strip() or type(cause).__name__
+        return Unavailable(f"The database {self} can't be used: {reason}.")
+
+
+class Connections:
+    """At most `size` connections of one event loop; the one that was used last is used first."""
+
+    def __init__(self, address: Address, size: int) -> None:
+        self.address = address
+        self._free: list[Any] = []
+        self._places = asyncio.Semaphore(size)
+        self._closed = False
+
+    @contextlib.asynccontextmanager
+    async def one(self, fresh: bool = False) -> AsyncIterator[Any]:
+        """A connection; `fresh` for one that was never used, and those that wait are dropped as the server may have gone meanwhile."""
+        async with self._places:
+            if self._closed:
+                raise Unavailable("The database is closed.")
+            while fresh and self._free:
+                self._free.pop().terminate()
+            connection = self._take() or await self.connect()
+            try:
+                yield connection
+            except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                if not connection.is_closed() and isinstance(error, asyncpg.InterfaceError):
+                    raise  # a mistake of ours, not of the line
+                connection.terminate()
+                raise LostConnection from error
+            except asyncpg.PostgresError as error:
+                if connection.is_closed() or error.sqlstate in GOES:
+                    connection.terminate()
+                    raise LostConnection from error
+                raise
+            finally:
+                self._give(connection)
+
+    async def close(self) -> None:
+        """Close those that wait; nobody may use one now."""
+        self._closed = True
+        while self._free:
+            with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await self._free.pop().close(timeout=2)
+
+    def _take(self) -> Any | None:
+        while self._free:
+            connection = self._free.pop()
+            if not connection.is_closed():
+                return connection
+        return None
+
+    def _give(self, connection: Any) -> None:
+        if connection.is_closed():
+            return
+        if self._closed or connection.is_in_transaction():  # its user was cut off
+            connection.terminate()
+        else:
+            self._free.append(connection)
+
+    async def connect(self) -> Any:
+        """A new connection; Unavailable, without the password, when there is none to be had."""
+        try:
+            connection = await asyncpg.connect(
+                self.address.url,
+                timeout=CONNECT_TIMEOUT,
+                command_timeout=STATEMENT_TIMEOUT,
+                statement_cache_size=1024,
+                max_cached_statement_lifetime=0,
+                server_settings=SETTINGS,
+            )
+            await self._check(connection)
+        except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise self._refused(error) from None  # its traceback has the URL
+        return connection
+
+    async def _check(self, connection: Any) -> None:
+        version, encoding = connection.get_server_version().major, connection.get_settings().server_encoding
+        if version < OLDEST or encoding != "UTF8":
+            await connection.close()
+            wants = f"PostgreSQL {OLDEST} or newer" if version < OLDEST else "a database with the encoding UTF8"
+            raise Unavailable(f"The database {self.address} has version {version}, encoding {encoding}; pileus needs {wants}.")
+        # A sum of BIGINTs is a numeric: a whole number to us, as in SQLite.
+        await connection.set_type_codec("numeric", schema="pg_catalog", encoder=str, decoder=_number, format="text")
+
+    def _refused(self, error: BaseException) -> Unavailable:
+        reason = str(error).strip() or type(error).__name__
+        remedy = "check that the server runs and is reached at this address"
+        if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):  # a wrong password is one
+            remedy = "check user and password (PILEUS_DATABASE), and the server's pg_hba.conf"
+        elif isinstance(error, asyncpg.InvalidCatalogNameError):
+            remedy = "make it: createdb --encoding=UTF8 --template=template0 NAME"
+        elif isinstance(error, asyncpg.TooManyConnectionsError):
+            remedy = "raise the server's max_connections"
+        elif isinstance(error, asyncpg.ClientConfigurationError | ValueError):
+            reason, remedy = "the URL is not valid", "write postgresql://USER@HOST:PORT/NAME"
+        return Unavailable(f"The database {self.address} can't be used: {reason.rstrip('.')}; {remedy}.")
+
+
+def _number(text: str) -> int | float:
+    return float(text) if "." in text else int(text)
