@@ -10,6 +10,7 @@ import pytest
 
 from pileus.model.errors import Unavailable
 from pileus.store.sqlite import SqliteDatabase
+from tests.api.harness import TestCloud
 from tests.faults.incarnation import Answer, Life, live
 from tests.faults.operations import NETWORK, SERVERS, create_server, image_ids, one, running, server_id, status
 
@@ -141,3 +142,23 @@ def test_what_fills_the_disk_later_does_not_undo_what_was_answered_before(filled
         assert await life.verify() == []
 
     live(state, later)
+
+
+def test_an_answer_that_can_no_longer_be_kept_for_a_repeat_is_still_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = TestCloud()
+    try:
+        write = cloud.db.write
+
+        async def write_until_the_answer(work: Any) -> Any:
+            if work.__qualname__.startswith("remember"):
+                raise Unavailable("The database could not be written: database or disk is full")
+            return await write(work)
+
+        monkeypatch.setattr(cloud.db, "write", write_until_the_answer)
+        ask = {"path": f"{NETWORK}/networks", "token": "member", "json": {"network": {"name": "n"}}, "headers": {"Idempotency-Key": "k"}}
+        assert cloud.call("POST", **ask).status == 201
+        again = cloud.call("POST", **ask)
+        assert again.status == 409 and "look what is there" in again.json["NeutronError"]["message"]
+    finally:
+        monkeypatch.undo()
+        cloud.close()

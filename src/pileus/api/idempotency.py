@@ -5,6 +5,7 @@ by a 409 rather than done twice: after a crash the caller looks what is there, a
 """
 
 import hashlib
+import logging
 import time
 
 import msgspec
@@ -13,10 +14,11 @@ from cryptography.fernet import InvalidToken
 from pileus.api.identity.keys import KeyRing, key_ring
 from pileus.api.request import Request, Response, encode
 from pileus.model.base import Model
-from pileus.model.errors import Conflict, Invalid
+from pileus.model.errors import Conflict, Invalid, Unavailable
 from pileus.store.database import Transaction
 from pileus.store.tables import Table
 
+log = logging.getLogger(__name__)
 LIFETIME = 24 * 3600.0
 LONGEST_ANSWER = 1 << 20
 
@@ -104,4 +106,7 @@ async def remember(request: Request, response: Response) -> None:
         else:
             await ANSWERS.set(tx, name, status=response.status, body=sealed)
 
-    await request.cloud.db.write(keep)
+    try:
+        await request.cloud.db.write(keep)
+    except Unavailable as error:  # what was asked is done: its answer goes out, a repeat is told to look what is there
+        log.warning("the answer to %s could not be kept: %s", request.id, error)

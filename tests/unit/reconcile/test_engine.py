@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
+from pileus.reconcile import engine as engine_module
 from pileus.reconcile.engine import Engine
 
 
@@ -115,5 +118,51 @@ def test_a_kind_that_nobody_reconciles_is_ignored() -> None:
     async def script(engine: Engine) -> None:
         engine.wake("others", "a")
         assert engine.idle()
+
+    run(reconciler, script)
+
+
+def test_steps_that_wait_for_long_do_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "PATIENCE", 0.01)
+
+    class Mixed(Recorder):
+        async def step(self, id: str) -> float | None:
+            if id.startswith("silent"):
+                await asyncio.Future()
+            return await super().step(id)
+
+    reconciler = Mixed(lambda n: None)
+
+    async def script(engine: Engine) -> None:
+        for number in range(20):
+            engine.wake("things", f"silent{number}")
+        engine.wake("things", "a")
+        await until(lambda: reconciler.calls == ["a"])
+        workers = len(engine._tasks)
+        engine.wake("things", "b")
+        await until(lambda: reconciler.calls == ["a", "b"])
+        assert len(engine._tasks) == workers, "nobody is hired for what is quick"
+
+    run(reconciler, script)
+
+
+def test_a_worker_that_was_relieved_goes_when_its_step_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "PATIENCE", 0.01)
+    answer = asyncio.Event()
+
+    class Slow(Recorder):
+        async def step(self, id: str) -> float | None:
+            await answer.wait()
+            return await super().step(id)
+
+    reconciler = Slow(lambda n: None)
+
+    async def script(engine: Engine) -> None:
+        before = len(engine._tasks)
+        for number in range(8):
+            engine.wake("things", str(number))
+        await until(lambda: len(engine._tasks) == before + 8)
+        answer.set()
+        await until(lambda: len(reconciler.calls) == 8 and len(engine._tasks) == before)
 
     run(reconciler, script)
