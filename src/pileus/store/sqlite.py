@@ -5,6 +5,7 @@ runs each to its end with a single `send`. The same coroutines run on a database
 """
 
 import asyncio
+import os
 import queue
 import sqlite3
 import threading
@@ -30,12 +31,22 @@ PRAGMAS = (
 def connect(path: Path) -> sqlite3.Connection:
     """A connection with our settings; raises Unavailable when the file can't be used."""
     try:
+        _keep_private(path)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
         for pragma in PRAGMAS:
             connection.execute(pragma)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise Unavailable(f"The database {path} can't be opened: {error}") from error
     return connection
+
+
+def _keep_private(path: Path) -> None:
+    """Only its owner reads the file: every tenant's data is in it. The journals beside it take its mode over."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    if path.stat().st_mode & 0o077:
+        for one in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+            if one.exists():
+                one.chmod(0o600)
 
 
 class SqliteConnection:
