@@ -22,6 +22,7 @@ Step = Callable[[Request], Awaitable[Response | None]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 NO_BODY = (b"", None)
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+PROJECT = re.compile(r"(/v[0-9.]+)(/[0-9a-f-]+)(?=/|$)")
 
 
 async def find_service(request: Request) -> Response | None:
@@ -57,6 +58,9 @@ async def find_route(request: Request) -> Response | None:
     """Path, method, version and (where the body's key chooses) action."""
     service = request.service
     path = request.path.lstrip("/")[len(service.prefix) :]
+    if service.projects and (project := PROJECT.match(path)):
+        _own_project(request, project[2])
+        path = project[1] + path[project.end() :]
     assert service.router  # made in __post_init__
     found = None if service.exact and path.endswith("/") and path.count("/") > 2 else service.router.find(path)
     if found is None:
@@ -192,6 +196,13 @@ def fault(request: Request, error: PileusError) -> Response:
 def _who(request: Request) -> None:
     if getattr(request, "identity", None) is None:
         raise Unauthorized("The request you have made requires authentication.")
+
+
+def _own_project(request: Request, part: str) -> None:
+    _who(request)
+    if part[1:] != request.identity.project_id:
+        raise Invalid(f"Malformed request URL: its project {part[1:]} is not the token's, {request.identity.project_id}.")
+    request.project_path = part
 
 
 def _exists(one: Route, request: Request) -> bool:

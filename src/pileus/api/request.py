@@ -46,6 +46,7 @@ class Request:
         "notes",
         "params",
         "path",
+        "project_path",
         "queries",
         "query",
         "raw",
@@ -62,6 +63,7 @@ class Request:
         self.id = f"req-{uuid.uuid4()}"
         self.method: str = scope.get("method", "GET")
         self.path: str = scope["path"]
+        self.project_path = ""  # a slash and the project's id, where the client put it into the path
         self.headers: dict[str, str] = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self.queries: list[tuple[str, str]] = _queries(scope.get("query_string", b""))
         self.query: dict[str, str] = dict(self.queries)

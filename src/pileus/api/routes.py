@@ -49,6 +49,7 @@ class Service(msgspec.Struct, kw_only=True):
 
     `prefix` is the path's first part. `policy` maps an action to the name of a predicate (api/policy.py).
     `exact`: below its versions a slash at the end of a path is a name that is missing, and not found.
+    `projects`: the id of the token's project may stand after the version, as older clients have it.
     `endpoint` is the path in the catalog below the prefix. `refusal` begins the message about a body that is not valid.
     """
 
@@ -63,6 +64,7 @@ class Service(msgspec.Struct, kw_only=True):
     history: "History | None" = None
     router: "Router | None" = None
     exact: bool = False
+    projects: bool = False
 
     def __post_init__(self) -> None:
         self.router = Router(self.routes)

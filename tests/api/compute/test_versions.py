@@ -59,3 +59,25 @@ def test_proxies_are_gone(compute: Compute) -> None:
     assert compute.call("GET", "/os-cells", who="admin").status == 410
     assert compute.call("GET", "/nothing").status == 404
     assert compute.cloud.call("GET", "/compute/v2.1/nothing").status == 401
+
+
+def test_a_path_may_name_the_tokens_project(compute: Compute) -> None:
+    project = compute.cloud.project_id()
+    server = compute.create()
+    shown = compute.call("GET", f"/{project}/servers/{server}").json["server"]
+    assert [link["href"] for link in shown["links"]] == [
+        f"http://cloud.test/compute/v2.1/{project}/servers/{server}",
+        f"http://cloud.test/compute/{project}/servers/{server}",
+    ]
+    listed = compute.call("GET", f"/{project}/servers/detail").json["servers"]
+    assert listed[0]["links"] == shown["links"]
+    assert compute.call("GET", "/servers/detail").json["servers"][0]["links"][0]["href"] == f"http://cloud.test/compute/v2.1/servers/{server}"
+    assert compute.call("POST", f"/{project}/servers/{server}/action", {"unlock": None}).status == 202
+    assert compute.call("DELETE", f"/{project}/servers/{server}").status == 204
+
+
+def test_a_path_with_another_project_is_malformed(compute: Compute) -> None:
+    other = compute.cloud.project_id("other")
+    assert compute.call("GET", f"/{other}/servers").status == 400
+    assert compute.call("GET", f"/{other}/servers", who="admin").status == 400
+    assert compute.call("GET", f"/{other}/servers", who="nobody").status == 401

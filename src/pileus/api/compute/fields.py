@@ -121,14 +121,19 @@ def matches(pattern: str, field: str) -> Callable[[str], bool]:
 
 def links(request: Request, kind: str, key: str) -> list[dict[str, str]]:
     """Where a resource lies, and its address without a version."""
-    base = request.service_url
-    return [{"rel": "self", "href": f"{base}/v2.1/{kind}/{key}"}, {"rel": "bookmark", "href": f"{base}/{kind}/{key}"}]
+    bookmark = f"{request.service_url}{request.project_path}/{kind}/{key}"
+    return [{"rel": "self", "href": f"{version_url(request)}/{kind}/{key}"}, {"rel": "bookmark", "href": bookmark}]
+
+
+def version_url(request: Request) -> str:
+    """The address of the version, with the project's id when the client put it there."""
+    return f"{request.service_url}/v2.1{request.project_path}"
 
 
 def next_link(request: Request, kind: str, marker: str) -> list[dict[str, Any]]:
     """The link to the page after this one."""
     queries = [(name, value) for name, value in request.queries if name != "marker"]
-    return [{"rel": "next", "href": f"{request.service_url}/v2.1/{kind}?{urlencode([*queries, ('marker', marker)])}"}]
+    return [{"rel": "next", "href": f"{version_url(request)}/{kind}?{urlencode([*queries, ('marker', marker)])}"}]
 
 
 def page_limit(request: Request) -> int:

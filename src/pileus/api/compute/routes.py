@@ -161,5 +161,6 @@ ROUTES: list[Route] = [
 
 SERVICE = Service(
     prefix="compute", name="nova", type="compute", endpoint="/v2.1", routes=ROUTES, policy=POLICY, fault=nova_fault, history=HISTORY,
+    projects=True,
     exact=True,
 )

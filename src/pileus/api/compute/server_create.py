@@ -67,7 +67,7 @@ async def create(request: Request) -> Response:
         "security_groups": [{"name": one.name} for one in order.new.security_groups or []] or [{"name": "default"}],
         "adminPass": order.password,
     }
-    return Response(202, {"server": document}, {"Location": f"{request.service_url}/v2.1/servers/{first.id}"})
+    return Response(202, {"server": document}, {"Location": f"{fields.version_url(request)}/servers/{first.id}"})
 
 
 async def check(request: Request) -> Order:

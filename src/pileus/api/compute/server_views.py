@@ -62,7 +62,7 @@ async def scene(request: Request, servers: Sequence[Server]) -> Scene:
     return Scene(
         request=request,
         admin=admin,
-        base=request.service_url,
+        base=request.service_url + request.project_path,
         ports=await ports.ports_of(request.cloud.db, ids),
         groups=await server_networks.group_names(request.cloud.db, ids),
         hosts=await host_states(request) if admin else {},
@@ -95,7 +95,7 @@ async def page(request: Request, rows: Sequence[tuple[str, float]]) -> list[byte
     db = request.cloud.db
     admin = request.identity.is_admin
     seen_hosts = tuple(sorted((await host_states(request)).items())) if admin else ()
-    variant = (request.version, admin, request.base_url, seen_hosts, await server_networks.names_stamp(db))
+    variant = (request.version, admin, request.base_url + request.project_path, seen_hosts, await server_networks.names_stamp(db))
     nets = await server_networks.stamps(db, ids)
     stamps = {key: (updated, nets.get(key)) for key, updated in rows}
     found = {key: CACHE.get(variant, key, stamps[key]) for key in ids}
