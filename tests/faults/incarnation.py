@@ -6,6 +6,7 @@ state directory, and in `journal` beside it, what its client asked and was told.
 
 import asyncio
 import gc
+import importlib
 import json
 import os
 import time
@@ -35,6 +36,7 @@ from pileus.store.users import user_named
 
 KILLED = 9
 TIMES = ("updated_at", "seen_at", "report")  # columns that say when, not what
+IMPORTED_LATE = ("pileus.cli.reconcilers", "pileus.cli.first_start", "pileus.node.hypervisor.simulated", "pileus.node.network.simulated")
 SETTLES_WITHIN = 20.0
 LADDER = ("admin", "manager", "member", "reader")
 
@@ -78,9 +80,11 @@ class Points:
 class Life:
     """A control plane, its simulated hosts and a client, in this process."""
 
-    def __init__(self, directory: Path, hosts: int = 2, each_step_twice: bool = False) -> None:
+    def __init__(self, directory: Path, hosts: int = 2, each_step_twice: bool = False, fuse: int | None = None) -> None:
+        """`fuse`: the point at which it ends, counted from its very beginning."""
         self.directory = directory
         self.points = Points(directory / "journal")
+        self.points.fuse, self.points.armed = fuse, fuse is not None
         self.control = ControlPlane(Config(state=str(directory), simulate=hosts))
         self.each_step_twice = each_step_twice
         self.tokens: dict[str, str] = {}
@@ -120,8 +124,6 @@ class Life:
         self.app = App(self.control.cloud)
         await self.control.start()
         await self.control._tasks[0]
-        for who in ("admin", "member"):
-            self.tokens[who] = await self._token(who)
 
     def _double(self) -> None:
         """Every step is called again right after itself, and must change nothing."""
@@ -182,6 +184,8 @@ class Life:
 
     async def call(self, method: str, path: str, json: Any = None, content: bytes | None = None, who: str = "member") -> Answer:
         """One request through the chain. It is in the journal before it is sent, its answer when it came."""
+        if who not in self.tokens:
+            self.tokens[who] = await self._token(who)
         answer = Answer()
         data = content if content is not None else b"" if json is None else encode(json)
         kind = "application/octet-stream" if content is not None else "application/json"
@@ -271,7 +275,9 @@ class Life:
 def live(directory: Path, script: Callable[[Life], Coroutine[Any, Any, None]], **options: Any) -> int:
     """Run a script in a life of its own; how that ended: 0, or KILLED. A failure of the script is the caller's."""
     (directory / "error").unlink(missing_ok=True)
-    load_services()  # imported once, here
+    for module in IMPORTED_LATE:  # once, here
+        importlib.import_module(module)
+    load_services()
     child = os.fork()
     if child == 0:
         status = 1
