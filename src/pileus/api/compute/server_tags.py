@@ -50,7 +50,8 @@ async def update(request: Request) -> Response:
     before = await _change(request, lambda tags: tags | {tag})
     if tag in before:
         return Response(204)
-    return Response(201, None, {"Location": f"{fields.version_url(request)}/servers/{request.params['server_id']}/tags/{quote(tag, safe='')}"})
+    server = f"{fields.version_url(request)}/servers/{request.params['server_id']}"
+    return Response(201, None, {"Location": f"{server}/tags/{quote(tag, safe='')}"})
 
 
 async def update_all(request: Request) -> dict[str, Any]:
