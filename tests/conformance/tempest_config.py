@@ -78,7 +78,6 @@ def settings(state: Path, image_url: str = "") -> dict[str, dict[str, Any]]:
             "admin_password": auth["password"],
             "admin_project_name": auth["project_name"],
             "admin_domain_name": "Default",
-            "tempest_roles": "member",
         },
         "identity": {
             "uri_v3": f"{auth['auth_url']}/v3",
@@ -86,7 +85,7 @@ def settings(state: Path, image_url: str = "") -> dict[str, dict[str, Any]]:
             "v3_endpoint_type": "public",
             "auth_version": "v3",
         },
-        "identity-feature-enabled": {"access_rules": True, "domain_specific_drivers": False, "security_compliance": False},
+        "identity-feature-enabled": {"access_rules": True, "domain_specific_drivers": False, "security_compliance": True, "enforce_scope": True},
         "image": {
             "http_image": image_url,
             "http_qcow2_image": image_url,
@@ -127,7 +126,9 @@ def settings(state: Path, image_url: str = "") -> dict[str, dict[str, Any]]:
             "floating_ips": True,
             "api_extensions": ",".join(e.alias for e in admin.network.extensions()),
         },
-        "validation": {"run_validation": not simulated, "image_ssh_user": "cirros", "connect_method": "floating", "ssh_timeout": 200},
+        "validation": {"run_validation": not simulated, "image_ssh_user": "cirros" if simulated else "pileus", "connect_method": "floating", "ssh_timeout": 200},
+        "glance_api": {"system_scope_supported": False},
+        "enforce_scope": {"keystone": True, "glance": True},
         "scenario": {"dhcp_client": "udhcpc"},
         "service_available": {name: kind in services for name, kind in SERVICES.items()} | {"horizon": False},
         "dashboard": {"dashboard_url": f"{here.scheme}://{here.netloc}/"},

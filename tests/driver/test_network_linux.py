@@ -1,5 +1,6 @@
 """A network as guests meet it: leases, routes, NAT, floating addresses, metadata; and as operators do: adoption, repair, removal."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -463,3 +464,26 @@ def dnsmasq_processes(host: Host, domain: RoutingDomain) -> list[int]:
     found = [dnsmasq.running(path) for path in sorted((host.state / "domains" / domain.id / "dnsmasq").iterdir())]
     assert None not in found
     return [pid for pid in found if pid is not None]
+
+
+def test_domains_come_while_others_go(host: Host) -> None:
+    made = [domains.isolated(number) for number in range(10, 18)]
+
+    async def storm() -> None:
+        for _ in range(3):
+            await asyncio.gather(*(host.driver.apply(one) for one in made[:4]))
+            await asyncio.gather(*(host.driver.remove(one.id) for one in made[:4]), *(host.driver.apply(one) for one in made[4:]))
+            await asyncio.gather(*(host.driver.remove(one.id) for one in made[4:]))
+
+    host.do(storm())
+    assert domains.left_on_host(host.tag) == []
+
+
+def test_a_file_that_an_interrupted_attempt_left_is_no_namespace(host: Host) -> None:
+    name = f"pileus-{host.tag}-left"
+    (namespaces.DIRECTORY / name).touch()
+    with pytest.raises(namespaces.NamespaceMissing):
+        namespaces.inside(name, os.getpid)
+    namespaces.remove(name)
+    assert namespaces.listed(name) == []
+    namespaces.remove(name)

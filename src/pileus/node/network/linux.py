@@ -24,6 +24,7 @@ from pileus.node.network import announce, conntrack, dnsmasq, namespaces, nft_lo
 from pileus.node.network.driver import MetadataOf
 from pileus.node.network.links import Links, device_names, planned_devices, planned_peers, prepare_namespace
 from pileus.node.network.metadata import MetadataListener, listening_socket
+from pileus.node.network.namespaces import NamespaceMissing
 from pileus.node.network.uplinks import Uplinks
 
 REVISION = "1"  # of what is built from a domain; a new one makes every domain be applied again
@@ -255,8 +256,8 @@ class LinuxNetwork:
         for namespace in namespaces.listed(f"pileus-{self.tag}-"):
             if namespace == own or (namespace in recorded and not recorded[namespace] & missing):
                 continue
-            with contextlib.closing(_Descriptor(str(namespaces.DIRECTORY / own))) as target:
-                namespaces.inside(namespace, _mover(missing, target.number))
+            with contextlib.closing(_Descriptor(str(namespaces.DIRECTORY / own))) as target, contextlib.suppress(NamespaceMissing):
+                namespaces.inside(namespace, _mover(missing, target.number))  # another domain's may go meanwhile
         self._sweep()
 
     def _dismantle(self, domain_id: str, domain: RoutingDomain | None) -> None:
@@ -333,7 +334,10 @@ def _held_taps(namespace: str) -> list[str]:
         with Links() as links:
             return links.held_taps()
 
-    return namespaces.inside(namespace, body)
+    try:
+        return namespaces.inside(namespace, body)
+    except NamespaceMissing:  # it went after it was listed
+        return []
 
 
 def _mover(wanted: set[str], target: int) -> Callable[[], None]:

@@ -2,11 +2,12 @@
 
 import contextlib
 import ctypes
+import errno
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from pileus.model.errors import NodeFailed
 
@@ -14,6 +15,11 @@ DIRECTORY = Path("/run/netns")
 CLONE_NEWNET = 0x40000000
 MS_BIND, MS_REC, MS_SHARED, MNT_DETACH = 0x1000, 0x4000, 1 << 20, 2
 T = TypeVar("T")
+
+
+class NamespaceMissing(NodeFailed):
+    """The network namespace is missing."""
+
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -60,9 +66,13 @@ def inside(name: str, function: Callable[[], T]) -> T:
         try:
             descriptor = os.open(DIRECTORY / name, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise NodeFailed(f"The network namespace {name} is missing.") from None
+            raise NamespaceMissing(f"The network namespace {name} is missing.") from None
         try:
-            _check(_libc.setns(descriptor, CLONE_NEWNET), f"enter the network namespace {name}")
+            if _libc.setns(descriptor, CLONE_NEWNET) != 0:
+                number = ctypes.get_errno()
+                if number == errno.EINVAL:  # the file alone was left when it was opened: the namespace is made, or removed, at this moment
+                    raise NamespaceMissing(f"The network namespace {name} is missing.")
+                _fail(number, f"enter the network namespace {name}")
         finally:
             os.close(descriptor)
         return function()
@@ -104,12 +114,15 @@ def create(name: str) -> bool:
 def remove(name: str) -> None:
     """Remove the namespace; fine when it is gone already. Its devices go with it when nothing else holds it."""
     path = DIRECTORY / name
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(NodeFailed):  # not mounted: the file alone is left, or not even that
         _check(_libc.umount2(str(path).encode(), MNT_DETACH), f"unmount the network namespace {name}")
     path.unlink(missing_ok=True)
 
 
 def _check(result: int, what: str) -> None:
     if result != 0:
-        number = ctypes.get_errno()
-        raise NodeFailed(f"Can't {what}: {os.strerror(number)}. Networks need root (CAP_SYS_ADMIN and CAP_NET_ADMIN).")
+        _fail(ctypes.get_errno(), what)
+
+
+def _fail(number: int, what: str) -> NoReturn:
+    raise NodeFailed(f"Can't {what}: {os.strerror(number)}. Networks need root (CAP_SYS_ADMIN and CAP_NET_ADMIN).")
