@@ -6,6 +6,7 @@ The answer is kept in the state directory for the life of the host's boot.
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import stat
 import tempfile
@@ -29,6 +30,7 @@ KVM = Path("/dev/kvm")
 # mov dx, 0xf4; mov al, 0x10; out dx, al; hlt; jmp $-1: asks QEMU's debug port to exit with status 0x10 * 2 + 1.
 _SECTOR = bytes.fromhex("baf400b010eef4ebfd").ljust(510, b"\0") + b"\x55\xaa"
 _SECTOR_STATUS = 33
+_NO_QEMU = "KVM not probed: QEMU is not installed"
 _NO_IMAGE = "KVM not probed: there is no probe image yet"
 
 
@@ -101,6 +103,10 @@ async def examine_accelerators(state: Path, refresh: bool = False) -> list[Capab
     remedy = "enable hardware (or nested) virtualization for this machine; guests run on TCG, 10 to 50 times slower, until then"
     if "can't be opened" in accelerator.reason:
         remedy = "run as root, or as a user in the group of /dev/kvm"
+    elif accelerator.reason == _NO_QEMU:
+        remedy = "apt-get install qemu-system-x86"
+    elif accelerator.reason == _NO_IMAGE:
+        remedy = "./pileus image build, then ask again"
     elif "chgrp kvm" in accelerator.reason:
         remedy = "chgrp kvm /dev/kvm && chmod 660 /dev/kvm"
     return [Capability(name="kvm", works=works, detail=accelerator.reason, remedy="" if works else remedy)]
@@ -116,7 +122,7 @@ def _read(path: Path) -> _Kept | None:
 async def _try(image: ProbeImage | None) -> Accelerator:
     why_not = await _kvm_fails(image)
     if why_not:
-        return Accelerator(name="tcg", reason=why_not, final=why_not != _NO_IMAGE)
+        return Accelerator(name="tcg", reason=why_not, final=why_not not in (_NO_IMAGE, _NO_QEMU))
     if os.geteuid() == 0 and kvm_groups() is None:
         reason = (
             "KVM works, but only root may use /dev/kvm and guests don't run as root; chgrp kvm /dev/kvm and chmod 660 /dev/kvm let them"
@@ -133,6 +139,8 @@ async def _kvm_fails(image: ProbeImage | None) -> str:
         os.close(os.open(KVM, os.O_RDWR))
     except OSError as error:
         return f"KVM probe: /dev/kvm can't be opened ({error.strerror})"
+    if shutil.which(_QEMU[0]) is None:
+        return _NO_QEMU
     if image is not None:
         return await _linux_fails(image)
     status, said = await _boot_sector()
