@@ -17,6 +17,7 @@ from pileus.cli import COMMANDS
 
 HOME = Path(__file__).parents[3]
 FILE = HOME / "pileus"
+EARLY = [FILE, *(HOME / "src" / "pileus" / name for name in ("__init__.py", "cli/__init__.py", "cli/progress.py", "cli/debian.py"))]
 
 
 @pytest.fixture(scope="module")
@@ -80,35 +81,14 @@ def test_every_command_has_a_module_and_every_module_a_line(launcher: ModuleType
         assert name in launcher.usage()
 
 
-def test_the_reason_of_a_failed_tool_is_the_line_that_says_most(launcher: ModuleType) -> None:
-    apt = "Reading package lists...\nE: Unable to locate package nftables\nE: more\n"
-    assert launcher.reason(apt) == "E: Unable to locate package nftables"
-    update = "Ign:1 http://mirror x\nErr:1 http://mirror x\nW: Failed to fetch http://mirror/x  Temporary failure resolving 'mirror'\n"
-    assert launcher.reason(update).endswith("Temporary failure resolving 'mirror'")
-    assert launcher.reason("\n") == "it said nothing"
-
-
-def test_what_is_missing_is_told_with_what_it_is_for(launcher: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(launcher.HOST, "no-such-package", ("no-such-command", "nothing at all"))
-    monkeypatch.setitem(launcher.HOST, "no-such-file", ("/no/such/file", "nothing either"))
-    missing = launcher.Debian().missing("up")
-    assert missing["no-such-package"] == "nothing at all"
-    assert missing["no-such-file"] == "nothing either"
-
-
-def test_what_only_tests_need_is_installed_for_tests_alone(launcher: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "TESTS", {"no-such-package": ("no-such-command", "a test")})
-    assert "no-such-package" in launcher.Debian().missing("test")
-    assert "no-such-package" not in launcher.Debian().missing("up")
-
-
 def test_it_reads_on_a_python_that_is_too_old_to_run_pileus() -> None:
-    for file in (FILE, HOME / "src/pileus/cli/__init__.py", HOME / "src/pileus/cli/progress.py", HOME / "src/pileus/__init__.py"):
+    for file in EARLY:
         ast.parse(file.read_text(), feature_version=(3, 7))
 
 
 def test_it_stands_on_pythons_library_alone() -> None:
-    imported = re.findall(r"^(?:from|import) (\w+)", FILE.read_text() + (HOME / "src/pileus/cli/progress.py").read_text(), re.MULTILINE)
+    text = "".join(file.read_text() for file in EARLY)
+    imported = re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE)
     assert set(imported) - set(sys.stdlib_module_names) == {"pileus"}
 
 
