@@ -20,11 +20,23 @@ def test_a_wrong_method_says_which_are_right(shared_cloud: TestCloud) -> None:
     assert answer.headers["allow"] == "DELETE, GET, POST"
 
 
-@pytest.mark.parametrize("content", [b"{", b"[1", b"\xff", b'{"auth": ' + b"[" * 3000])
+@pytest.mark.parametrize("content", [b"{", b"[1", b"\xff", b'{"auth": ' + b"[" * 3000, b"[" * 900 + b'"\\u0000"' + b"]" * 900])
 def test_a_body_that_is_no_json_is_refused(content: bytes, shared_cloud: TestCloud) -> None:
     answer = shared_cloud.call("POST", "/identity/v3/auth/tokens", content=content)
     assert answer.status == 400
     assert "Malformed" in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize("content", [b'{"auth": "a\\u0000b"}', b'{"a\\u0000": 1}', b'[[{"a": ["\\u0000"]}]]'])
+def test_a_body_with_a_nul_is_refused(content: bytes, shared_cloud: TestCloud) -> None:
+    answer = shared_cloud.call("POST", "/identity/v3/auth/tokens", content=content)
+    assert answer.status == 400
+    assert "NUL" in answer.json["error"]["message"]
+
+
+def test_a_path_or_query_with_a_nul_is_refused(shared_cloud: TestCloud) -> None:
+    assert shared_cloud.call("GET", "/identity/v3/users/a\0b", token="admin").status == 400
+    assert shared_cloud.call("GET", "/identity/v3/users?name=%00", token="admin").status == 400
 
 
 def test_a_missing_body_is_refused(shared_cloud: TestCloud) -> None:

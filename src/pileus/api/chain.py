@@ -226,9 +226,21 @@ async def _raw(request: Request) -> Any:
             _check_media(request)
             try:
                 request.raw = msgspec.json.decode(data)
+                nul = b"\\u0000" in data and _has_nul(request.raw)
             except (msgspec.DecodeError, RecursionError) as error:
                 raise Invalid(f"Malformed request body: {error}") from error
+            if nul:
+                raise Invalid("Malformed request body: it has text with a NUL character.")
     return request.raw
+
+
+def _has_nul(value: Any) -> bool:
+    """Whether a NUL stands in a text: no file name, no argument and no column of PostgreSQL's can hold one."""
+    if isinstance(value, dict):
+        return any("\0" in name or _has_nul(one) for name, one in value.items())  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list):
+        return any(map(_has_nul, value))  # pyright: ignore[reportUnknownArgumentType]
+    return isinstance(value, str) and "\0" in value
 
 
 def _check_media(request: Request) -> None:

@@ -67,6 +67,8 @@ class Request:
         self.headers: dict[str, str] = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self.queries: list[tuple[str, str]] = _queries(scope.get("query_string", b""))
         self.query: dict[str, str] = dict(self.queries)
+        if "\0" in self.path or any("\0" in name or "\0" in value for name, value in self.queries):
+            raise Invalid("A path or query has no NUL character.")
         self.params: dict[str, str] = {}
         self.service: Service
         self.route: Route

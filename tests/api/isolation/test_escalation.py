@@ -207,6 +207,6 @@ def test_an_idempotency_key_opens_nobody_elses_answer(cloud: TestCloud) -> None:
 def test_a_name_does_not_add_headers_to_an_answer(tag: str, cloud: TestCloud) -> None:
     from urllib.parse import unquote
 
-    answer = cloud.call("PUT", f"{V3}/projects/{cloud.project_id()}/tags/{unquote(tag)}", "manager")
+    answer = cloud.call("PUT", f"{V3}/projects/{cloud.project_id()}/tags/{unquote(tag)}", "admin")
     assert answer.status in (201, 400)
     assert all(character.isprintable() for value in answer.headers.values() for character in value)

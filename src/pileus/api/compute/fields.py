@@ -27,7 +27,7 @@ Flag = bool | Literal[
     "True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes",
     "False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no"
 ]  # fmt: skip
-Count = Annotated[int, Meta(ge=1)] | Annotated[str, Meta(pattern=r"^0*[1-9][0-9]*\Z")]
+Count = Annotated[int, Meta(ge=1)] | Annotated[str, Meta(pattern=r"^0{0,9}[1-9][0-9]{0,17}\Z")]
 Amount = Annotated[int, Meta(ge=0, le=0x7FFFFFFF)] | Annotated[str, Meta(pattern=r"^[0-9]{1,10}\Z")]
 Limit = Annotated[int, Meta(ge=-1, le=0x7FFFFFFF)] | Annotated[str, Meta(pattern=r"^(-1|[0-9]{1,10})\Z")]
 DiskConfig = Literal["AUTO", "MANUAL"]

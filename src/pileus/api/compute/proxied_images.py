@@ -114,6 +114,8 @@ async def _own(request: Request) -> Image:
 async def _list(request: Request, path: str, view: Callable[[Request, Image], dict[str, Any]]) -> dict[str, Any]:
     limit, marker = fields.page_limit(request), request.query.get("marker")
     where, args = store.listed(request.identity, None, "accepted")
+    if marker is not None and await store.visible(request.cloud.db, marker, request.identity) is None:
+        raise Invalid(f"marker [{marker}] not found", field="marker")
     clauses, conditions = [where], [Condition(column="os_hidden", value=False)]
     for name, value in request.queries:
         if name in PROPERTIES:

@@ -8,7 +8,7 @@ from msgspec import Meta
 from pileus.api.compute import fields
 from pileus.model.base import Model
 
-Index = int | Annotated[str, Meta(pattern=r"^-?[0-9]+\Z")] | None
+Index = int | Annotated[str, Meta(pattern=r"^-?[0-9]{1,18}\Z")] | None
 Short = Annotated[str, Meta(max_length=255)]
 Certificates = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=50)]
 

@@ -33,7 +33,7 @@ DISK_FIGURES = ("errors_count", "read_bytes", "read_requests", "write_bytes", "w
 class LogLength(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many lines; -1 and null: all that is kept."""
 
-    length: Annotated[int, Meta(ge=-1)] | Annotated[str, Meta(pattern=r"^-?[0-9]+\Z")] | None = None
+    length: Annotated[int, Meta(ge=-1)] | Annotated[str, Meta(pattern=r"^-?[0-9]{1,18}\Z")] | None = None
 
 
 class GetConsoleOutput(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
