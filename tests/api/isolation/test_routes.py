@@ -55,6 +55,7 @@ class Demo:
             "security-group-rules": demo.make("security_group_rule", security_group_id=group["id"], direction="ingress",
                                               description=HIDDEN),
             "floatingips": demo.make("floatingip", floating_network_id=public["id"], description=HIDDEN),
+            "subnetpools": demo.make("subnetpool", name=HIDDEN, prefixes=["10.200.0.0/16"], default_prefixlen=24),
             "rbac-policies": demo.make("rbac_policy", **policy),
         }  # fmt: skip
         self.ids |= {kind: one["id"] for kind, one in made.items()}
@@ -65,6 +66,17 @@ class Demo:
         self.ids |= {"users": user, "actor_id": user}
         made = cloud.call("POST", f"{own}/application_credentials", "member", {"application_credential": {"name": HIDDEN}})
         self.ids["application_credentials"] = made.json["application_credential"]["id"]
+        trust = {
+            "trustor_user_id": user,
+            "trustee_user_id": cloud.user_id("reader"),
+            "impersonation": True,
+            "project_id": cloud.project_id(),
+        }
+        made = cloud.call("POST", f"{v3}/OS-TRUST/trusts", "member", {"trust": {**trust, "roles": [{"name": "reader"}]}})
+        self.ids["trusts"] = made.json["trust"]["id"]
+        rule = {"service": "compute", "method": "GET", "path": f"/{HIDDEN}"}
+        cloud.call("POST", f"{own}/application_credentials", "member", {"application_credential": {"name": "r", "access_rules": [rule]}})
+        self.ids["access_rules"] = cloud.call("GET", f"{own}/access_rules", "member").json["access_rules"][0]["id"]
         note = cloud.call("POST", f"{v3}/credentials", "member", {"credential": {"type": "note", "blob": HIDDEN}})
         self.ids["credentials"] = note.json["credential"]["id"]
 

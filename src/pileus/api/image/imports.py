@@ -9,7 +9,7 @@ from typing import Any
 
 from pileus.api.cloud import Cloud
 from pileus.api.image import content, downloads, files
-from pileus.api.image.images import IMPORT_METHODS, STORE, add, drafted, isotime, load, load_own
+from pileus.api.image.images import IMPORT_METHODS, STORE, add, drafted, isotime, load_own
 from pileus.api.request import Request, Response
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, Invalid, NotFound, PileusError
@@ -229,6 +229,6 @@ async def show_task(request: Request) -> dict[str, Any]:
 
 
 async def image_task_list(request: Request) -> dict[str, Any]:
-    """GET /v2/images/{image_id}/tasks."""
-    image = await load(request)
+    """GET /v2/images/{image_id}/tasks: the owner's alone, since the address of an import may hold a secret."""
+    image = await load_own(request)
     return {"tasks": [task_view(task) for task in await image_tasks.tasks_of(request.cloud.db, image.id)]}
