@@ -24,6 +24,9 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     region: str = "RegionOne"
     simulate: int = 0  # simulated hosts; 0: this machine's real hypervisors
     token_lifetime: float = 3600.0 * 12
+    password_history: int = 0  # a user's new password must differ from that many of the last; 0: from the current one only
+    lockout_attempts: int = 0  # after so many logins by password that failed in a row, none succeeds; 0: no limit
+    lockout_time: float = 1800.0  # for so long after the last of them
     body_limit: int = 2 * MIB  # of a JSON body
     image_size_limit: int = 1 << 40
     import_hosts: list[str] = []  # HOST or HOST:PORT that images may be imported from though they are not public, port 80 or 443

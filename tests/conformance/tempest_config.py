@@ -85,7 +85,12 @@ def settings(state: Path, image_url: str = "") -> dict[str, dict[str, Any]]:
             "v3_endpoint_type": "public",
             "auth_version": "v3",
         },
-        "identity-feature-enabled": {"access_rules": True, "domain_specific_drivers": False, "security_compliance": True, "enforce_scope": True},
+        "identity-feature-enabled": {
+            "access_rules": True,
+            "domain_specific_drivers": False,
+            "security_compliance": True,
+            "enforce_scope": True,
+        },
         "image": {
             "http_image": image_url,
             "http_qcow2_image": image_url,
@@ -126,7 +131,12 @@ def settings(state: Path, image_url: str = "") -> dict[str, dict[str, Any]]:
             "floating_ips": True,
             "api_extensions": ",".join(e.alias for e in admin.network.extensions()),
         },
-        "validation": {"run_validation": not simulated, "image_ssh_user": "cirros" if simulated else "pileus", "connect_method": "floating", "ssh_timeout": 200},
+        "validation": {
+            "run_validation": not simulated,
+            **dict.fromkeys(("image_ssh_user", "image_alt_ssh_user"), "pileus"),
+            "connect_method": "floating",
+            "ssh_timeout": 200,
+        },
         "glance_api": {"system_scope_supported": False},
         "enforce_scope": {"keystone": True, "glance": True},
         "scenario": {"dhcp_client": "udhcpc"},

@@ -34,7 +34,9 @@ PREDICATES: dict[str, Predicate] = {
     "identity_role_reader": lambda who: (
         who.is_admin or (who.system and who.has("reader")) or (who.domain_id is not None and who.has("manager"))
     ),
-    "identity_project_manager": lambda who: who.is_admin or who.has("manager"),
+    "cloud_admin": lambda who: who.is_admin and who.domain_id is None,
+    "cloud_reader": lambda who: who.domain_id is None and (who.is_admin or (who.system and who.has("reader"))),
+    "no_domain": lambda who: who.domain_id is None,
     "scoped": lambda who: who.system or who.project_id is not None or who.domain_id is not None,
 }
 

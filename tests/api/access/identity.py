@@ -3,7 +3,7 @@
 from typing import Any
 
 from pileus.api.identity.policy import POLICY
-from tests.api.access import ADMIN, MANAGERS, READERS
+from tests.api.access import ADMIN, READERS
 from tests.api.harness import TestCloud
 
 OPEN = {"GET /", "GET /v3", "POST /v3/auth/tokens", "POST /v3/users/{user_id}/password"}
@@ -52,6 +52,7 @@ ADMINS = {
     f"identity:{action}"
     for action in [
         "list_domains",
+        "update_project_tags",
         "list_projects",
         "list_users",
         "list_groups",
@@ -83,7 +84,6 @@ ACCESS = {
     **dict.fromkeys(WITH_A_TOKEN, READERS),
     **dict.fromkeys(ADMINS, ADMIN),
     **{action: ADMIN for action in POLICY if "_system_grant" in action},
-    "identity:update_project_tags": MANAGERS,
 }
 
 

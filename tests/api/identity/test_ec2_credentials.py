@@ -28,3 +28,9 @@ def test_a_key_is_for_a_project_that_is_there(cloud: TestCloud) -> None:
     place = f"{V3}/users/{cloud.user_id('member')}/credentials/OS-EC2"
     assert cloud.call("POST", place, token="member", json={"tenant_id": "none"}).status == 404
     assert cloud.call("POST", place, token="reader", json={"tenant_id": cloud.project_id()}).status == 403
+
+
+def test_a_reader_makes_no_key_for_itself(cloud: TestCloud) -> None:
+    place = f"{V3}/users/{cloud.user_id('reader')}/credentials/OS-EC2"
+    assert cloud.call("POST", place, token="reader", json={"tenant_id": cloud.project_id()}).status == 403
+    assert cloud.call("GET", place, token="reader").status == 200

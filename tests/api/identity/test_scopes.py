@@ -82,3 +82,29 @@ def test_everyone_reads_itself(cloud: TestCloud) -> None:
     assert cloud.call("GET", f"{path}/groups", token="reader").json["groups"] == []
     assert cloud.call("GET", f"{V3}/projects/{cloud.project_id()}", token="reader").status == 200
     assert cloud.call("GET", f"{V3}/domains/default", token="reader").status == 200
+
+
+def test_an_admin_of_a_domain_keeps_its_people_but_not_the_cloud(cloud: TestCloud) -> None:
+    token = cloud.token("admin", roles={"admin", "manager", "member", "reader"}, domain_id="default")
+    assert cloud.call("POST", f"{V3}/users", token=token, json={"user": {"name": "u"}}).status == 201
+    bodies: dict[str, dict[str, str]] = {
+        "role": {"name": "r"},
+        "domain": {"name": "d"},
+        "region": {"id": "North"},
+        "service": {"type": "billing"},
+    }
+    for kind, body in bodies.items():
+        assert cloud.call("POST", f"{V3}/{kind}s", token=token, json={kind: body}).status == 403, kind
+    for path in ("services", "endpoints", "role_inferences", "OS-TRUST/trusts", f"system/users/{cloud.user_id('demo')}/roles"):
+        assert cloud.call("GET", f"{V3}/{path}", token=token).status == 403, path
+
+
+def test_a_domain_s_manager_sees_the_roles_that_it_hands_out(cloud: TestCloud, other: str) -> None:
+    made = {"name": "local", "domain_id": "default"}
+    local = cloud.call("POST", f"{V3}/roles", token="admin", json={"role": made}).json["role"]["id"]
+    roles = {one["name"]: one["id"] for one in cloud.call("GET", f"{V3}/roles", token="admin").json["roles"]}
+    token = manager(cloud)
+    assert cloud.call("GET", f"{V3}/roles/{roles['member']}", token=token).status == 200
+    assert cloud.call("GET", f"{V3}/roles/{roles['admin']}", token=token).status == 403
+    assert cloud.call("GET", f"{V3}/roles/{local}", token=token).status == 403
+    assert cloud.call("GET", f"{V3}/roles?domain_id=default", token=token).status == 403

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from pileus.api.identity import passwords
+from pileus.api.identity import password_rules, passwords
 from pileus.api.identity.access_rules import triples
 from pileus.api.identity.documents import boolean, tokens_of
 from pileus.api.identity.token_documents import token_document
@@ -193,7 +193,7 @@ async def _method(request: Request, name: str, given: Methods) -> Login:
 async def _by_password(request: Request, given: PasswordUser) -> Login:
     user = await find_user(request.cloud.db, given)
     checked = user.password_hash if user else None
-    right = await passwords.verify(checked, given.password)
+    right = await password_rules.verify(request, user, given.password)
     user = await USERS.get(request.cloud.db, user.id) if user else None  # logins wait: it may have been disabled or changed meanwhile
     if user is None or not right or user.password_hash != checked:
         raise Unauthorized(INVALID)

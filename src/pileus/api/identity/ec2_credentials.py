@@ -37,7 +37,7 @@ def _document(request: Request, one: Credential) -> Document:
 
 
 def _demand(request: Request, action: str, change: bool) -> None:
-    own = request.params["user_id"] == request.identity.user_id
+    own = request.params["user_id"] == request.identity.user_id and (not change or request.identity.has("member"))
     may.demand(own or (request.identity.is_admin if change else may.sees_all(request)), action)
 
 

@@ -70,11 +70,8 @@ async def _change(request: Request, change: Any) -> Project:
 
     async def work(tx: Transaction) -> Project:
         project = await PROJECTS.get(tx, project_id)
-        who = request.identity
-        own = project is not None and (
-            may.manages_domain(request, project.domain_id) or (who.project_id == project.id and who.has("manager"))
-        )
-        may.demand(who.is_admin or own, "identity:update_project_tags")
+        managed = project is not None and may.manages_domain(request, project.domain_id)
+        may.demand(request.identity.is_admin or managed, "identity:update_project_tags")
         project = found(project, "project", project_id)
         guard_immutable("project", project_id, project.options)
         return await PROJECTS.update(tx, project, tags=change(project.tags))

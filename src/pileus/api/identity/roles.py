@@ -86,9 +86,7 @@ async def list_roles(request: Request) -> Document:
     """GET /v3/roles: the global ones, or those of the domain that `domain_id` names."""
     filters = wanted(request, ("name", "domain_id"))
     filters["domain_id"] = filters.get("domain_id") or ""
-    may.demand(
-        not filters["domain_id"] or may.sees_all(request) or filters["domain_id"] == request.identity.domain_id, "identity:list_roles"
-    )
+    may.demand(may.sees_all(request) or not filters["domain_id"], "identity:list_domain_roles")
     conditions = [Condition(column=name, value=value) for name, value in filters.items()]
     rows = await list_rows(request.cloud.db, ROLES, Listing(conditions=conditions, sort=[("created_at", "asc")]))
     return collection(request, "roles", [role_document(request, row) for row in rows])
@@ -96,7 +94,9 @@ async def list_roles(request: Request) -> Document:
 
 async def show_role(request: Request) -> Document:
     """GET /v3/roles/{role_id}."""
-    return {"role": role_document(request, await find_role(request.cloud.db, request.params["role_id"]))}
+    role = await find_role(request.cloud.db, request.params["role_id"])
+    may.demand(may.sees_all(request) or (role.name in may.DELEGABLE and not role.domain_id), "identity:get_role")
+    return {"role": role_document(request, role)}
 
 
 async def create_role(request: Request) -> Document:

@@ -145,7 +145,6 @@ ROUTES = [
     route("DELETE", TRUST,                       trusts.remove_trust,           "identity:delete_trust", success=204),
     route("GET",    TRUST + "/roles",            trusts.list_trust_roles,       "identity:list_roles_for_trust"),
     route("GET",    TRUST + "/roles/{role_id}",  trusts.show_trust_role,        "identity:get_role_for_trust"),
-    route("HEAD",   TRUST + "/roles/{role_id}",  trusts.check_trust_role,       "identity:get_role_for_trust", success=204),
 
     *unavailable_routes(),
 ]

@@ -93,10 +93,10 @@ async def _find(request: Request, db: Reader) -> Trust:
     """The path's trust, when the caller is a party of it or sees all."""
     key = request.params["trust_id"]
     trust = await TRUSTS.get(db, key)
-    party = trust is not None and request.identity.user_id in (trust.trustor_user_id, trust.trustee_user_id)
-    if not party and not may.sees_all(request):
-        trust = None
-    return found(trust if trust and _alive(trust) else None, "trust", key)
+    trust = found(trust if trust and _alive(trust) else None, "trust", key)
+    party = request.identity.user_id in (trust.trustor_user_id, trust.trustee_user_id)
+    may.demand(party or may.sees_all(request), "identity:get_trust")
+    return trust
 
 
 async def show_trust(request: Request) -> Document:
@@ -111,16 +111,11 @@ async def list_trust_roles(request: Request) -> Document:
 
 
 async def show_trust_role(request: Request) -> Document:
-    """GET /v3/OS-TRUST/trusts/{trust_id}/roles/{role_id}."""
+    """GET, HEAD /v3/OS-TRUST/trusts/{trust_id}/roles/{role_id}."""
     trust = await _find(request, request.cloud.db)
     key = request.params["role_id"]
     role = await find_role(request.cloud.db, key)
     return {"role": role_document(request, found(role if role.id in trust.role_ids else None, "role", key))}
-
-
-async def check_trust_role(request: Request) -> None:
-    """HEAD /v3/OS-TRUST/trusts/{trust_id}/roles/{role_id}."""
-    await show_trust_role(request)
 
 
 async def create_trust(request: Request) -> Document:

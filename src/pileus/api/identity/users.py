@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
-from pileus.api.identity import passwords
+from pileus.api.identity import password_rules, passwords
 from pileus.api.identity import visibility as may
 from pileus.api.identity.documents import (
     Document,
@@ -162,6 +162,7 @@ async def create_user(request: Request) -> Document:
         await _check_default_project(tx, body.default_project_id)
         if await user_named(tx, user.name, domain_id) is not None:
             raise duplicate("user", user.name)
+        await password_rules.note(request, tx, user, hashed)
         return await USERS.insert(tx, user)
 
     return {"user": user_document(request, await write(request, work))}
@@ -193,6 +194,8 @@ async def update_user(request: Request) -> Document:
         await _check_default_project(tx, sent.get("default_project_id"))
         if sent.get("enabled") is False or password is not UNSET:
             await revoke(tx, f"user:{user.id}")
+        if password is not UNSET:
+            await password_rules.note(request, tx, user, sent["password_hash"])
         new = {**sent, "options": merged(user.options, sent.get("options", UNSET))}
         return await USERS.update(tx, user, **new, extra=merged(user.extra, extras(request, "user", KNOWN)))
 
@@ -214,17 +217,19 @@ async def change_password(request: Request) -> None:
     user_id = request.params["user_id"]
     body: OwnPassword = request.body.user
     user = await USERS.get(request.cloud.db, user_id)
-    right = await passwords.verify(user.password_hash if user else None, body.original_password)
+    right = await password_rules.verify(request, user, body.original_password)
     if user is None or not right or not user.enabled:
         raise Unauthorized("The request you have made requires authentication.")
     if user.options.get("lock_password"):
         raise Forbidden("The password of this user is locked: an administrator has to change it.")
     if body.password == body.original_password:
         raise Invalid("The new password must not be the old one.", field="password")
+    await password_rules.check_new(request, user, body.password)
     hashed = await passwords.hash_password(body.password)
 
     async def work(tx: Transaction) -> None:
         await revoke(tx, f"user:{user_id}")
+        await password_rules.note(request, tx, user, hashed)
         await USERS.update(tx, user, password_hash=hashed, password_set_at=time.time())
 
     await write(request, work)
