@@ -9,6 +9,7 @@ are set unavailable.
 
 import argparse
 import configparser
+import json
 import os
 import secrets
 from pathlib import Path
@@ -28,6 +29,12 @@ SERVICES = {
     "swift": "object-store",
 }
 IMAGES = ("tempest-a", "tempest-b")
+PASSWORD_RULES = {
+    "user_lockout_failure_attempts": "lockout_attempts",
+    "user_lockout_duration": "lockout_time",
+    "user_unique_last_password_count": "password_history",
+}
+"""Tempest's words for the settings of a cloud."""
 DISK_FORMATS = ["raw"] * 6 + ["qcow2"]
 """Tempest uploads random bytes as the first six pairs of formats, and only a raw disk may be that; the rest it uses with real images."""
 MIB = 1 << 20
@@ -69,6 +76,7 @@ def settings(state: Path, image_url: str = "") -> dict[str, dict[str, Any]]:
     public = next((network for network in admin.network.networks() if network.is_router_external), None)
     flavors = sorted(admin.compute.flavors(), key=lambda flavor: (flavor.ram, flavor.name))
     hypervisors = list(admin.compute.hypervisors())
+    rules = json.loads((state / "config.json").read_text()) if (state / "config.json").exists() else {}
     simulated = any(one.name.startswith("simulated-") for one in hypervisors)
     return {
         "DEFAULT": {"log_file": "tempest.log"},
@@ -84,6 +92,7 @@ def settings(state: Path, image_url: str = "") -> dict[str, dict[str, Any]]:
             "region": entry["region_name"],
             "v3_endpoint_type": "public",
             "auth_version": "v3",
+            **{ours: int(rules[theirs]) for ours, theirs in PASSWORD_RULES.items() if rules.get(theirs)},
         },
         "identity-feature-enabled": {
             "access_rules": True,

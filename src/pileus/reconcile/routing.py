@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from pileus.bus.local import Bus
 from pileus.core.routing import Component, DomainRows, digest, domain_on, gateway_host, hosts_of
+from pileus.model.errors import Conflict
 from pileus.model.hosts import Host
 from pileus.model.messages import ApplyDomain, DomainReply, RemoveDomain
 from pileus.model.routing import RoutingDomain
@@ -85,21 +86,20 @@ class Routing:
         rows = await routing.load(self.db, component)
         hosts = await routing.host_names(self.db)
         needed = hosts_of(component, rows, hosts)
-        gateway = gateway_host(component.id, hosts)
-        results = await asyncio.gather(
-            *(self._apply(host, domain_on(component, rows, host, host == gateway, self.physical), number) for host in sorted(needed)),
-            return_exceptions=True,
-        )
+        results = await asyncio.gather(*(self._apply(host, component, number) for host in sorted(needed)), return_exceptions=True)
         failed = [one for one in results if isinstance(one, BaseException)]
         await self._record(component, rows, bool(hosts) and not failed)
         if failed:
             raise failed[0]
         return needed
 
-    async def _apply(self, host: str, domain: RoutingDomain, number: int) -> None:
-        wanted = digest(domain)
-        parts = [(host, domain.id), *((host, network.id) for network in domain.networks)]
+    async def _apply(self, host: str, component: Component, number: int) -> None:
+        """Tell a host what its domain is to be, from what the store says at the moment of telling: a server's own apply, which brings the
+        domain as well, may have come in while we waited for our turn, and what we had read before would take its new tap away."""
+        parts = [(host, component.id), *((host, network) for network in component.networks)]
         async with self._lock(host):
+            domain = await self._domain_now(host, component)
+            wanted = digest(domain)
             if any(self._snapshots.get(part, 0) > number for part in parts) or self.sent.get((host, domain.id)) == wanted:
                 return
             reply = await self.bus.request(host, ApplyDomain(domain=domain))
@@ -110,6 +110,12 @@ class Routing:
             self._contents[host, domain.id] = tuple(network.id for network in domain.networks)
             if isinstance(reply, DomainReply):
                 self.replied[host, domain.id] = reply.digest
+
+    async def _domain_now(self, host: str, component: Component) -> RoutingDomain:
+        if await routing.component_of(self.db, component.id) != component:
+            raise Conflict(f"The routing domain {component.id} has changed meanwhile.", stale=True)
+        gateway = gateway_host(component.id, await routing.host_names(self.db)) == host
+        return domain_on(component, await routing.load(self.db, component), host, gateway, self.physical)
 
     async def _record(self, component: Component, rows: DomainRows, realized: bool) -> None:
         """Ports of routers and DHCP, and floating addresses, are ACTIVE once every host that needs them has them; where no guest needs them
@@ -151,8 +157,7 @@ class Routing:
         for component in components:
             rows = await routing.load(self.db, component)
             if component.id != domain_id and host in hosts_of(component, rows, hosts):
-                gateway = gateway_host(component.id, hosts) == host
-                await self._apply(host, domain_on(component, rows, host, gateway, self.physical), number)
+                await self._apply(host, component, number)
 
     def _is_news(self, host: Host, domain_id: str) -> bool:
         """Whether the host's report was made after what we last did with the domain there."""

@@ -165,3 +165,17 @@ def test_a_host_that_reports_something_else_is_told_again_and_what_nobody_wants_
         assert await routing.scan() == ["h/net"]
 
     play(tmp_path, story)
+
+
+def test_what_a_host_is_told_is_read_at_that_moment_and_not_before_its_turn(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, node: Node) -> None:
+        await db.write(lambda tx: create_port(tx, NewPort(project_id="p", network_id="net", device_id="first")))
+        await db.write(lambda tx: bind_ports(tx, "first", "h"))
+        async with routing._lock("h"):  # the host is busy with another domain  # pyright: ignore[reportPrivateUsage]
+            step = asyncio.create_task(routing.step("net"))
+            await asyncio.sleep(0)
+            await db.write(boot)  # meanwhile a server's own apply has brought its port
+        await step
+        assert {port.guest_id for port in node.domains["net"].ports} == {"first", "server"}
+
+    play(tmp_path, story)
