@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,21 +13,31 @@ from tests.api.harness import _template
 from tests.faults.incarnation import live
 from tests.faults.operations import fill
 
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
 
 @pytest.fixture(scope="session")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def filled() -> Iterator[Path]:
     """A state directory with flavors, image and networks; to be copied."""
-    directory = tmp_path_factory.mktemp("filled") / "state"
-    shutil.copytree(_template(), directory)
-    live(directory, fill)
-    (directory / "journal").unlink()
-    return directory
+    with tempfile.TemporaryDirectory(dir=MEMORY) as place:
+        directory = Path(place) / "state"
+        shutil.copytree(_template(), directory)
+        live(directory, fill)
+        (directory / "journal").unlink()
+        yield directory
 
 
 @pytest.fixture
-def state(filled: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
-    return Path(shutil.copytree(filled, tmp_path / "state"))
+def place() -> Iterator[Path]:
+    """A directory in memory: lives end by being killed, not by a power failure, and they sync thousands of times."""
+    with tempfile.TemporaryDirectory(dir=MEMORY) as made:
+        yield Path(made)
+
+
+@pytest.fixture
+def state(filled: Path, place: Path) -> Path:
+    """A copy of what is filled."""
+    return Path(shutil.copytree(filled, place / "state"))
 
 
 @pytest.fixture

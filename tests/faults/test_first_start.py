@@ -13,7 +13,7 @@ from tests.faults.operations import status
 MOST_POINTS = 150
 
 
-def test_killed_at_any_point_of_the_first_start_the_next_one_makes_a_whole_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_at_any_point_of_the_first_start_the_next_one_makes_a_whole_cloud(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[str] = []
 
     async def quick(password: str) -> str:
@@ -36,7 +36,7 @@ def test_killed_at_any_point_of_the_first_start_the_next_one_makes_a_whole_cloud
         assert await status(life) == "none" and await life.verify() == []
 
     for point in range(1, MOST_POINTS):
-        directory = tmp_path / str(point)
+        directory = place / str(point)
         directory.mkdir()
         ended = live(directory, first, fuse=point)
         live(directory, next_)

@@ -6,7 +6,6 @@ must settle, keep every invariant, and show the operation done as far as it was 
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,10 +18,9 @@ MOST_POINTS = 200
 
 
 @pytest.fixture
-def begun(filled: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of it, to be filled further."""
-    yield copied(filled, tmp_path / "begun")
-    shutil.rmtree(tmp_path, ignore_errors=True)
+def begun(filled: Path, place: Path) -> Path:
+    """A copy of what is filled, to be filled further."""
+    return copied(filled, place / "begun")
 
 
 def copied(source: Path, target: Path) -> Path:

@@ -7,16 +7,14 @@ import asyncio
 import itertools
 import os
 import random
-import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from tests.api.harness import _template
 from tests.faults.incarnation import KILLED, Answer, Life, journal, live
-from tests.faults.operations import NETWORK, SERVERS, fill, image_ids, named, one, servers
+from tests.faults.operations import NETWORK, SERVERS, image_ids, named, one, servers
 
 KILLS = int(os.environ.get("PILEUS_KILLS", "30"))
 SEED = int(os.environ.get("PILEUS_SEED", "1"))
@@ -172,11 +170,7 @@ async def compare(life: Life) -> None:
     assert await named(life, "network", "private")
 
 
-def test_whatever_was_accepted_is_there_after_many_kills(tmp_path: Path) -> None:
-    directory = tmp_path / "state"
-    shutil.copytree(_template(), directory)
-    live(directory, fill)
-    (directory / "journal").unlink()
+def test_whatever_was_accepted_is_there_after_many_kills(state: Path) -> None:
     dice = random.Random(SEED)
     kills = 0
     for number in itertools.count():
@@ -190,10 +184,10 @@ def test_whatever_was_accepted_is_there_after_many_kills(tmp_path: Path) -> None
             if number % 5 == 4:
                 await compare(life)
 
-        kills += live(directory, script) == KILLED
+        kills += live(state, script) == KILLED
         if kills >= KILLS:
             break
     try:
-        live(directory, compare)
+        live(state, compare)
     except AssertionError as error:
         raise AssertionError(f"with seed {SEED}: {error}") from None

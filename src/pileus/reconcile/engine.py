@@ -59,6 +59,11 @@ class Engine:
         self._waiting.add(item)
         self._queue.put_nowait(item)
 
+    def retry(self) -> None:
+        """Try again now what fails: something came back that it may have waited for."""
+        for item in list(self.failing):
+            self.wake(*item)
+
     async def start(self) -> None:
         """Begin: scan at once, then step and scan until `close`."""
         for _ in range(self.workers):

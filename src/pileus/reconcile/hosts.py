@@ -32,12 +32,17 @@ class Hosts:
         self.config = config
         self.wake = wake
         self.domains: dict[str, dict[str, str]] = {}  # host -> routing domain -> digest, as last reported
+        self.came: Callable[[], None] = lambda: None  # called when a host has come, or has come back
         self._reports: dict[str, list[HostReport]] = {}
+        self._started: dict[str, float] = {}
 
     def receive(self, report: HostReport) -> None:
         """A report came in; called from the event loop."""
         self._reports[report.host] = merged(self._reports.get(report.host, []), report)
         self.wake(self.name, report.host)
+        if self._started.get(report.host) != report.started_at:
+            self._started[report.host] = report.started_at
+            self.came()
 
     async def scan(self) -> list[str]:
         """Hosts whose reports wait."""

@@ -166,3 +166,20 @@ def test_a_worker_that_was_relieved_goes_when_its_step_has_ended(monkeypatch: py
         await until(lambda: len(reconciler.calls) == 8 and len(engine._tasks) == before)
 
     run(reconciler, script)
+
+
+def test_what_fails_is_tried_at_once_when_something_came_back() -> None:
+    def behaviour(n: int) -> None:
+        if n <= 6:
+            raise RuntimeError("the host is away")
+
+    reconciler = Recorder(behaviour)
+
+    async def script(engine: Engine) -> None:
+        engine.wake("things", "a")
+        for tries in range(1, 7):
+            await until(lambda tries=tries: len(reconciler.calls) == tries and engine.idle())
+            engine.retry()
+        await until(lambda: len(reconciler.calls) == 7 and engine.quiet())
+
+    run(reconciler, script)
