@@ -59,7 +59,9 @@ class ControlPlane:
         await recover(self.db, self.cloud.images)
         for one in reconcilers(self.cloud, self.bus, self.engine.wake):
             self.engine.reconcilers[one.name] = one
-        self.bus.listeners.append(self.engine.reconcilers["hosts"].receive)  # pyright: ignore[reportAttributeAccessIssue]
+        hosts: Any = self.engine.reconcilers["hosts"]
+        hosts.came = self.engine.retry
+        self.bus.listeners.append(hosts.receive)
 
     async def start(self) -> None:
         """Start the reconcilers, and the agents in the background: the API answers before a probe has ended."""
