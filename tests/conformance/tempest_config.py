@@ -120,7 +120,10 @@ def settings(state: Path, image_url: str = "") -> dict[str, dict[str, Any]]:
         },
         "compute-feature-enabled": {
             "resize": True,
-            "cold_migration": len(hypervisors) > 1,
+            "cold_migration": False,
+            "shelve": False,
+            "rescue": False,
+            "interface_attach": False,
             "live_migration": False,
             "vnc_console": True,
             "console_output": True,

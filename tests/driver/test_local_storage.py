@@ -164,3 +164,12 @@ def test_copies_share_blocks_where_the_file_system_can(tmp_path: Path, monkeypat
     local._copy(tmp_path / "a", tmp_path / "b")
     assert asked == [local.FICLONE]
     assert (tmp_path / "b").read_bytes() == b"", "the kernel shares the blocks; nothing is copied besides"
+
+
+def test_a_disk_grows_with_its_flavor_and_never_shrinks(storage: LocalStorage, guest: Path, tmp_path: Path) -> None:
+    one = image(tmp_path)
+    for size, wanted in ((4, 4), (8, 8), (2, 8)):
+        storage.make(guest, GuestDisk(name="root", size=size * MIB, image=one), None)
+        storage.make(guest, GuestDisk(name="blank", size=size * MIB), None)
+        assert f'"virtual-size": {wanted * MIB}' in qemu_img("info", "--output=json", str(guest / "disks" / "root"))
+        assert (guest / "disks" / "blank").stat().st_size == wanted * MIB

@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from pileus.model.guests import ObservedGuest, ObservedPower, Power
-from pileus.model.servers import Server, Status
+from pileus.model.servers import ResizeStep, Server, Status
 
 POWER_STATE = {
     ObservedPower.RUNNING: 1,
@@ -41,6 +41,7 @@ class Next(StrEnum):
     PLACE = "place"
     APPLY = "apply"
     FOLLOW = "follow"  # the guest changed by itself: what is wanted follows it
+    RESIZE = "resize"
     SNAPSHOT = "snapshot"
     REMOVE = "remove"
 
@@ -56,6 +57,8 @@ def next_step(server: Server) -> Next:
     seen = server.observed
     if seen is None or seen.generation < server.generation:
         return Next.NOTHING if server.fault else Next.APPLY
+    if server.resize is not None and server.resize.step != ResizeStep.APPLY:
+        return Next.RESIZE
     if seen.power != REACHED[server.power]:
         return Next.FOLLOW
     return Next.SNAPSHOT if server.pending_snapshot else Next.NOTHING
@@ -109,6 +112,8 @@ def _states(server: Server) -> tuple[Status, str, str | None]:
         status, vm_state = Status.ERROR, "error"
     if server.deleted_at is not None:
         return status, vm_state, "deleting"
+    if server.resize is not None and server.fault is None:
+        return _resizing(server.resize.step, seen.generation >= server.generation, vm_state)
     task = _task(server, seen)
     in_progress = {
         "rebooting": Status.REBOOT,
@@ -119,6 +124,16 @@ def _states(server: Server) -> tuple[Status, str, str | None]:
     if server.fault is None and task in in_progress:
         status = in_progress[task]
     return status, vm_state, task
+
+
+def _resizing(step: ResizeStep, reached: bool, vm_state: str) -> tuple[Status, str, str | None]:
+    if step == ResizeStep.CLAIM:
+        return Status.RESIZE, vm_state, "resize_prep"
+    if step in (ResizeStep.REVERT, ResizeStep.REVERTED):
+        return Status.REVERT_RESIZE, "resized", "resize_reverting"
+    if step == ResizeStep.APPLY and not reached:
+        return Status.RESIZE, vm_state, "resize_finish"
+    return Status.VERIFY_RESIZE, "resized", None
 
 
 def _task(server: Server, seen: ObservedGuest) -> str | None:

@@ -18,9 +18,12 @@ class Status(StrEnum):
     PAUSED = "PAUSED"
     REBOOT = "REBOOT"
     REBUILD = "REBUILD"
+    RESIZE = "RESIZE"
+    REVERT_RESIZE = "REVERT_RESIZE"
     SHUTOFF = "SHUTOFF"
     SUSPENDED = "SUSPENDED"
     UNKNOWN = "UNKNOWN"
+    VERIFY_RESIZE = "VERIFY_RESIZE"
 
 
 class ServerFlavor(Model, frozen=True, kw_only=True):
@@ -35,6 +38,24 @@ class ServerFlavor(Model, frozen=True, kw_only=True):
     swap: int = 0  # MiB
     extra_specs: dict[str, str] = {}
     description: str | None = None
+
+
+class ResizeStep(StrEnum):
+    """How far a resize has come."""
+
+    CLAIM = "claim"  # asked for
+    APPLY = "apply"  # the server has the new flavor: its host applies it, then its owner is to say whether it stays
+    CONFIRM = "confirm"  # it stays
+    REVERT = "revert"  # it does not
+    REVERTED = "reverted"  # the server has the old flavor again: its host applies it
+
+
+class Resize(Model, frozen=True, kw_only=True):
+    """A resize under way, or one that waits to be confirmed or reverted."""
+
+    step: ResizeStep
+    old: ServerFlavor
+    new: ServerFlavor
 
 
 class ServerFault(Model, frozen=True, kw_only=True):
@@ -98,6 +119,7 @@ class Server(Resource, frozen=True, kw_only=True):
     launched_at: float | None = None
     terminated_at: float | None = None
     removed_at: float | None = None
+    resize: Resize | None = None
     pending_snapshot: str | None = None  # id of the image that a snapshot of this server fills
     # observed
     observed: ObservedGuest | None = None

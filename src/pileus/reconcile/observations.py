@@ -21,6 +21,7 @@ EVENTS = {
     "resuming": "compute_resume_instance",
     "rebooting": "compute_reboot_instance",
     "rebooting_hard": "compute_reboot_instance",
+    "resize_finish": "compute_finish_resize",
     "rebuilding": "compute_rebuild_instance",
     "deleting": "compute_terminate_instance",
 }

@@ -17,6 +17,7 @@ from pileus.model.messages import ApplyGuest, GuestReply, NodeReply, RemoveGuest
 from pileus.model.placement import Claim, Decision
 from pileus.model.routing import RoutingDomain
 from pileus.model.servers import Server, ServerFault
+from pileus.reconcile import server_resize
 from pileus.reconcile.observations import EVENTS, record
 from pileus.reconcile.server_inputs import aggregate_metadata, metadata_of, placement_request
 from pileus.store import actions, allocations, decisions, host_views, images, ports, routing, servers
@@ -49,6 +50,7 @@ class Servers:
             Next.PLACE: self._place,
             Next.APPLY: self._apply,
             Next.FOLLOW: self._follow,
+            Next.RESIZE: self._resize,
             Next.SNAPSHOT: self._snapshot,
             Next.REMOVE: self._remove,
         }
@@ -185,6 +187,10 @@ class Servers:
             await ports.set_ports_active(tx, server.id, False)
 
         await self.db.write(work)
+
+    async def _resize(self, server: Server) -> None:
+        """Claim what another flavor needs, let go of what it does not."""
+        await server_resize.advance(self.db, server)
 
     async def _snapshot(self, server: Server) -> None:
         """Copy the root disk on the host, take the file into the image store. An image that can't be filled is taken away, as by Nova."""

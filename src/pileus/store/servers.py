@@ -15,7 +15,9 @@ from pileus.store.tables import ResourceTable
 SERVERS = ResourceTable("servers", Server)
 KEPT = 7 * 24 * 3600.0
 """Seconds that the row of a server that is gone is kept, for lists of deleted servers and for its history."""
-DESIRED = frozenset({"power", "reboots_soft", "reboots_hard", "builds", "deleted_at", "name", "hostname", "metadata", "image_id", "image"})
+DESIRED = frozenset(
+    {"power", "flavor", "reboots_soft", "reboots_hard", "builds", "deleted_at", "name", "hostname", "metadata", "image_id", "image"}
+)
 """The columns whose change a node has to be told of: these make a new generation."""
 
 

@@ -86,6 +86,7 @@ BODIES: dict[str, Any] = {
     "v2.1/servers/{server_id}/metadata/{key}": {"meta": {"x1": "b"}},
     "reboot": {"reboot": {"type": "HARD"}},
     "rebuild": {"rebuild": {"imageRef": "00000000-0000-0000-0000-000000000000"}},
+    "resize": {"resize": {"flavorRef": "2"}},
     "createImage": {"createImage": {"name": "stolen"}},
     "os-getConsoleOutput": {"os-getConsoleOutput": {}},
     "os-resetState": {"os-resetState": {"state": "active"}},

@@ -71,6 +71,8 @@ class LocalStorage:
         path = guest / "disks" / disk.name
         found = DiskFile(path=f"disks/{disk.name}", format="qcow2" if disk.image else "raw")
         if path.exists():
+            if disk.filesystem is None:
+                _grow(path, disk.size, found.format)
             return found
         partial = path.with_name(f".{disk.name}{_PARTIAL}")
         partial.unlink(missing_ok=True)
@@ -175,6 +177,24 @@ def _blank(path: Path, disk: GuestDisk) -> None:
         except (OSError, subprocess.SubprocessError) as error:
             detail = getattr(error, "stderr", None) or str(error)
             raise NodeFailed(f"The disk {disk.name} could not be formatted as ext4.", detail=detail) from error
+
+
+def _grow(path: Path, size: int, kind: str) -> None:
+    """Make a disk as large as it is to be by now (a resize), with no guest on it; never smaller."""
+    if kind == "raw":
+        if path.stat().st_size < size:
+            os.truncate(path, size)
+        return
+    with path.open("rb") as file:
+        header = read_qcow2_header(file.read(104))
+    if header is None or header.virtual_size >= size:
+        return
+    argv = ["qemu-img", "resize", "-q", "-f", "qcow2", str(path), str(size)]
+    try:
+        subprocess.run(argv, check=True, capture_output=True, text=True, timeout=120)
+    except (OSError, subprocess.SubprocessError) as error:
+        detail = getattr(error, "stderr", None) or str(error)
+        raise NodeFailed(f"The disk {path.name} could not be made larger.", detail=detail) from error
 
 
 def _gib(size: int) -> str:

@@ -1,0 +1,83 @@
+"""The actions resize, confirmResize and revertResize: another flavor, tried out first."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from pileus.api.compute import fields, flavors
+from pileus.api.compute import servers as resource
+from pileus.api.compute.server_actions import Rule, check_state, perform
+from pileus.api.request import Request
+from pileus.model.base import Model
+from pileus.model.errors import Invalid, NotFound
+from pileus.model.flavors import Flavor
+from pileus.model.servers import Resize, ResizeStep, Server
+from pileus.store import actions, quotas, servers
+from pileus.store.database import Transaction
+
+
+def _to(step: ResizeStep) -> Any:
+    return lambda server: {"resize": msgspec.structs.replace(server.resize, step=step)}
+
+
+RESIZE = Rule(name="resize", states=("active", "stopped"), change=lambda server: {})
+CONFIRM = Rule(name="confirmResize", states=("resized",), change=_to(ResizeStep.CONFIRM))
+REVERT = Rule(name="revertResize", states=("resized",), change=_to(ResizeStep.REVERT))
+
+
+class NewFlavor(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The flavor to change to."""
+
+    flavor_ref: Annotated[str, Meta(min_length=1)] | int = msgspec.field(name="flavorRef")
+    disk_config: fields.DiskConfig | msgspec.UnsetType = msgspec.field(name="OS-DCF:diskConfig", default=msgspec.UNSET)
+
+
+class ResizeBody(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The action resize."""
+
+    resize: NewFlavor
+
+
+async def resize(request: Request) -> None:
+    """The action resize: the server starts again with the new flavor, on its host, and waits there for a word about it."""
+    wanted: NewFlavor = request.body.resize
+    try:
+        flavor = await flavors.visible(request, str(wanted.flavor_ref))
+    except NotFound as error:
+        raise Invalid(error.message, field="flavorRef") from error
+
+    async def work(tx: Transaction) -> Server:
+        server = await resource.unlocked(request, tx)
+        check_state(server, RESIZE)
+        _check(server, flavor)
+        more = {"cores": flavor.vcpus - server.vcpus, "ram": flavor.ram - server.memory_mib}
+        await quotas.charge(tx, server.project_id, **more)
+        await actions.start(tx, server.id, "resize", request.id, request.identity.user_id, server.project_id)
+        asked = Resize(step=ResizeStep.CLAIM, old=server.flavor, new=flavor.frozen())
+        mode = {} if wanted.disk_config is msgspec.UNSET else {"disk_config": wanted.disk_config}
+        return await servers.save(tx, server, fault=None, request_id=request.id, resize=asked, **mode)
+
+    server = await request.cloud.db.write(work)
+    request.cloud.wake("servers", server.id)
+
+
+def _check(server: Server, flavor: Flavor) -> None:
+    if flavor.frozen() == server.flavor:
+        raise Invalid("When resizing, instances must change flavor!", field="flavorRef")
+    if flavor.disk < server.flavor.disk:
+        raise Invalid("Resize to a flavor with a smaller root disk is not allowed.", field="flavorRef")
+    if (flavor.ephemeral, flavor.swap) != (server.flavor.ephemeral, server.flavor.swap):
+        raise Invalid("Resize can't change the ephemeral disk or swap of an instance.", field="flavorRef")
+    if flavor.ram < int(server.image.get("min_ram") or 0):
+        raise Invalid("Flavor's memory is too small for requested image.", field="flavorRef")
+
+
+async def confirm(request: Request) -> None:
+    """The action confirmResize: the new flavor stays."""
+    await perform(request, CONFIRM)
+
+
+async def revert(request: Request) -> None:
+    """The action revertResize: the old flavor comes back, with another restart."""
+    await perform(request, REVERT)
