@@ -48,10 +48,10 @@ async def _advance(tx: Transaction, seen: Server) -> None:
 
 
 async def _change(tx: Transaction, server: Server, flavor: ServerFlavor, resize: Resize) -> None:
-    """Another flavor, which a guest that runs gets by a restart."""
+    """Another flavor, which a guest that runs gets by a restart: a clean one, as what it has not written to its disk would be lost."""
     changes: dict[str, Any] = {"flavor": flavor, "vcpus": flavor.vcpus, "memory_mib": flavor.ram, "resize": resize}
     if server.power != Power.STOPPED:
-        changes["reboots_hard"] = server.reboots_hard + 1
+        changes["reboots_soft"] = server.reboots_soft + 1
     await servers.save(tx, server, **changes)
 
 
