@@ -41,3 +41,19 @@ class Endpoint(Resource, frozen=True, kw_only=True):
     region_id: str | None = None
     enabled: bool = True
     extra: dict[str, Any] = {}
+
+
+class EndpointGroup(Resource, frozen=True, kw_only=True):
+    """The endpoints that have certain attributes (service_id, region_id, interface, enabled)."""
+
+    name: str
+    description: str | None = None
+    filters: dict[str, Any] = {}
+
+
+class Policy(Resource, frozen=True, kw_only=True):
+    """A document of rules that another service reads; nothing here does."""
+
+    type: str
+    document: str
+    extra: dict[str, Any] = {}

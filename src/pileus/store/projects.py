@@ -53,6 +53,8 @@ async def delete_project(tx: Transaction, project_id: str) -> None:
     await tx.execute("DELETE FROM application_credentials WHERE project_id = ?", project_id)
     await tx.execute("DELETE FROM credentials WHERE project_id = ?", project_id)
     await delete_trusts_of(tx, project_id=project_id)
+    await tx.execute("DELETE FROM endpoint_group_projects WHERE project_id = ?", project_id)
+    await tx.execute("DELETE FROM project_endpoints WHERE project_id = ?", project_id)
     await tx.execute("DELETE FROM quotas WHERE project_id = ?", project_id)
     await tx.execute("UPDATE users SET default_project_id = NULL WHERE default_project_id = ?", project_id)
     await PROJECTS.delete(tx, project_id)

@@ -23,6 +23,7 @@ CASES = [
     ("role", "roles", {"name": "r"}, {"name": "s", "description": "does things"}),
     ("service", "services", {"type": "billing", "name": "b"}, {"enabled": False}),
     ("region", "regions", {"id": "North"}, {"description": "cold"}),
+    ("policy", "policies", {"type": "application/json", "blob": "{}"}, {"blob": "[]"}),
     ("credential", "credentials", {"type": "note", "blob": "secret"}, {"blob": "other"}),
 ]
 
@@ -205,7 +206,7 @@ def test_credentials_are_not_readable_in_the_database(cloud: TestCloud) -> None:
         assert b"a very secret blob" not in path.read_bytes()
 
 
-@pytest.mark.parametrize("path", ["OS-FEDERATION/identity_providers", "limits", "registered_limits", "policies"])
+@pytest.mark.parametrize("path", ["OS-FEDERATION/identity_providers", "limits", "registered_limits", "OS-ENDPOINT-POLICY/x"])
 def test_what_is_not_there_says_so(path: str, cloud: TestCloud) -> None:
     answer = cloud.call("GET", f"{V3}/{path}", token="admin")
     assert answer.status == 501

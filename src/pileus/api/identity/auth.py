@@ -13,7 +13,7 @@ from pileus.api.identity.tokens import INVALID, LONGEST_LIFE, audit_id
 from pileus.api.request import Request, Response
 from pileus.model.application_credentials import ApplicationCredential
 from pileus.model.base import Model
-from pileus.model.errors import Forbidden, Invalid, NotImplementedYet, Unauthorized
+from pileus.model.errors import Forbidden, Invalid, NotFound, NotImplementedYet, Unauthorized
 from pileus.model.identity import Identity
 from pileus.model.projects import Project
 from pileus.model.roles import Role
@@ -203,7 +203,10 @@ async def _by_password(request: Request, given: PasswordUser) -> Login:
 
 
 async def _by_token(request: Request, text: str) -> Login:
-    identity = tokens_of(request).validate(text)
+    try:
+        identity = tokens_of(request).validate(text)
+    except Unauthorized as error:
+        raise NotFound("Could not find token.") from error
     if identity.trust_id:
         raise Forbidden("A token of a trust can't be exchanged for another; log in by password, with the trust as the scope.")
     user = await USERS.get(request.cloud.db, identity.user_id)

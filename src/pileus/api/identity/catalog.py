@@ -6,9 +6,9 @@ from typing import Any
 
 from pileus.api.request import Request
 from pileus.api.routes import Service
-from pileus.model.catalog import CatalogService, Endpoint, Interface
+from pileus.model.catalog import CatalogService, Endpoint, EndpointGroup, Interface
 from pileus.model.identity import Identity
-from pileus.store.catalog import ENDPOINTS, SERVICES
+from pileus.store.catalog import ENDPOINTS, SERVICES, endpoint_ids_of_project, groups_of_project
 from pileus.store.database import Reader
 
 OURS = uuid.UUID("6d1f0a52-6a5e-5d1a-9a63-6b1f9d2f4c11")
@@ -57,7 +57,7 @@ async def catalog_of(request: Request, identity: Identity) -> list[dict[str, Any
     """The catalog as a token carries it: enabled services with enabled endpoints, variables filled in."""
     values = {"project_id": identity.project_id, "tenant_id": identity.project_id, "user_id": identity.user_id}
     listed: dict[str, list[dict[str, Any]]] = {}
-    for endpoint in await all_endpoints(request, request.cloud.db):
+    for endpoint in await project_endpoints(request, identity.project_id):
         url = _filled(endpoint.url, values) if endpoint.enabled else None
         if url is not None:
             listed.setdefault(endpoint.service_id, []).append(
@@ -74,6 +74,23 @@ async def catalog_of(request: Request, identity: Identity) -> list[dict[str, Any
         for service in await all_services(request, request.cloud.db)
         if service.enabled
     ]
+
+
+async def project_endpoints(request: Request, project_id: str | None) -> list[Endpoint]:
+    """The endpoints that a project sees: those that it was given, one by one or by groups; all of them when it was given none."""
+    db = request.cloud.db
+    every = await all_endpoints(request, db)
+    if project_id is None:
+        return every
+    single, groups = await endpoint_ids_of_project(db, project_id), await groups_of_project(db, project_id)
+    if not single and not groups:
+        return every
+    return [one for one in every if one.id in single or any(in_group(one, group) for group in groups)]
+
+
+def in_group(endpoint: Endpoint, group: EndpointGroup) -> bool:
+    """Whether an endpoint has the attributes that the group names."""
+    return all(getattr(endpoint, name, None) == value for name, value in group.filters.items())
 
 
 def _filled(url: str, values: dict[str, str | None]) -> str | None:

@@ -10,7 +10,7 @@ from pileus.api.request import Request
 from pileus.model.base import Model
 from pileus.model.catalog import Endpoint, Interface, Region
 from pileus.model.errors import Forbidden, Invalid
-from pileus.store.catalog import ENDPOINTS, REGIONS
+from pileus.store.catalog import ENDPOINTS, REGIONS, delete_endpoint
 from pileus.store.database import Reader, Transaction
 
 KNOWN = ("service_id", "interface", "url", "region_id", "region", "enabled")
@@ -51,7 +51,8 @@ class UpdateEndpoint(Model, frozen=True, kw_only=True):
     endpoint: EndpointChanges
 
 
-def _endpoint(request: Request, endpoint: Endpoint) -> Document:
+def endpoint_document(request: Request, endpoint: Endpoint) -> Document:
+    """An endpoint as Keystone shows it."""
     return {
         **endpoint.extra,
         "id": endpoint.id,
@@ -71,14 +72,14 @@ async def list_endpoints(request: Request) -> Document:
     for name in ("service_id", "interface", "region_id"):
         if name in request.query:
             rows = [row for row in rows if getattr(row, name) == request.query[name]]
-    return collection(request, "endpoints", [_endpoint(request, row) for row in rows])
+    return collection(request, "endpoints", [endpoint_document(request, row) for row in rows])
 
 
 async def show_endpoint(request: Request) -> Document:
     """GET /v3/endpoints/{endpoint_id}."""
     key = request.params["endpoint_id"]
     endpoint = next((one for one in await all_endpoints(request, request.cloud.db) if one.id == key), None)
-    return {"endpoint": _endpoint(request, found(endpoint, "endpoint", key))}
+    return {"endpoint": endpoint_document(request, found(endpoint, "endpoint", key))}
 
 
 async def _check_endpoint(request: Request, tx: Transaction, service_id: str | None, region_id: str | None) -> None:
@@ -106,7 +107,7 @@ async def create_endpoint(request: Request) -> Document:
         await _check_endpoint(request, tx, endpoint.service_id, endpoint.region_id)
         return await ENDPOINTS.insert(tx, endpoint)
 
-    return {"endpoint": _endpoint(request, await write(request, work))}
+    return {"endpoint": endpoint_document(request, await write(request, work))}
 
 
 async def _operators_endpoint(request: Request, db: Reader) -> Endpoint:
@@ -129,13 +130,13 @@ async def update_endpoint(request: Request) -> Document:
         await _check_endpoint(request, tx, sent.get("service_id"), sent.get("region_id"))
         return await ENDPOINTS.update(tx, endpoint, **sent, extra=merged(endpoint.extra, extras(request, "endpoint", KNOWN)))
 
-    return {"endpoint": _endpoint(request, await write(request, work))}
+    return {"endpoint": endpoint_document(request, await write(request, work))}
 
 
 async def remove_endpoint(request: Request) -> None:
     """DELETE /v3/endpoints/{endpoint_id}."""
 
     async def work(tx: Transaction) -> None:
-        await ENDPOINTS.delete(tx, (await _operators_endpoint(request, tx)).id)
+        await delete_endpoint(tx, (await _operators_endpoint(request, tx)).id)
 
     await write(request, work)
