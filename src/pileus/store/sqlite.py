@@ -41,8 +41,13 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _keep_private(path: Path) -> None:
-    """Only its owner reads the file: every tenant's data is in it. The journals beside it take its mode over."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    """Only its owner reads the file: every tenant's data is in it. The journals beside it take its mode over.
+
+    A file that is there is never opened here: closing it would take the locks of this process's other connections away (POSIX), and
+    the next program that looks at the database would take it for unused and remove the journal that we write.
+    """
+    if not path.exists():
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     if path.stat().st_mode & 0o077:
         for one in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
             if one.exists():
