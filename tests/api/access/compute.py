@@ -7,7 +7,7 @@ from tests.api.access import ADMIN, MANAGERS, MEMBERS, READERS
 from tests.api.compute.conftest import Compute
 from tests.api.harness import TestCloud
 
-OPEN = {"GET ", "GET v2.1"}
+OPEN = {"GET ", "GET v2", "GET v2.1"}
 
 _READERS = """
 extensions limits os-availability-zone:list os-keypairs:index os-keypairs:create os-keypairs:delete os-keypairs:show os-quota-sets:defaults

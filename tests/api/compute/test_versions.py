@@ -8,7 +8,7 @@ from tests.api.compute.conftest import Compute
 
 def test_version_documents_need_no_token(compute: Compute) -> None:
     listed = compute.cloud.call("GET", "/compute/").json["versions"]
-    assert [(one["id"], one["version"], one["min_version"]) for one in listed] == [("v2.1", "2.104", "2.1")]
+    assert [(one["id"], one["version"], one["min_version"]) for one in listed] == [("v2.0", "", ""), ("v2.1", "2.104", "2.1")]
     one = compute.cloud.call("GET", "/compute/v2.1/").json["version"]
     assert one["links"][0]["href"] == "http://cloud.test/compute/v2.1/"
 
@@ -81,3 +81,13 @@ def test_a_path_with_another_project_is_malformed(compute: Compute) -> None:
     assert compute.call("GET", f"/{other}/servers").status == 400
     assert compute.call("GET", f"/{other}/servers", who="admin").status == 400
     assert compute.call("GET", f"/{other}/servers", who="nobody").status == 401
+
+
+def test_the_version_of_before_microversions_is_listed_first_and_served(compute: Compute) -> None:
+    call = compute.cloud.call
+    listed = call("GET", "/compute/").json["versions"]
+    assert [one["id"] for one in listed] == ["v2.0", "v2.1"]
+    shown = call("GET", "/compute/v2/").json["version"]
+    assert (shown["id"], shown["links"]) == ("v2.0", listed[0]["links"])
+    server = compute.create()
+    assert call("GET", f"/compute/v2/servers/{server}", token=compute.cloud.token("member")).json["server"]["id"] == server

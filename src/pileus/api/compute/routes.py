@@ -1,5 +1,7 @@
 """The compute service's table of routes, and those of servers, which have a table of their own."""
 
+import msgspec
+
 from pileus.api.compute import (
     aggregates,
     consoles,
@@ -159,8 +161,14 @@ ROUTES: list[Route] = [
     at("POST", "/os-certificates", gaps.gone, "os-cells"),
 ]  # fmt: skip
 
+OLD = [
+    route("GET", "v2", versions.show_old, PUBLIC),
+    *(msgspec.structs.replace(one, path=f"v2{one.path[4:]}") for one in ROUTES if one.path.startswith("v2.1/")),
+]
+"""The same below /v2, as clients of before microversions ask."""
+
 SERVICE = Service(
-    prefix="compute", name="nova", type="compute", endpoint="/v2.1", routes=ROUTES, policy=POLICY, fault=nova_fault, history=HISTORY,
+    prefix="compute", name="nova", type="compute", endpoint="/v2.1", routes=[*ROUTES, *OLD], policy=POLICY, fault=nova_fault, history=HISTORY,
     projects=True,
     exact=True,
 )

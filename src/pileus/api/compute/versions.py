@@ -21,9 +21,20 @@ def _version(request: Request) -> dict[str, Any]:
     }
 
 
+def _old(request: Request) -> dict[str, Any]:
+    """The name of before microversions: clients and the interoperability guidelines look for it first."""
+    place = {"rel": "self", "href": f"{request.service_url}/v2/"}
+    return {"id": "v2.0", "status": "SUPPORTED", "version": "", "min_version": "", "updated": "2011-01-21T11:33:21Z", "links": [place]}
+
+
 async def index(request: Request) -> dict[str, Any]:
     """GET /."""
-    return {"versions": [_version(request)]}
+    return {"versions": [_old(request), _version(request)]}
+
+
+async def show_old(request: Request) -> dict[str, Any]:
+    """GET /v2/."""
+    return {"version": _old(request) | {"media-types": MEDIA}}
 
 
 async def show(request: Request) -> dict[str, Any]:
