@@ -78,7 +78,8 @@ def neutron_fault(status: int, message: str, request: Request, data: dict[str, A
 def glance_fault(status: int, message: str, request: Request, data: dict[str, Any]) -> tuple[dict[str, str], bytes]:
     """Glance answers errors as a small HTML page."""
     title = f"{status} {title_of(status)}"
-    text = f"<html>\n <head>\n  <title>{title}</title>\n </head>\n <body>\n  <h1>{title}</h1>\n  {html.escape(message)}<br /><br />\n\n\n </body>\n</html>"
+    head = f"<html>\n <head>\n  <title>{title}</title>\n </head>\n"
+    text = f"{head} <body>\n  <h1>{title}</h1>\n  {html.escape(message)}<br /><br />\n\n\n </body>\n</html>"
     return {"Content-Type": "text/html; charset=UTF-8"}, text.encode()
 
 

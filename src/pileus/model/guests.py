@@ -122,7 +122,7 @@ class ConsoleKind(StrEnum):
 
 
 class Diagnostics(Model, frozen=True, kw_only=True):
-    """Figures of one guest, in Nova's diagnostics shape (API ref 2.48); times in nanoseconds, memory in MiB, the rest in bytes and counts."""
+    """Figures of one guest in Nova's diagnostics shape (API ref 2.48): times in nanoseconds, memory in MiB, the rest bytes and counts."""
 
     state: str
     driver: str
