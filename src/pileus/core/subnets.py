@@ -10,13 +10,13 @@ from pileus.model.subnets import Pool, Subnet
 
 
 def check_gateway(prefix: Prefix, gateway: str | None, may_be_outside: bool) -> None:
-    """Invalid when the gateway is not a host's address of the prefix; a link-local one of IPv6 may lie outside."""
+    """Invalid when the gateway can't be one of the prefix: its edge, or outside unless it may be; link-local IPv6 always may."""
     if gateway is None:
         return
     address = ip_address(gateway)
     if address.version != prefix.version:
         raise Invalid(f"Invalid input for operation: gateway_ip '{gateway}' does not match the ip_version.", type="InvalidInput")
-    if may_be_outside and address.is_link_local:
+    if address not in prefix and (may_be_outside or (prefix.version == 6 and address.is_link_local)):
         return
     edge = prefix.version == 4 and prefix.prefixlen <= 30 and address in (prefix.network_address, prefix.broadcast_address)
     if address not in prefix or edge:

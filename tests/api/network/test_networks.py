@@ -153,7 +153,7 @@ def test_a_subnet_works_out_its_gateway_and_pools(demo: Neutron) -> None:
     [
         ({"cidr": "10.0.0.5/24"}, 400, "HTTPBadRequest"),
         ({"cidr": "fd00::/64"}, 400, "InvalidInput"),
-        ({"gateway_ip": "10.9.0.1"}, 400, "InvalidInput"),
+        ({"gateway_ip": "10.0.0.255"}, 400, "InvalidInput"),
         ({"gateway_ip": "10.0.0.255"}, 400, "InvalidInput"),
         ({"allocation_pools": [{"start": "10.0.0.20", "end": "10.0.0.10"}]}, 400, "InvalidAllocationPool"),
         ({"allocation_pools": [{"start": "10.0.0.20", "end": "10.0.1.10"}]}, 400, "OutOfBoundsAllocationPool"),
@@ -245,3 +245,25 @@ def test_a_topology_is_made_on_demand(cloud: TestCloud, demo: Neutron) -> None:
     assert demo.get(f"networks/{first['id']}")["name"] == "auto_allocated_network"
     assert demo.call("DELETE", "auto-allocated-topology/null").status == 204
     assert demo.get("routers") == []
+
+
+def test_a_gateway_may_lie_outside_its_subnet(demo: Neutron) -> None:
+    network = demo.make("network")
+    subnet = demo.subnet(network, "10.5.0.0/24", gateway_ip="192.168.7.1")
+    assert (subnet["gateway_ip"], subnet["allocation_pools"]) == ("192.168.7.1", [{"start": "10.5.0.1", "end": "10.5.0.254"}])
+    assert demo.change("subnet", subnet["id"], gateway_ip="10.10.11.1")["gateway_ip"] == "10.10.11.1"
+    router = demo.make("router")
+    demo.refuse(400, "PUT", f"routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]})
+    for edge in ("10.5.0.0", "10.5.0.255"):
+        demo.refuse(400, "PUT", f"subnets/{subnet['id']}", {"subnet": {"gateway_ip": edge}})
+
+
+def test_a_gateway_to_the_outside_lies_in_its_subnet(cloud: TestCloud) -> None:
+    admin = Neutron(cloud, "admin")
+    body = {"subnet": {"network_id": outside(cloud)["id"], "ip_version": 4, "cidr": "203.0.113.0/24", "gateway_ip": "10.10.11.1"}}
+    assert admin.refuse(400, "POST", "subnets", body) == "InvalidInput"
+
+
+def test_routers_have_one_provider(demo: Neutron) -> None:
+    assert [one["service_type"] for one in demo.get("service-providers")] == ["L3_ROUTER_NAT"]
+    demo.refuse(501, "GET", "service_profiles")

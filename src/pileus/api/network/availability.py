@@ -66,5 +66,5 @@ async def _of(request: Request, network: Network, versions: list[str]) -> dict[s
 
 
 async def providers(request: Request) -> dict[str, Any]:
-    """Providers of advanced services: there are none."""
-    return {"service_providers": []}
+    """Providers of advanced services: every router is of one kind."""
+    return {"service_providers": [{"service_type": "L3_ROUTER_NAT", "name": "single_node", "default": True}]}

@@ -19,7 +19,7 @@ from pileus.api.routes import PUBLIC, Route, Service, route
 KINDS = (NETWORK, SUBNET, PORT, ROUTER, FLOATINGIP, SECURITY_GROUP, SECURITY_GROUP_RULE, RBAC_POLICY, SUBNETPOOL)
 TAGGED = (NETWORK, SUBNET, PORT, ROUTER, FLOATINGIP, SECURITY_GROUP, SUBNETPOOL)
 GAPS = (
-    "address-scopes", "address-groups", "qos", "trunks", "segments", "flavors", "metering",
+    "address-scopes", "address-groups", "qos", "trunks", "segments", "flavors", "service_profiles", "metering",
     "network_segment_ranges", "ndp_proxies", "local_ips", "log", "vpn", "fwaas", "bgp-speakers", "default-security-group-rules",
 )  # fmt: skip
 

@@ -97,7 +97,7 @@ async def create(call: Call, values: Values) -> Subnet:
     _check_input(values | {"cidr": cidr})
     prefix = ip_network(cidr)
     gateway = values["gateway_ip"] if "gateway_ip" in values else default_gateway(prefix)
-    check_gateway(prefix, gateway, prefix.version == 6)
+    check_gateway(prefix, gateway, not network.external)
     given_pools = values.get("allocation_pools")
     found_pools = default_pools(prefix, gateway) if given_pools is None else given_pools
     check_pools(prefix, found_pools, gateway)
@@ -172,7 +172,7 @@ async def update(call: Call, row: Subnet, values: Values) -> Subnet:
     gateway = changes.get("gateway_ip", row.gateway_ip)
     if gateway != row.gateway_ip:
         await _check_gateway_free(call, row)
-        check_gateway(prefix, gateway, prefix.version == 6)
+        check_gateway(prefix, gateway, not (await _network(call, row)).external)
     if gateway != row.gateway_ip or "allocation_pools" in changes:
         check_pools(prefix, changes.get("allocation_pools", row.allocation_pools), gateway)
         await forget_cursor(call.tx, row.id)
