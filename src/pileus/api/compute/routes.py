@@ -168,8 +168,14 @@ OLD = [
 """The same below /v2, as clients of before microversions ask."""
 
 SERVICE = Service(
-    prefix="compute", name="nova", type="compute", endpoint="/v2.1", routes=[*ROUTES, *OLD], policy=POLICY,
-    fault=nova_fault, history=HISTORY,
+    prefix="compute",
+    name="nova",
+    type="compute",
+    endpoint="/v2.1",
+    routes=[*ROUTES, *OLD],
+    policy=POLICY,
+    fault=nova_fault,
+    history=HISTORY,
     projects=True,
     exact=True,
 )
