@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import atexit
 import contextlib
 import functools
 import os
@@ -45,7 +44,6 @@ class Server:
             os.chown(self.directory, user.pw_uid, user.pw_gid)
             self._as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         self._process: subprocess.Popen[bytes] | None = None
-        atexit.register(self.remove)
         self._run("initdb", "-D", "data", "-A", "trust", "-U", "pileus", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
 
     def start(self) -> None:
@@ -109,6 +107,14 @@ def server() -> Server:
     made = Server(folder)
     made.start()
     return made
+
+
+def remove() -> None:
+    """Stop the session's server, when there is one, and remove its files."""
+    if server.cache_info().currsize:
+        server().remove()
+        server.cache_clear()
+        template.cache_clear()
 
 
 def connect(url: str) -> Database:

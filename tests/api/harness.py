@@ -2,6 +2,7 @@
 
 `TestCloud.call` drives the chain without a socket; `TestCloud.url` starts the listener for real clients. Everything that touches
 the database runs on the cloud's own event loop in a thread: use `run` for coroutines of the store.
+With PILEUS_TEST_DATABASE=postgresql every cloud is on PostgreSQL: `PILEUS_TEST_DATABASE=postgresql ./pileus test api`.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import atexit
 import functools
 import importlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -36,12 +38,14 @@ from pileus.model.projects import DEFAULT_DOMAIN, Project
 from pileus.model.users import User
 from pileus.store.assignments import grant
 from pileus.store.bootstrap_identity import bootstrap
-from pileus.store.database import Transaction
+from pileus.store.database import Database, Transaction
+from pileus.store.open import open_database
 from pileus.store.projects import PROJECTS, project_named
 from pileus.store.roles import role_named
 from pileus.store.schema import migrate
 from pileus.store.sqlite import SqliteDatabase
 from pileus.store.users import USERS, user_named
+from tests import postgresql
 
 T = TypeVar("T")
 PASSWORD = "a password for tests"
@@ -82,13 +86,22 @@ def _template() -> Path:
 
     async def make() -> None:
         db = SqliteDatabase(directory / "pileus.db")
-        await migrate(db)
-        await db.write(_fill)
+        await _furnish(db)
         FernetTokens(directory / "secrets" / "token-keys", db)
         await db.close()
 
     asyncio.run(make())
     return directory
+
+
+async def _furnish(db: Database) -> None:
+    await migrate(db)
+    await db.write(_fill)
+
+
+def on_postgresql() -> str:
+    """The URL of a filled database of its own on PostgreSQL: `TestCloud(database=on_postgresql())`."""
+    return postgresql.database(_furnish)
 
 
 async def _fill(tx: Transaction) -> None:
@@ -149,11 +162,14 @@ class TestCloud:
         self._server: Any = None
         self._serving: Any = None
         self._url = ""
-        self.db = SqliteDatabase(self.directory / "pileus.db")
+        if os.environ.get("PILEUS_TEST_DATABASE") == "postgresql":
+            settings.setdefault("database", on_postgresql())
+        config = Config(state=str(self.directory), **settings)
+        self.db = open_database(config)
         self.tokens = FernetTokens(self.directory / "secrets" / "token-keys", self.db)
         self.bus = LocalBus()
         self.cloud = Cloud(
-            config=Config(state=str(self.directory), **settings),
+            config=config,
             db=self.db,
             bus=self.bus,
             tokens=self.tokens,

@@ -14,6 +14,8 @@ from pileus.cli.serve import read_pid
 from pileus.cli.settings import EMPTY_WITH, load
 from pileus.config import Config
 from pileus.model.errors import Forbidden, Invalid, NotFound, Unavailable
+from pileus.store.open import open_database, without_password
+from pileus.store.schema import erase
 
 
 @click.command("down")
@@ -33,6 +35,8 @@ def command(ctx: click.Context, destroy: bool, yes: bool) -> None:
     click.echo(f"✓ The control plane (pid {pid}) has stopped." if pid else "✓ The control plane did not run.")
     if destroy:
         asyncio.run(destroy_all(config))
+        if config.database is not None:
+            asyncio.run(erase_records(config))
         remove(state)
         click.echo(f"✓ Servers, devices, namespaces and {state} are gone.")
 
@@ -65,7 +69,8 @@ def confirmed(config: Config) -> bool:
     """Say what goes; ask, where somebody can answer."""
     guests = config.directory / "node" / "guests"
     count = len(list(guests.iterdir())) if guests.exists() else 0
-    click.echo(f"This removes {count} server(s) with their disks, all images, networks, users and {config.directory}.", err=True)
+    where = f"{config.directory}" if config.database is None else f"{config.directory}, and empties {without_password(config.database)}"
+    click.echo(f"This removes {count} server(s) with their disks, all images, networks, users and {where}.", err=True)
     if not os.isatty(0):
         return True
     return click.confirm("Go on?", err=True)
@@ -106,3 +111,14 @@ async def destroy_all(config: Config) -> None:
     await driver.close()
     await network.destroy()
     await network.close()
+
+
+async def erase_records(config: Config) -> None:
+    """Drop the cloud's tables on its database server; the database itself stays, it may be another's."""
+    db = open_database(config)
+    try:
+        await erase(db)
+    except Unavailable as error:
+        click.echo(f"! The records are left: {error} Drop that database by hand.", err=True)
+    finally:
+        await db.close()

@@ -20,11 +20,12 @@ from pileus.api.cloud import Cloud
 from pileus.bus.local import LocalBus
 from pileus.cli.credentials import Credentials
 from pileus.cli.main import state_of
+from pileus.cli.settings import database_option, remember
 from pileus.config import Config
 from pileus.model.errors import PileusError, Unavailable
 from pileus.reconcile.engine import Engine
 from pileus.store import schema
-from pileus.store.sqlite import SqliteDatabase
+from pileus.store.open import open_database
 
 log = logging.getLogger("pileus.serve")
 SERVICES = ("identity", "image", "compute", "network", "placement", "console")
@@ -36,7 +37,7 @@ class ControlPlane:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.bus = LocalBus()
-        self.db = SqliteDatabase(config.directory / "pileus.db")
+        self.db = open_database(config)
         self.credentials = Credentials(config.directory)
         self.engine: Engine
         self.cloud: Cloud
@@ -230,9 +231,8 @@ def run_until_stopped(
 @click.command("serve")
 @click.option("--listen", metavar="HOST:PORT", default=None, help="Where the API listens (default 127.0.0.1:5000).")
 @click.option("--simulate", metavar="N", type=click.IntRange(1), default=None, help="N simulated hosts instead of this machine.")
+@database_option
 @click.pass_context
-def command(ctx: click.Context, listen: str | None, simulate: int | None) -> None:
+def command(ctx: click.Context, listen: str | None, simulate: int | None, database: str | None) -> None:
     """Run the control plane in the foreground, nothing else."""
-    from pileus.cli.settings import remember
-
-    run_until_stopped(remember(state_of(ctx), listen=listen, simulate=simulate))
+    run_until_stopped(remember(state_of(ctx), listen=listen, simulate=simulate, database=database))

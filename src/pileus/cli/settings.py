@@ -1,16 +1,40 @@
-"""The settings of a state directory: what was said on the command line is kept in `config.json` for the next start."""
+"""The settings of a state directory: what was said on the command line is kept in `config.json` for the next start.
+
+Everybody may read that; a database's URL with a password is kept in `secrets/database` and stands there without it.
+"""
 
 import contextlib
 import os
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
+from click.core import ParameterSource
 
+from pileus.cli.credentials import write_private
 from pileus.config import Config
 from pileus.model.errors import Conflict, Forbidden, Invalid, NotFound
+from pileus.store.open import check_url, without_password
 
 EMPTY_WITH = {"up.lock", "lost+found"}  # what an unused directory may hold
+
+
+def _take_database(ctx: click.Context, parameter: click.Parameter, url: str | None) -> str | None:
+    if url is None:
+        return None
+    check_url(url)
+    if without_password(url) != url and ctx.get_parameter_source("database") == ParameterSource.COMMANDLINE:
+        raise Invalid(
+            "Every user of this machine sees a password on the command line. Put the URL into PILEUS_DATABASE, the password into ~/.pgpass."
+        )
+    return url
+
+
+database_option = click.option(
+    "--database", metavar="URL", default=None, envvar="PILEUS_DATABASE", callback=_take_database,
+    help="postgresql://USER@HOST:PORT/NAME instead of SQLite; with a password only in PILEUS_DATABASE.",
+)  # fmt: skip
 
 
 def load(state: Path) -> Config:
@@ -23,11 +47,20 @@ def load(state: Path) -> Config:
     except OSError as error:
         raise Invalid(f"{file} can't be read: {error.strerror}.") from error
     try:
-        config = msgspec.structs.replace(msgspec.json.decode(text, type=Config), state=str(state))
+        config = msgspec.json.decode(text, type=Config)
+        config = msgspec.structs.replace(config, state=str(state), database=_with_password(state, config.database))
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Invalid(f"{file} is not valid: {error}. Mend it, or put {{}} into it for the defaults.") from error
     check(config)
     return config
+
+
+def _with_password(state: Path, url: str | None) -> str | None:
+    try:
+        whole = (state / "secrets" / "database").read_text().strip()
+    except OSError:  # it has none, or it is not this user's to read
+        return url
+    return whole if url is not None and without_password(whole) == url else url
 
 
 def prepare_directory(state: Path) -> Path:
@@ -55,7 +88,7 @@ def forget_unused(state: Path) -> None:
 
 def check_store(config: Config) -> None:
     """NotFound without a cloud in the directory; Forbidden when its records are another user's."""
-    file = config.directory / "pileus.db"
+    file = config.directory / ("pileus.db" if config.database is None else "secrets")
     if not file.exists():
         raise NotFound(f"There is no cloud in {config.directory}. Start one with up, or choose it with --state DIR.")
     if not os.access(file, os.R_OK | os.W_OK):
@@ -75,8 +108,13 @@ def keep(config: Config, before: Config | None = None) -> None:
     if config == before and file.exists():
         return
     fresh = file.with_suffix(".new")
+    shown = None if config.database is None else without_password(config.database)
     try:
-        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(config)) + b"\n")
+        if config.database is not None and shown != config.database:
+            secret = config.directory / "secrets" / "database"
+            secret.parent.mkdir(mode=0o700, exist_ok=True)
+            write_private(secret, config.database + "\n")
+        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(config, database=shown))) + b"\n")
         fresh.rename(file)
     except OSError as error:
         raise Invalid(f"{file} can't be written: {error.strerror}. Mend that, or choose another directory with --state DIR.") from error
@@ -85,20 +123,27 @@ def keep(config: Config, before: Config | None = None) -> None:
 def remember(state: Path, **changes: Any) -> Config:
     """The settings with what was said now, kept."""
     before = load(prepare_directory(state))
-    check_kind(before, changes.get("simulate"))
+    check_kind(before, changes.get("simulate"), changes.get("database"))
     config = said(before, **changes)
     keep(config, before)
     return config
 
 
-def check_kind(before: Config, simulate: int | None) -> None:
-    """A cloud is real or simulated for its whole life."""
-    if simulate and not before.simulate and (before.directory / "pileus.db").exists():
+def check_kind(before: Config, simulate: int | None, database: str | None = None) -> None:
+    """A cloud is real or simulated, and on SQLite or PostgreSQL, for its whole life."""
+    file = before.directory / "pileus.db"
+    if simulate and not before.simulate and (file.exists() or before.database):
         raise Conflict(f"The cloud in {before.directory} is a real one. Make a simulated one in a directory of its own: --state DIR.")
+    if database and not before.database and file.exists():
+        raise Conflict(
+            f"The cloud in {before.directory} keeps its records in {file}. Make one on PostgreSQL in a directory of its own: --state DIR."
+        )
 
 
 def check(config: Config) -> None:
     """Invalid when a setting can't be meant."""
+    if config.database is not None:
+        check_url(config.database)
     host, colon, port = config.listen.rpartition(":")
     if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
         raise Invalid(f"--listen {config.listen}: expected HOST:PORT, such as 127.0.0.1:5000.")

@@ -35,14 +35,17 @@ PATIENCE = 60.0
 @click.option("--detach", is_flag=True, help="Return when the cloud is ready.")
 @click.option("--no-demo", is_flag=True, help="No first network and server.")
 @click.option("--simulate", metavar="N", type=click.IntRange(1), default=None, help="N simulated hosts: no root, nothing real.")
+@settings.database_option
 @click.option("--beside", is_flag=True, hidden=True, help="Furnish the cloud whose control plane has just started in the terminal.")
 @click.pass_context
-def command(ctx: click.Context, listen: str | None, detach: bool, no_demo: bool, simulate: int | None, beside: bool) -> None:
+def command(
+    ctx: click.Context, listen: str | None, detach: bool, no_demo: bool, simulate: int | None, database: str | None, beside: bool
+) -> None:
     """Start a cloud on this machine. May be run again at any time: it says what it found."""
     state = state_of(ctx)
     with _one_at_a_time(settings.prepare_directory(state)):
         try:
-            config = _configure(state, listen, simulate)
+            config = _configure(state, listen, simulate, database)
         except PileusError:
             settings.forget_unused(state)
             raise
@@ -59,13 +62,13 @@ def command(ctx: click.Context, listen: str | None, detach: bool, no_demo: bool,
     _serve_here(config, demo=not no_demo)
 
 
-def _configure(state: Path, listen: str | None, simulate: int | None) -> Config:
+def _configure(state: Path, listen: str | None, simulate: int | None, database: str | None) -> Config:
     """The settings, with what was said now; checked before anything is kept."""
     before = settings.load(state)
-    settings.check_kind(before, simulate)
+    settings.check_kind(before, simulate, database)
     if not (simulate or before.simulate) and os.geteuid() != 0:
         raise Invalid("A real cloud needs root (network namespaces, guests' user ids): use sudo, or --simulate N.")
-    config = settings.said(before, listen=listen, simulate=simulate)
+    config = settings.said(before, listen=listen, simulate=simulate, database=database)
     running = read_pid(state)
     if running and config != before:
         raise Conflict(

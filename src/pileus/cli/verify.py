@@ -11,7 +11,7 @@ from pileus.cli.settings import check_store, load
 from pileus.cli.world import gather
 from pileus.config import Config
 from pileus.core.verify import INVARIANTS, breaches
-from pileus.store.sqlite import SqliteDatabase
+from pileus.store.open import open_database
 
 LOOKS = 4  # a breach counts when it is still there at the last look: what is on its way needs a moment
 PAUSE = 0.5
@@ -40,7 +40,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 async def verify(config: Config) -> list[tuple[str, str]]:
     """The breaches that stay."""
-    db = SqliteDatabase(config.directory / "pileus.db")
+    db = open_database(config)
     try:
         lasting: list[tuple[str, str]] | None = None
         for look in range(LOOKS):

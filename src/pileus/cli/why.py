@@ -12,8 +12,8 @@ from pileus.config import Config
 from pileus.model.errors import NotFound
 from pileus.model.placement import Decision, KeptDecision
 from pileus.store import decisions
+from pileus.store.open import open_database
 from pileus.store.servers import SERVERS
-from pileus.store.sqlite import SqliteDatabase
 
 
 @click.command("why")
@@ -34,7 +34,7 @@ def command(ctx: click.Context, server: str, as_json: bool) -> None:
 
 async def look(config: Config, server: str) -> list[KeptDecision]:
     """The decisions about the server, newest first."""
-    db = SqliteDatabase(config.directory / "pileus.db")
+    db = open_database(config)
     try:
         row = await SERVERS.first(db, "(id = ? OR name = ?) ORDER BY removed_at IS NOT NULL, created_at DESC", server, server)
         if row is None:

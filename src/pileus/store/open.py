@@ -1,6 +1,6 @@
 """Opens the store that the settings name: SQLite in the state directory, or PostgreSQL by its URL."""
 
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pileus.config import Config
 from pileus.model.errors import Invalid, Unavailable
@@ -15,7 +15,7 @@ def open_database(config: Config) -> Database:
     if config.database is None:
         return SqliteDatabase(config.directory / "pileus.db")
     check_url(config.database)
-    try:
+    try:  # late: who has SQLite does not need, or wait for, the client
         from pileus.store.postgresql import PostgresqlDatabase
         from pileus.store.postgresql_connections import Address
     except ModuleNotFoundError as error:
@@ -30,13 +30,18 @@ def check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         name = parts.path.strip("/") or parse_qs(parts.query).get("dbname")
+        _ = parts.port  # raises when it is none
     except ValueError:
         parts, name = None, None
     if parts is None or parts.scheme not in SCHEMES or not name:
         raise Invalid("The database's URL is not valid: expected postgresql://USER@HOST:PORT/NAME.")
 
 
-def has_password(url: str) -> bool:
-    """Whether a secret stands in the URL."""
-    parts = urlsplit(url)
-    return bool(parts.password) or "password" in parse_qs(parts.query)
+def without_password(url: str) -> str:
+    """The URL with no secret in it."""
+    address, _, query = url.partition("?")
+    scheme, _, rest = address.partition("://")
+    place, slash, name = rest.partition("/")
+    user, at, where = place.rpartition("@")
+    kept = "&".join(one for one in query.split("&") if "password" not in unquote(one.partition("=")[0]))
+    return f"{scheme}://{user.partition(':')[0]}{at}{where}{slash}{name}{'?' if kept else ''}{kept}"

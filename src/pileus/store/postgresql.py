@@ -9,13 +9,13 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import asyncpg
 
 from pileus.model.errors import Conflict, Invalid, Unavailable
 from pileus.store.database import Row, Work
-from pileus.store.postgresql_connections import Address, Connections, LostConnection
+from pileus.store.postgresql_connections import BROKEN, Address, Connections, LostConnection, state_of
 from pileus.store.postgresql_dialect import Statement, translate
 
 T = TypeVar("T")
@@ -195,13 +195,15 @@ class PostgresqlDatabase:
         try:
             result = await work(PostgresqlConnection(connection, self._coercions))
         except BaseException:
-            if not connection.is_closed():
+            try:
                 await connection.execute("ROLLBACK")
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, *BROKEN):
+                connection.terminate()  # the server undoes it then
             raise
         try:
             await connection.execute("COMMIT")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            if isinstance(error, asyncpg.PostgresError) and str(cast(Any, error).sqlstate)[:2] in ("40", "23"):
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, *BROKEN) as error:
+            if isinstance(error, asyncpg.PostgresError) and state_of(error)[:2] in ("40", "23"):
                 raise  # the server has undone it
             connection.terminate()
             raise Unavailable("The database was lost while it wrote: look whether the change is there, and repeat it if not.") from error
@@ -228,8 +230,10 @@ class PostgresqlDatabase:
 
 def told(error: asyncpg.PostgresError) -> Exception:
     """The server's refusal as ours: what a value, a row or the server's state is to blame for. What our own statement is stays as it is."""
-    message = str(cast(Any, error).message if hasattr(error, "message") else error)
-    kind = str(cast(Any, error).sqlstate)[:2]
+    message = str(
+        getattr(error, "message", None) or "it does not fit its column"
+    )  # what the client itself refuses it quotes: it may be a secret
+    kind = state_of(error)[:2]
     if kind == "23":
         return Conflict(f"The database refused the change: {message}")
     if kind == "22":

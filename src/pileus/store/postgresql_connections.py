@@ -4,16 +4,18 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import asyncpg
 
 from pileus.model.errors import Unavailable
+from pileus.store.open import without_password
 
-CONNECT_TIMEOUT = 5.0
+CONNECT_TIMEOUT = 5
 STATEMENT_TIMEOUT = 60.0
 OLDEST = 13  # the oldest PostgreSQL that is still looked after
 GOES = ("57P01", "57P02", "57P03", "25006")  # the server stops, or has become one that may only be read
+# The client reports one that was ended between two statements as an internal error.
+BROKEN = (asyncpg.PostgresConnectionError, asyncpg.InternalClientError, OSError, TimeoutError)
 SETTINGS = {
     "application_name": "pileus",
     "jit": "off",  # our statements are short
@@ -34,10 +36,7 @@ class Address:
         self.url = url
 
     def __str__(self) -> str:
-        parts = urlsplit(self.url)
-        where = parts.netloc.rpartition("@")
-        user = where[0].partition(":")[0]
-        return f"{parts.scheme}://{user + '@' if user else ''}{where[2]}{parts.path}"
+        return without_password(self.url)
 
     def __repr__(self) -> str:
         return f"Address({self})"
@@ -69,13 +68,15 @@ class Connections:
             connection = self._take() or await self.connect()
             try:
                 yield connection
-            except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except asyncpg.OutdatedSchemaCacheError:
+                raise  # the line is well
+            except (asyncpg.InterfaceError, *BROKEN) as error:
                 if not connection.is_closed() and isinstance(error, asyncpg.InterfaceError):
                     raise  # a mistake of ours, not of the line
                 connection.terminate()
                 raise LostConnection from error
             except asyncpg.PostgresError as error:
-                if connection.is_closed() or error.sqlstate in GOES:
+                if connection.is_closed() or state_of(error) in GOES:
                     connection.terminate()
                     raise LostConnection from error
                 raise
@@ -141,6 +142,11 @@ class Connections:
         elif isinstance(error, asyncpg.ClientConfigurationError | ValueError):
             reason, remedy = "the URL is not valid", "write postgresql://USER@HOST:PORT/NAME"
         return Unavailable(f"The database {self.address} can't be used: {reason.rstrip('.')}; {remedy}.")
+
+
+def state_of(error: asyncpg.PostgresError) -> str:
+    """The server's code of an error (SQLSTATE)."""
+    return str(getattr(error, "sqlstate", ""))
 
 
 def _number(text: str) -> int | float:

@@ -1,5 +1,6 @@
 """Brings a database to the newest schema by the numbered migrations."""
 
+import re
 import time
 from importlib import resources
 
@@ -45,3 +46,14 @@ async def migrate(db: Database) -> list[str]:
         return [name for name, _ in missing]
 
     return await db.exclusive(run)
+
+
+async def erase(db: Database) -> None:
+    """Drop every table of ours."""
+    made = re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)", "\n".join([CREATE, *(sql for _, sql in migrations())]))
+
+    async def run(tx: Transaction) -> None:
+        for name in reversed(made):  # what refers to another was made after it
+            await tx.execute(f"DROP TABLE IF EXISTS {name}")
+
+    await db.exclusive(run)

@@ -91,7 +91,8 @@ def test_keys_belong_to_users_and_administrators_reach_them(compute: Compute) ->
 
 
 def test_a_user_has_as_many_as_the_quota_says(compute: Compute) -> None:
-    compute.cloud.write(lambda tx: quotas.set_limits(tx, compute.cloud.project_id(), {"key_pairs": 1}))
+    project = compute.cloud.project_id()
+    compute.cloud.write(lambda tx: quotas.set_limits(tx, project, {"key_pairs": 1}))
     assert compute.call("POST", "/os-keypairs", {"keypair": {"name": "a", "public_key": public_key()}}).status == 201
     over = compute.call("POST", "/os-keypairs", {"keypair": {"name": "b", "public_key": public_key()}})
     assert over.status == 403

@@ -156,7 +156,8 @@ def test_several_servers_have_numbers_and_one_reservation(compute: Compute) -> N
 
 
 def test_quota_takes_as_many_as_it_allows_and_refuses_less(compute: Compute) -> None:
-    compute.cloud.write(lambda tx: quotas.set_limits(tx, compute.cloud.project_id(), {"instances": 2}))
+    project = compute.cloud.project_id()
+    compute.cloud.write(lambda tx: quotas.set_limits(tx, project, {"instances": 2}))
     compute.create(min_count=1, max_count=5)
     assert len(compute.call("GET", "/servers").json["servers"]) == 2
     body = {"server": {"name": "x", "imageRef": compute.image, "flavorRef": "1", "networks": "auto"}}
@@ -166,7 +167,8 @@ def test_quota_takes_as_many_as_it_allows_and_refuses_less(compute: Compute) -> 
 
 
 def test_a_refused_server_leaves_no_port(compute: Compute) -> None:
-    compute.cloud.write(lambda tx: quotas.set_limits(tx, compute.cloud.project_id(), {"port": 1}))
+    project = compute.cloud.project_id()
+    compute.cloud.write(lambda tx: quotas.set_limits(tx, project, {"port": 1}))
     refused(compute, 403, min_count=2)
     count = compute.cloud.run(compute.cloud.db.value("SELECT count(*) FROM ports WHERE device_owner LIKE 'compute:%'"))
     assert count == 0
