@@ -130,6 +130,11 @@ def test_aggregates_and_resource_classes(cloud: TestCloud) -> None:
     body = {"aggregates": [group], "resource_provider_generation": 1}
     assert call(cloud, "PUT", f"/resource_providers/{key}/aggregates", body).json["aggregates"] == [group]
     assert call(cloud, "PUT", f"/resource_providers/{key}/aggregates", [group], version="1.18").json == {"aggregates": [group]}
+    for kind, wanted in (("aggregates", [group]), ("traits", [])):
+        body = {kind: wanted, "resource_provider_generation": 99999}
+        late = call(cloud, "PUT", f"/resource_providers/{key}/{kind}", body)
+        assert (late.status, late.json["errors"][0]["code"]) == (409, "placement.concurrent_update")
+        assert "update the generation and try again" in late.json["errors"][0]["detail"]
     assert len(call(cloud, "GET", f"/resource_providers?member_of={group}").json["resource_providers"]) == 1
     assert len(call(cloud, "GET", f"/resource_providers?member_of=!{group}").json["resource_providers"]) == 0
     assert call(cloud, "POST", "/resource_classes", {"name": "CUSTOM_GOLD"}).status == 201

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from pileus.api.placement.answers import answer
-from pileus.api.placement.inventories import check_generation
+from pileus.api.placement.inventories import check_unchanged
 from pileus.api.placement.providers import Uuid
 from pileus.api.request import Request, Response
 from pileus.model.errors import Invalid
@@ -42,7 +42,7 @@ async def put_aggregates(request: Request) -> Response:
         provider = await providers.get(tx, request.params["uuid"])
         if "unguarded" in request.notes:
             return await providers.amend(tx, provider, aggregates=wanted)
-        check_generation(provider, body.resource_provider_generation)
+        check_unchanged(provider, body.resource_provider_generation)
         return await providers.save(tx, provider, aggregates=wanted)
 
     return answer(request, document(await request.cloud.db.write(work)))

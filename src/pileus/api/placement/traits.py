@@ -7,14 +7,14 @@ from msgspec import Meta
 
 from pileus.api.placement import queries
 from pileus.api.placement.answers import answer, created, path
+from pileus.api.placement.inventories import check_unchanged
 from pileus.api.request import Request, Response
 from pileus.core.traits import is_custom
-from pileus.model.errors import Conflict, Invalid
+from pileus.model.errors import Invalid
 from pileus.model.placement import Provider
 from pileus.store import placement_names, providers
 from pileus.store.database import Transaction
 from pileus.store.provider_view import view_of
-from pileus.store.providers import CONCURRENT
 
 FORM = (
     "The trait is invalid. A valid trait must be no longer than 255 characters, "
@@ -97,9 +97,7 @@ async def put_provider_traits(request: Request) -> Response:
 
     async def work(tx: Transaction) -> Provider:
         provider = await providers.get(tx, request.params["uuid"])
-        if provider.generation != body.resource_provider_generation:
-            text = "Resource provider's generation already changed. Please update the generation and try again."
-            raise Conflict(text, code=CONCURRENT)
+        check_unchanged(provider, body.resource_provider_generation)
         if unknown := await placement_names.unknown_traits(tx, wanted):
             raise Invalid(f"No such trait {', '.join(unknown)}", field="traits")
         return await providers.save(tx, provider, traits=wanted)
