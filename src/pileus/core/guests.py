@@ -60,20 +60,37 @@ def guest_of(server: Server, cards: list[Card], images: PurePath, metadata: dict
     )
 
 
-def crossed(wanted: Guest, before: Guest | None, here: ObservedGuest, seen: ObservedPower | None) -> Guest:
-    """What a host is to apply of what is wanted, decided by somebody who had seen `seen`, when `before` was applied last and `here` is so.
+class Asked(Model, frozen=True, kw_only=True):
+    """The last that a host was asked for about a guest, and what it did of it: the same but for the power, perhaps."""
 
-    A guest that has changed by itself in between, such as one that its user has shut down from within, keeps its power: nobody who
-    knew it has asked otherwise. An apply that was cut off is done in full, and so is a reboot or a rebuild.
+    wanted: Guest
+    applied: Guest
+
+
+def crossed(wanted: Guest, before: Asked | None, here: ObservedGuest, seen: ObservedGuest | None) -> Guest:
+    """What a host is to apply of what is wanted, decided by somebody who had seen `seen`, when the guest is `here`.
+
+    A guest that has changed by itself, such as one that its user has shut down from within, keeps its power: nobody who knew it has
+    asked otherwise. A reboot or a rebuild is done in full, and an apply that was cut off as it was begun.
     """
-    if seen is None or before is None or here.generation < before.generation:
+    if before is None:
         return wanted
-    if (here.reboots_soft, here.reboots_hard, here.builds) != (wanted.reboots_soft, wanted.reboots_hard, wanted.builds):
+    if here.generation < before.wanted.generation:
+        again = wanted.power == before.wanted.power and _counters(wanted) == _counters(before.wanted)
+        return msgspec.structs.replace(wanted, power=before.applied.power) if again else wanted
+    if _counters(here) != _counters(wanted):
         return wanted
-    if here.generation < wanted.generation and (here.power == seen or {here.power, seen} <= OFF):
+    as_seen = seen is None or here.power == seen.power or {here.power, seen.power} <= OFF
+    asked = wanted.power != before.wanted.power or (seen is not None and seen.generation >= before.wanted.generation)
+    possible = here.power not in OFF or wanted.power in (Power.RUNNING, Power.STOPPED)  # what is off can't be paused
+    if here.generation < wanted.generation and as_seen and asked and possible:
         return wanted
     power = Power.STOPPED if here.power in OFF else Power(here.power.value)
     return msgspec.structs.replace(wanted, power=power)
+
+
+def _counters(guest: Guest | ObservedGuest) -> tuple[int, int, int]:
+    return guest.reboots_soft, guest.reboots_hard, guest.builds
 
 
 def disks_of(server: Server, images: PurePath) -> list[GuestDisk]:

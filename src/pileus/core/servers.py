@@ -4,6 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
+from pileus.core.guests import OFF
 from pileus.model.guests import ObservedGuest, ObservedPower, Power
 from pileus.model.servers import ResizeStep, Server, Status
 
@@ -84,10 +85,24 @@ def observe(server: Server, seen: ObservedGuest, now: float) -> Server:
     An error that stands in a report becomes no fault: it may be of an apply that its owner has already asked to be done again.
     """
     changes: dict[str, object] = {"observed": seen, "updated_at": now}
+    by_itself = seen.generation >= server.generation and seen.power != REACHED[server.power]
+    if by_itself or _ended_meanwhile(server, seen):  # at once: what its owner asks for next is asked of the guest as it is
+        changes |= {"power": followed(seen.power), "generation": max(server.generation, seen.generation) + 1}
     reached = seen.generation >= server.generation and seen.error is None and seen.power == REACHED[server.power]
     if server.launched_at is None and reached:
         changes["launched_at"] = now
     return msgspec.structs.replace(server, **changes)
+
+
+def _ended_meanwhile(server: Server, seen: ObservedGuest) -> bool:
+    """Whether a guest has ended by itself before a change was applied that its owner asked for without knowing: a rename does not
+    start it again. A reboot or a rebuild does."""
+    known = server.observed
+    ran = seen.generation > 0 if known is None else known.power in (ObservedPower.RUNNING, ObservedPower.PAUSED)
+    if not ran or seen.power not in OFF or server.power != Power.RUNNING:
+        return False
+    asked = (server.reboots_soft, server.reboots_hard, server.builds) != (seen.reboots_soft, seen.reboots_hard, seen.builds)
+    return seen.generation < server.generation and not asked
 
 
 def derive(server: Server) -> Server:

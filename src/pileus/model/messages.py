@@ -4,7 +4,7 @@ A node is reachable by these alone. Each request is idempotent and carries whole
 """
 
 from pileus.model.base import Model
-from pileus.model.guests import ConsoleKind, Diagnostics, Guest, ObservedGuest, ObservedPower
+from pileus.model.guests import ConsoleKind, Diagnostics, Guest, ObservedGuest
 from pileus.model.hosts import HostReport
 from pileus.model.routing import RoutingDomain
 
@@ -12,12 +12,12 @@ from pileus.model.routing import RoutingDomain
 class ApplyGuest(Model, frozen=True, kw_only=True, tag="apply_guest"):
     """Bring a guest to this state, one step nearer at least. `domains` are those that its cards need, applied first.
 
-    `seen` is the guest's power as it was known when this was decided: one that has changed by itself since keeps the power that it has.
+    `seen` is the guest as it was known when this was decided: one that has changed by itself since keeps the power that it has.
     """
 
     guest: Guest
     domains: list[RoutingDomain] = []
-    seen: ObservedPower | None = None
+    seen: ObservedGuest | None = None
 
 
 class RemoveGuest(Model, frozen=True, kw_only=True, tag="remove_guest"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pileus
-from pileus.core.guests import crossed
+from pileus.core.guests import Asked, crossed
 from pileus.model.errors import NodeFailed, NotFound, PileusError
 from pileus.model.guests import Guest, ObservedGuest, ObservedPower
 from pileus.model.hosts import DriverCapabilities, HostReport
@@ -66,7 +66,8 @@ class Agent:
         self._machine = machine
         self._period = period
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
-        self._guests: dict[str, Guest] = {}
+        self._guests: dict[str, Guest] = {}  # as applied last
+        self._wanted: dict[str, Guest] = {}  # as asked for last
         self._drivers: dict[str, HypervisorDriver] = {}  # guest id -> where it runs
         self._domains: dict[str, str] = {}
         self._capabilities: dict[str, DriverCapabilities] = {}
@@ -152,10 +153,12 @@ class Agent:
     async def _apply_guest(self, request: ApplyGuest) -> NodeReply:
         guest = request.guest
         async with self._turn(guest.id):
-            known = self._guests.get(guest.id)
+            known = self._wanted.get(guest.id) or self._guests.get(guest.id)
             if known is not None and guest.generation < known.generation:
                 return GuestReply(guest=await self._observed(guest.id))
-            guest = crossed(guest, known, await self._observed(guest.id), request.seen)
+            before = Asked(wanted=known, applied=self._guests.get(guest.id, known)) if known else None
+            self._wanted[guest.id] = guest
+            guest = crossed(guest, before, await self._observed(guest.id), request.seen)
             self._guests[guest.id] = guest  # before it boots, so that its first question to the metadata service is answered
             for domain in request.domains:
                 await self._apply_domain(domain)
@@ -169,6 +172,7 @@ class Agent:
                 await driver.remove(guest_id)
             self._drivers.pop(guest_id, None)
             self._guests.pop(guest_id, None)
+            self._wanted.pop(guest_id, None)
         return Done()
 
     async def _apply_domain(self, domain: RoutingDomain) -> str:

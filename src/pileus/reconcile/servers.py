@@ -130,9 +130,9 @@ class Servers:
             self.config.directory / "images",
             await metadata_of(self.db, self.config, server, cards),
         )
-        seen = server.observed.power if server.observed else None
+        request = ApplyGuest(guest=guest, domains=domains, seen=server.observed)
         try:
-            reply = await self.bus.request(server.host, ApplyGuest(guest=guest, domains=domains, seen=seen), timeout=APPLY_TIMEOUT)
+            reply = await self.bus.request(server.host, request, timeout=APPLY_TIMEOUT)
         except NodeFailed as error:
             await self._failed(server, error.message, str(error.data.get("detail", "")))
             return

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pileus.api.compute import server_actions as api
 from pileus.api.compute.server_rebuild import REBUILD, SNAPSHOT
-from pileus.core.guests import OFF, crossed, guest_of
+from pileus.core.guests import OFF, Asked, crossed, guest_of
 from pileus.core.servers import Next, derive, followed, is_stale, next_step, observe
 from pileus.model.errors import Conflict
 from pileus.model.guests import Guest, ObservedGuest, ObservedPower, Power
@@ -34,14 +34,16 @@ class Node:
 
     def __init__(self) -> None:
         self.asked: Guest | None = None
+        self.applied: Guest | None = None
         self.here = ObservedGuest(id="s1", power=ObservedPower.ABSENT)
         self.may_start = True  # whether somebody wants an ended guest to run again
 
-    def apply(self, guest: Guest, seen: ObservedPower | None, fails: bool) -> ObservedGuest:
+    def apply(self, guest: Guest, seen: ObservedGuest | None, fails: bool) -> ObservedGuest:
         if self.asked is not None and guest.generation < self.asked.generation:
             return self.here
-        guest = crossed(guest, self.asked, self.here, seen)
-        self.asked = guest
+        before = Asked(wanted=self.asked, applied=self.applied) if self.asked and self.applied else None
+        self.asked, guest = guest, crossed(guest, before, self.here, seen)
+        self.applied = guest
         if fails:
             return msgspec.structs.replace(self.here, error="the host could not do it")
         started = self.here.power in OFF and guest.power != Power.STOPPED
@@ -158,7 +160,7 @@ class Life(RuleBasedStateMachine):
                 self.save(grows=False, **changes)
             case Next.APPLY:
                 guest = guest_of(server, [], PurePath("/images"), {})
-                reply = self.node.apply(guest, server.observed.power if server.observed else None, fails)
+                reply = self.node.apply(guest, server.observed, fails)
                 if late and self.reports:
                     self.a_report_comes()
                 if reply_is_lost:
