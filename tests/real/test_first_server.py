@@ -125,3 +125,8 @@ def test_a_deleted_server_leaves_nothing(cloud: RealCloud, demo: Any) -> None:
 
 def test_verify_holds(cloud: RealCloud) -> None:
     cloud.verify()
+
+
+def test_the_metadata_names_the_floating_ip_that_came_after_the_boot(cloud: RealCloud, address: str) -> None:
+    url = "http://169.254.169.254/latest/meta-data/public-ipv4"
+    until(lambda: cloud.ssh(address, f"curl -s {url} || wget -qO- {url}", timeout=90) == address, 30, "the floating IP in the metadata")

@@ -170,4 +170,3 @@ async def register_host(
     for name in traits:
         await add_trait(tx, name)
     return await save(tx, provider, inventories=inventories, traits=traits)
-

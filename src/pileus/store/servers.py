@@ -52,6 +52,16 @@ async def save(tx: Transaction, seen: Server, **changes: Any) -> Server:
     return await _write(tx, current, derive(changed))
 
 
+async def tell_again(tx: Transaction, server_id: str) -> bool:
+    """Have the server's host be told anew, since what its guest may read of itself has changed; False where there is nothing to tell."""
+    current = await SERVERS.get(tx, server_id)
+    if current is None or current.host is None or current.fault or current.deleted_at is not None or current.removed_at is not None:
+        return False
+    changed = msgspec.structs.replace(current, generation=current.generation + 1, updated_at=time.time())
+    await _write(tx, current, derive(changed))
+    return True
+
+
 async def record_observed(tx: Transaction, server_id: str, observed: ObservedGuest, now: float) -> Server | None:
     """Write what a node saw; None when there is no such server. The first time that it runs is its launch."""
     current = await SERVERS.get(tx, server_id)

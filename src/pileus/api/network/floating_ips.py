@@ -17,7 +17,8 @@ from pileus.api.network.times import base_of
 from pileus.api.request import Request
 from pileus.model.errors import Conflict, Invalid, NotFound
 from pileus.model.floating_ips import FloatingIp
-from pileus.model.ports import FLOATING_IP, ROUTER_INTERFACE, Port
+from pileus.model.ports import COMPUTE, FLOATING_IP, ROUTER_INTERFACE, Port
+from pileus.store import servers
 from pileus.store.fixed_ips import FixedIpRequest, take_any
 from pileus.store.floating_ips import FLOATING_IPS, remove
 from pileus.store.ports import PORTS, NewPort, create_port, holder_of
@@ -93,6 +94,7 @@ async def create(call: Call, values: Values) -> FloatingIp:
     )  # fmt: skip
     if values["port_id"] is not None:
         floating = msgspec.structs.replace(floating, **await _point(call, floating, values["port_id"], values["fixed_ip_address"]))
+        await _tell_servers(call, floating.port_id)
     elif values["fixed_ip_address"] is not None:
         raise _fixed_without_port()
     await FLOATING_IPS.insert(call.tx, floating)
@@ -130,6 +132,7 @@ async def update(call: Call, row: FloatingIp, values: Values) -> FloatingIp:
     if "port_id" in values or fixed is not None:
         call.wake(row.router_id)
         changes |= await _point(call, row, port_id, fixed) if port_id else NOWHERE
+        await _tell_servers(call, row.port_id, port_id)
     return await FLOATING_IPS.update(call.tx, row, **changes)
 
 
@@ -193,8 +196,17 @@ async def _router_between(call: Call, external: str, subnet_id: str, port: Port)
 
 async def delete(call: Call, row: FloatingIp) -> None:
     """Give the address back."""
+    await _tell_servers(call, row.port_id)
     await remove(call.tx, row)
     call.wake(row.router_id)
+
+
+async def _tell_servers(call: Call, *port_ids: str | None) -> None:
+    """Have the hosts of the ports' servers give their guests fresh metadata: it names the floating address."""
+    for port_id in {one for one in port_ids if one}:
+        port = await PORTS.get(call.tx, port_id)
+        if port is not None and port.device_owner.startswith(COMPUTE) and await servers.tell_again(call.tx, port.device_id):
+            call.servers.add(port.device_id)
 
 
 FLOATINGIP = Kind(

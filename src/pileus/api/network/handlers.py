@@ -138,6 +138,8 @@ async def write(request: Request, work: Callable[[Call], Awaitable[T]]) -> T:
         raise QuotaExceeded(f"Quota exceeded for resources: {names}.", **{**error.data, "status": 409, "type": "OverQuota"}) from error
     for id in sorted(calls[-1].wakes):
         request.cloud.wake("routing", id)
+    for id in sorted(calls[-1].servers):
+        request.cloud.wake("servers", id)
     return result
 
 

@@ -17,7 +17,7 @@ Where = tuple[str, list[Any]]
 
 
 class Call(msgspec.Struct):
-    """One write at work: the request, its transaction, the ids that the routing reconciler is to look at afterwards.
+    """One write at work: the request, its transaction, the ids that the routing and the servers' reconcilers are to look at afterwards.
 
     `given` are the attributes that the body itself names, without defaults.
     """
@@ -26,6 +26,7 @@ class Call(msgspec.Struct):
     tx: Transaction
     wakes: set[str] = msgspec.field(default_factory=set)
     given: frozenset[str] = frozenset()
+    servers: set[str] = msgspec.field(default_factory=set)
 
     @property
     def project_id(self) -> str:
