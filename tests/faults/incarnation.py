@@ -143,7 +143,8 @@ class Life:
     def _twice(self, action: Callable[[Any], Awaitable[Any]], name: str) -> Callable[[Any], Awaitable[Any]]:
         async def twice(argument: Any) -> Any:
             result = await action(argument)
-            await self._again(lambda: action(argument), name)
+            if not result:  # else it was put off, and nothing was done yet
+                await self._again(lambda: action(argument), name)
             return result
 
         return twice
