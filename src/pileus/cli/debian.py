@@ -32,7 +32,10 @@ HOST = {
     "kmod": ("modprobe", "loads the network filter's kernel modules"),
     "procps": ("sysctl", "sets kernel parameters"),
 }
-TESTS = {"busybox": ("busybox", "plays the guests in tests of networks")}
+TESTS = {
+    "busybox": ("busybox", "plays the guests in tests of networks"),
+    "postgresql": ("pg_ctlcluster", "tests of the store run on it too"),
+}
 SYSTEM_PATH = ":/usr/local/sbin:/usr/sbin:/sbin"
 STOPPABLE: list[subprocess.Popen[Any]] = []  # what may be ended at any moment; dpkg at work is not here
 

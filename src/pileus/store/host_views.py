@@ -47,6 +47,7 @@ class HostViews:
         """The hosts as they are at `now`; one that has not reported for `silence` seconds is down. `metadata` is that of each aggregate."""
         async with self._lock:
             view = await view_of(self.db)
+            epoch = view.epoch  # others may bring the view further while we wait for the database
             if now - self._reloaded >= RELOAD or metadata != self._metadata:
                 self._reloaded, self._metadata = now, metadata
                 touched = await self._reload()
@@ -56,7 +57,7 @@ class HostViews:
             touched |= silent ^ self._silent
             self._silent = silent
             touched |= {row[0] for row in await self.db.all("SELECT id FROM resource_providers WHERE changed > ?", self._epoch)}
-            self._epoch = view.epoch
+            self._epoch = epoch
             for host_id in touched:
                 if host_id in view.forest.providers and host_id not in self._operated:  # new, and registered by a clock that is behind
                     self._note(await self.db.all(f"{COLUMNS} WHERE id = ?", host_id))

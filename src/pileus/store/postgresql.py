@@ -1,40 +1,23 @@
-"""PostgreSQL: reads on any free connection, writes side by side, each serializable and played again when it lost a race.
-
-A transaction that loses a race is undone by the server and its `work` run again; after a second loss with no other write of this process
-beside it.
-"""
+"""PostgreSQL: reads on any free connection, each by itself; writes by the process's one writer."""
 
 import asyncio
-import contextlib
-import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import asyncpg
 
-from pileus.model.errors import Conflict, Invalid, Unavailable
+from pileus.model.errors import Invalid, Unavailable
 from pileus.store.database import Row, Work
-from pileus.store.postgresql_connections import BROKEN, Address, Connections, LostConnection, state_of
+from pileus.store.postgresql_connections import Address, Connections, LostConnection
 from pileus.store.postgresql_dialect import Statement, translate
+from pileus.store.postgresql_writer import LOST_RACE, Write, Writer, play, told
 
 T = TypeVar("T")
 
-SIDE_BY_SIDE = 8  # writes at once
-OPTIMISTIC = 2  # tries beside others
-PATIENCE = 15.0  # seconds of lost races before the caller is told
-FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.2
 MIGRATION_LOCK = 0x70696C657573  # "pileus"
 MIGRATION_PATIENCE = 60.0
 
-LOST_RACE = (
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.InvalidCachedStatementError,
-    asyncpg.OutdatedSchemaCacheError,
-)
-# Two who looked before they wrote: one after the other the second would have seen the first's row, and said so in better words.
-PERHAPS_LOST_RACE = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError)
 Coercion = Callable[[Any], Any]
 
 
@@ -104,9 +87,7 @@ class PostgresqlDatabase:
         self.address = address
         self._connections = Connections(address, size)
         self._coercions: dict[str, list[Coercion]] = {}
-        self._writes = asyncio.Semaphore(SIDE_BY_SIDE)
-        self._alone = asyncio.Lock()
-        self._running: set[asyncio.Task[Any]] = set()
+        self._writer = Writer(address, self._connections, self._on)
 
     async def one(self, sql: str, *args: Any) -> Row | None:
         """The first row, or None."""
@@ -122,94 +103,10 @@ class PostgresqlDatabase:
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in a transaction; returns when it is durable. Who waits may be cancelled, the write goes on."""
-        return await self._to_its_end(self._write(work))
+        return await self._writer.write(work)
 
     async def exclusive(self, work: Work[T]) -> T:
         """As `write`, while no other process that shares the database is in here."""
-        return await self._to_its_end(self._exclusive(work))
-
-    async def close(self) -> None:
-        """Finish what waits and close."""
-        await asyncio.gather(*self._running, return_exceptions=True)
-        await self._connections.close()
-
-    async def _read(self, read: Callable[[PostgresqlConnection], Awaitable[T]]) -> T:
-        for last in (False, True):
-            try:
-                async with self._connections.one(fresh=last) as connection:
-                    return await read(PostgresqlConnection(connection, self._coercions))
-            except LostConnection as error:
-                if last:
-                    raise self.address.lost(error) from error.__cause__
-            except asyncpg.PostgresError as error:
-                raise told(error) from error
-        raise AssertionError("the second try returns or raises")
-
-    async def _to_its_end(self, work: Any) -> Any:
-        task = asyncio.ensure_future(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
-
-    async def _write(self, work: Work[T]) -> T:
-        deadline = time.monotonic() + PATIENCE
-        tries = lost = 0
-        while True:
-            tries += 1
-            try:
-                async with self._turn(alone=tries > OPTIMISTIC):
-                    return await self._attempt(work, fresh=lost > 0)
-            except LostConnection as error:  # before the commit was sent: nothing was written
-                lost += 1
-                if lost > 1:
-                    raise self.address.lost(error) from error.__cause__
-            except (*LOST_RACE, *PERHAPS_LOST_RACE) as error:
-                if isinstance(error, PERHAPS_LOST_RACE) and tries > 1:
-                    raise told(error) from error
-                if time.monotonic() > deadline:
-                    raise Conflict("The change lost every race against others; repeat it.", stale=True) from error
-            except asyncpg.PostgresError as error:
-                raise told(error) from error
-            await asyncio.sleep(random.uniform(0, min(FIRST_PAUSE * 2**tries, LONGEST_PAUSE)))
-
-    @contextlib.asynccontextmanager
-    async def _turn(self, alone: bool) -> AsyncIterator[None]:
-        """A place among the writes of this process; `alone` has all of them."""
-        taken = 0
-        try:
-            async with self._alone if alone else contextlib.nullcontext():
-                for _ in range(SIDE_BY_SIDE if alone else 1):
-                    await self._writes.acquire()
-                    taken += 1
-            yield
-        finally:
-            for _ in range(taken):
-                self._writes.release()
-
-    async def _attempt(self, work: Work[T], fresh: bool = False) -> T:
-        async with self._connections.one(fresh=fresh) as connection:
-            return await self._transact(connection, work)
-
-    async def _transact(self, connection: Any, work: Work[T]) -> T:
-        await connection.execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
-        try:
-            result = await work(PostgresqlConnection(connection, self._coercions))
-        except BaseException:
-            try:
-                await connection.execute("ROLLBACK")
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, *BROKEN):
-                connection.terminate()  # the server undoes it then
-            raise
-        try:
-            await connection.execute("COMMIT")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, *BROKEN) as error:
-            if isinstance(error, asyncpg.PostgresError) and state_of(error)[:2] in ("40", "23"):
-                raise  # the server has undone it
-            connection.terminate()
-            raise Unavailable("The database was lost while it wrote: look whether the change is there, and repeat it if not.") from error
-        return result
-
-    async def _exclusive(self, work: Work[T]) -> T:
         deadline = time.monotonic() + MIGRATION_PATIENCE
         try:
             async with self._connections.one() as connection:
@@ -218,7 +115,7 @@ class PostgresqlDatabase:
                         raise Unavailable(f"Another process has been preparing the database for {MIGRATION_PATIENCE:g} s; try again.")
                     await asyncio.sleep(0.05)
                 try:
-                    return await self._transact(connection, work)
+                    one = await self._alone(connection, work)
                 finally:
                     if not connection.is_closed():
                         await connection.fetchval("SELECT pg_advisory_unlock($1)", MIGRATION_LOCK)
@@ -226,21 +123,38 @@ class PostgresqlDatabase:
             raise self.address.lost(error) from error.__cause__
         except asyncpg.PostgresError as error:
             raise told(error) from error
+        one.tell()
+        return await one.future
 
+    async def _alone(self, connection: Any, work: Work[Any]) -> Write:
+        one = Write(work)
+        while True:
+            try:
+                await play(connection, self._on(connection), [one])
+                return one
+            except LOST_RACE:  # against a write of a process that runs already
+                if time.monotonic() > one.deadline:
+                    raise
 
-def told(error: asyncpg.PostgresError) -> Exception:
-    """The server's refusal as ours: what a value, a row or the server's state is to blame for. What our own statement is stays as it is."""
-    message = str(
-        getattr(error, "message", None) or "it does not fit its column"
-    )  # what the client itself refuses it quotes: it may be a secret
-    kind = state_of(error)[:2]
-    if kind == "23":
-        return Conflict(f"The database refused the change: {message}")
-    if kind == "22":
-        return Invalid(f"The database can't hold a value: {message}")
-    if kind in ("53", "55", "57", "58", "25"):
-        return Unavailable(f"The database could not be used: {message}")
-    return error
+    async def close(self) -> None:
+        """Finish what waits and close."""
+        await self._writer.close()
+        await self._connections.close()
+
+    def _on(self, connection: Any) -> PostgresqlConnection:
+        return PostgresqlConnection(connection, self._coercions)
+
+    async def _read(self, read: Callable[[PostgresqlConnection], Awaitable[T]]) -> T:
+        for last in (False, True):
+            try:
+                async with self._connections.one(fresh=last) as connection:
+                    return await read(self._on(connection))
+            except LostConnection as error:
+                if last:
+                    raise self.address.lost(error) from error.__cause__
+            except asyncpg.PostgresError as error:
+                raise told(error) from error
+        raise AssertionError("the second try returns or raises")
 
 
 def unsent(error: asyncpg.DataError) -> bool:
