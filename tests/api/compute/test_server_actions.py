@@ -150,7 +150,7 @@ def test_a_reset_state_is_forgotten_by_the_next_action(compute: Compute) -> None
     assert "fault" not in compute.show(server)
 
 
-@pytest.mark.parametrize("action", ["rescue", "shelve", "resize", "confirmResize", "createBackup", "changePassword", "trigger_crash_dump"])
+@pytest.mark.parametrize("action", ["rescue", "shelve", "createBackup", "changePassword", "trigger_crash_dump"])
 def test_what_is_not_done_yet_says_so(compute: Compute, action: str) -> None:
     server = compute.running()
     answer = compute.act(server, action, {})
