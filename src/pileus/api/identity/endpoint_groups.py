@@ -45,7 +45,7 @@ class CreateGroup(Model, frozen=True, kw_only=True):
 
 
 class GroupChanges(Model, frozen=True, kw_only=True):
-    """What may change; filters are merged with those that are there."""
+    """What may change; filters take the place of those that are there."""
 
     name: Name | UnsetType = UNSET
     filters: Filters | UnsetType = UNSET
@@ -111,12 +111,13 @@ async def create_group(request: Request) -> Document:
 async def update_group(request: Request) -> Document:
     """PATCH /v3/OS-EP-FILTER/endpoint_groups/{group_id}."""
     sent = changes(request.body.endpoint_group)
-    filters = _plain(sent.pop("filters", Filters()))
+    if "filters" in sent:
+        sent["filters"] = _plain(sent["filters"])
 
     async def work(tx: Transaction) -> EndpointGroup:
         group = await _find(request, tx)
-        await _check(request, tx, filters)
-        return await ENDPOINT_GROUPS.update(tx, group, **sent, filters={**group.filters, **filters})
+        await _check(request, tx, sent.get("filters", {}))
+        return await ENDPOINT_GROUPS.update(tx, group, **sent)
 
     return {"endpoint_group": _document(request, await write(request, work))}
 
