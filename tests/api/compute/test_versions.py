@@ -71,7 +71,9 @@ def test_a_path_may_name_the_tokens_project(compute: Compute) -> None:
     ]
     listed = compute.call("GET", f"/{project}/servers/detail").json["servers"]
     assert listed[0]["links"] == shown["links"]
-    assert compute.call("GET", "/servers/detail").json["servers"][0]["links"][0]["href"] == f"http://cloud.test/compute/v2.1/servers/{server}"
+    assert (
+        compute.call("GET", "/servers/detail").json["servers"][0]["links"][0]["href"] == f"http://cloud.test/compute/v2.1/servers/{server}"
+    )
     assert compute.call("POST", f"/{project}/servers/{server}/action", {"unlock": None}).status == 202
     assert compute.call("DELETE", f"/{project}/servers/{server}").status == 204
 
