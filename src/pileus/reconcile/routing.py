@@ -39,6 +39,7 @@ class Routing:
         self._snapshots: dict[tuple[str, str], int] = {}  # (host, network or domain) -> number of the newest snapshot that was sent
         self._changed_at: dict[tuple[str, str], float] = {}  # when a host's domain was applied or removed; older reports say nothing of it
         self._number = 0
+        self._fresh: dict[Component, tuple[DomainRows, str | None]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._stepped: dict[str, float] = {}
 
@@ -86,7 +87,10 @@ class Routing:
         rows = await routing.load(self.db, component)
         hosts = await routing.host_names(self.db)
         needed = hosts_of(component, rows, hosts)
-        results = await asyncio.gather(*(self._apply(host, component, number) for host in sorted(needed)), return_exceptions=True)
+        gateway = gateway_host(component.id, hosts)
+        wanted = {host: domain_on(component, rows, host, gateway == host, self.physical) for host in sorted(needed)}
+        news = [host for host, domain in wanted.items() if self.sent.get((host, domain.id)) != digest(domain)]
+        results = await asyncio.gather(*(self._apply(host, component, number) for host in news), return_exceptions=True)
         failed = [one for one in results if isinstance(one, BaseException)]
         await self._record(component, rows, bool(hosts) and not failed)
         if failed:
@@ -112,10 +116,15 @@ class Routing:
                 self.replied[host, domain.id] = reply.digest
 
     async def _domain_now(self, host: str, component: Component) -> RoutingDomain:
-        if await routing.component_of(self.db, component.id) != component:
-            raise Conflict(f"The routing domain {component.id} has changed meanwhile.", stale=True)
-        gateway = gateway_host(component.id, await routing.host_names(self.db)) == host
-        return domain_on(component, await routing.load(self.db, component), host, gateway, self.physical)
+        fresh = self._fresh.get(component)
+        if fresh is None:
+            if await routing.component_of(self.db, component.id) != component:
+                raise Conflict(f"The routing domain {component.id} has changed meanwhile.", stale=True)
+            fresh = await routing.load(self.db, component), gateway_host(component.id, await routing.host_names(self.db))
+            self._fresh[component] = fresh  # for the other hosts that are told in this turn of the event loop, no longer
+            asyncio.get_running_loop().call_soon(self._fresh.pop, component, None)
+        rows, gateway = fresh
+        return domain_on(component, rows, host, gateway == host, self.physical)
 
     async def _record(self, component: Component, rows: DomainRows, realized: bool) -> None:
         """Ports of routers and DHCP, and floating addresses, are ACTIVE once every host that needs them has them; where no guest needs them
