@@ -219,7 +219,9 @@ def measure(hosts: int, servers: int) -> dict[str, float]:
         wait_active(cloud, servers)
         cloud.rest()
         get = cloud.demo.get
-        found["list 1,000 servers in detail, ms CPU"] = cloud.cost(10, lambda n: get("/compute/v2.1/servers/detail?limit=1000"))
+        detail = "/compute/v2.1/servers/detail?limit=1000"
+        found["the same list, the first time, ms CPU"] = cloud.cost(1, lambda n: get(detail))
+        found["list 1,000 servers in detail, ms CPU"] = cloud.cost(40, lambda n: get(detail))
         found["memory with the servers (PSS), MiB"] = proportional_memory(cloud.process.pid)
     finally:
         cloud.close()
