@@ -15,6 +15,7 @@ REPORT = """#!/bin/sh
 echo
 echo "swap: $(tail -n +2 /proc/swaps | wc -l)"
 echo "disks: $(lsblk -bdn -o NAME,SIZE | tr '\\n' ' ')"
+echo "drive: $(blkid | grep -c config-2)"
 echo "ephemeral: $(mount | grep -c ' /mnt ')"
 i=0; while [ $i -lt 20 ] && ! ip -6 addr | grep -q 'scope global'; do sleep 1; i=$((i+1)); done
 echo "ipv6: $(ip -6 -o addr show scope global | awk '{print $4}' | tr '\\n' ' ')"
@@ -81,7 +82,7 @@ def test_it_makes_its_ipv6_address_from_the_routers_advertisement(shaped: tuple[
 def test_it_has_a_configuration_drive(shaped: tuple[Any, str]) -> None:
     server, report = shaped
     assert server.has_config_drive
-    assert "config" in report
+    assert line(report, "drive") == "1"
 
 
 def test_its_process_is_confined(cloud: RealCloud, shaped: tuple[Any, str]) -> None:
