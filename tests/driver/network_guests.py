@@ -47,6 +47,7 @@ class Guest:
         self._thread = threading.Thread(target=self._pass_frames, daemon=True)
         self._thread.start()
         self._processes: list[subprocess.Popen[str]] = []
+        assert eventually(self._has_link_local), "the kernel gives the NIC its link-local address a moment after it is up"
 
     def run(self, *command: str, check: bool = True, timeout: float = 20) -> subprocess.CompletedProcess[str]:
         """Run a command in the guest."""
@@ -112,6 +113,10 @@ class Guest:
         for descriptor in (self._port, self._nic, self._stop, self._stop_reading):
             os.close(descriptor)
         namespaces.remove(self.namespace)
+
+    def _has_link_local(self) -> bool:
+        shown = self.run("ip", "-6", "addr", "show", "dev", "eth0", "scope", "link").stdout
+        return "inet6 fe80:" in shown and "tentative" not in shown
 
     def _pass_frames(self) -> None:
         other = {self._port: self._nic, self._nic: self._port}
