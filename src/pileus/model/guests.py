@@ -31,6 +31,7 @@ class DiskImage(Model, frozen=True, kw_only=True):
     sha256: str
     path: str
     format: str  # qcow2, raw, iso
+    source: str = ""  # URL from which a host that does not see `path` fetches the content, for a while
     virtual_size: int  # bytes
 
 
@@ -110,6 +111,7 @@ class ObservedGuest(Model, frozen=True, kw_only=True):
     accelerator_reason: str = ""  # why this one ("KVM probe: guest did not boot within 8 s")
     machine: str = ""
     started_at: float | None = None
+    migration: str = ""  # id of a move: this host is its destination and does not own the guest yet, or its source that has given it away
     error: str | None = None  # why the last apply failed, in words a user understands
     error_detail: str | None = None  # what the tool said; for administrators
 

@@ -46,6 +46,8 @@ class HostReport(Model, frozen=True, kw_only=True):
     capabilities: list[DriverCapabilities] = []
     guests: list[ObservedGuest] = []
     domains: dict[str, str] = {}  # routing domain id -> digest of what was applied last in full
+    cluster: str = "default"
+    shared_disks: bool = False  # guests' disks are where other hosts of the cluster see them: they survive this host
     complete: bool = True  # False: only the guests that changed
 
 
@@ -58,6 +60,7 @@ class Host(Resource, frozen=True, kw_only=True):
     name: str
     number: int  # Nova's old integer id
     service_id: str
+    cluster: str = "default"
     availability_zone: str = "nova"
     enabled: bool = True
     disabled_reason: str | None = None

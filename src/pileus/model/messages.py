@@ -6,6 +6,7 @@ A node is reachable by these alone. Each request is idempotent and carries whole
 from pileus.model.base import Model
 from pileus.model.guests import ConsoleKind, Diagnostics, Guest, ObservedGuest
 from pileus.model.hosts import HostReport
+from pileus.model.moves import MoveKeys, MoveOptions, MoveProgress, MoveTarget
 from pileus.model.routing import RoutingDomain
 
 
@@ -69,6 +70,87 @@ class ReadDiagnostics(Model, frozen=True, kw_only=True, tag="read_diagnostics"):
     guest_id: str
 
 
+class PrepareIncoming(Model, frozen=True, kw_only=True, tag="prepare_incoming"):
+    """Make all ready for a guest that comes from another host: domains, disks (blank overlays of the same images when `copy_disks`, else
+    those that both hosts see), a QEMU that waits, listeners on `address`. Twice: the same. Reply: IncomingReady."""
+
+    migration_id: str
+    guest: Guest
+    domains: list[RoutingDomain] = []
+    copy_disks: bool = True
+    address: str = ""  # of this host, where the source reaches it
+    keys: MoveKeys | None = None  # None: without TLS, between hosts of one machine in tests
+
+
+class StartOutgoing(Model, frozen=True, kw_only=True, tag="start_outgoing"):
+    """Begin to send the guest away; it goes on after the reply, and after a restart of the agent. Twice: the same. Reply: MoveReply.
+
+    When all is there, the guest is paused and the phase SWITCHED: it does not run again here unless ResumeOutgoing says so.
+    """
+
+    migration_id: str
+    guest_id: str
+    target: MoveTarget
+    options: MoveOptions = MoveOptions()
+    keys: MoveKeys | None = None
+
+
+class ForecastMove(Model, frozen=True, kw_only=True, tag="forecast_move"):
+    """What a live migration of this guest would take now: its dirty rate is measured for a second. Reply: MoveReply with a forecast."""
+
+    guest_id: str
+    options: MoveOptions = MoveOptions()
+
+
+class AskMove(Model, frozen=True, kw_only=True, tag="ask_move"):
+    """How far the move has come, as this side sees it. Reply: MoveReply."""
+
+    migration_id: str
+    guest_id: str
+
+
+class ForceMove(Model, frozen=True, kw_only=True, tag="force_move"):
+    """To the source: end it now, by post-copy where that was prepared, else by pausing the guest until all is sent. Reply: MoveReply."""
+
+    migration_id: str
+    guest_id: str
+
+
+class CancelMove(Model, frozen=True, kw_only=True, tag="cancel_move"):
+    """Stop. To the source: the guest goes on there, unless it is SWITCHED or in post-copy (the reply says the phase that holds). To the
+    destination: leave nothing of it, unless FINISHED. Reply: MoveReply."""
+
+    migration_id: str
+    guest_id: str
+
+
+class FinishIncoming(Model, frozen=True, kw_only=True, tag="finish_incoming"):
+    """To the destination, after SWITCHED and after the records say that the guest is here: run it (with the power that it had). Twice: the
+    same. Reply: GuestReply."""
+
+    migration_id: str
+    guest: Guest
+
+
+class ResumeOutgoing(Model, frozen=True, kw_only=True, tag="resume_outgoing"):
+    """To a source that is SWITCHED, when the destination is known to be gone and never ran: go on here. Reply: GuestReply."""
+
+    migration_id: str
+    guest_id: str
+
+
+class MoveReply(Model, frozen=True, kw_only=True, tag="move"):
+    """How far a move has come."""
+
+    progress: MoveProgress
+
+
+class IncomingReady(Model, frozen=True, kw_only=True, tag="incoming_ready"):
+    """Where the source is to send the guest."""
+
+    target: MoveTarget
+
+
 class ConsoleLog(Model, frozen=True, kw_only=True, tag="console_log"):
     """Text of a serial console."""
 
@@ -126,5 +208,35 @@ class DiagnosticsReply(Model, frozen=True, kw_only=True, tag="diagnostics"):
     diagnostics: Diagnostics
 
 
-NodeRequest = ApplyGuest | RemoveGuest | ApplyDomain | RemoveDomain | Observe | ReadConsoleLog | OpenConsole | Snapshot | ReadDiagnostics
-NodeReply = Done | Failed | GuestReply | DomainReply | ReportReply | ConsoleLog | ConsoleEndpoint | SnapshotDone | DiagnosticsReply
+NodeRequest = (
+    ApplyGuest
+    | RemoveGuest
+    | ApplyDomain
+    | RemoveDomain
+    | Observe
+    | ReadConsoleLog
+    | OpenConsole
+    | Snapshot
+    | ReadDiagnostics
+    | PrepareIncoming
+    | StartOutgoing
+    | ForecastMove
+    | AskMove
+    | ForceMove
+    | CancelMove
+    | FinishIncoming
+    | ResumeOutgoing
+)
+NodeReply = (
+    Done
+    | Failed
+    | GuestReply
+    | DomainReply
+    | ReportReply
+    | ConsoleLog
+    | ConsoleEndpoint
+    | SnapshotDone
+    | DiagnosticsReply
+    | MoveReply
+    | IncomingReady
+)

@@ -149,6 +149,8 @@ class Agent:
                 return await self._driver_of(guest_id).snapshot(guest_id, Path(destination))
             case ReadDiagnostics(guest_id=guest_id):
                 return DiagnosticsReply(diagnostics=await self._driver_of(guest_id).stats(guest_id))
+            case _:
+                raise NodeFailed(f"This host does not do {type(request).__name__} yet.")
 
     async def _apply_guest(self, request: ApplyGuest) -> NodeReply:
         guest = request.guest
