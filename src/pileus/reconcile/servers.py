@@ -8,25 +8,23 @@ from pathlib import Path
 from pileus.bus.local import Bus
 from pileus.config import Config
 from pileus.core.guests import Card, guest_of
-from pileus.core.placement import choose
 from pileus.core.servers import Next, followed, next_step
 from pileus.model.errors import Conflict, Invalid, NodeFailed, NotFound, PileusError, Unavailable
 from pileus.model.guests import ObservedGuest
 from pileus.model.images import ImageStatus
 from pileus.model.messages import ApplyGuest, GuestReply, NodeReply, RemoveGuest, Snapshot, SnapshotDone
-from pileus.model.placement import Claim, Decision
 from pileus.model.routing import RoutingDomain
 from pileus.model.servers import Server, ServerFault
 from pileus.reconcile import server_resize
 from pileus.reconcile.observations import EVENTS, record
-from pileus.reconcile.server_inputs import aggregate_metadata, metadata_of, placement_request
-from pileus.store import actions, allocations, decisions, host_views, images, ports, routing, servers
+from pileus.reconcile.placing import Placing
+from pileus.reconcile.server_inputs import metadata_of
+from pileus.store import actions, allocations, images, ports, routing, servers
 from pileus.store.database import Database, Transaction
 
 Ingest = Callable[[str, Path], Awaitable[None]]
 """(image id, file): take a finished file into the image store and make the image active."""
 Wake = Callable[[str, str], None]
-SCHEDULE = EVENTS["scheduling"]
 SNAPSHOT = "compute_snapshot_instance"
 APPLY_TIMEOUT, SNAPSHOT_TIMEOUT = 300.0, 3600.0
 LOOK_EVERY = 1.0  # seconds between looks whether a copy is still wanted
@@ -44,10 +42,10 @@ class Servers:
         self.config = config
         self.wake = wake
         self.ingest = ingest
-        self._placing = asyncio.Lock()
+        self.placing = Placing(db, config)
         self._purged_at = 0.0
         self.actions = {
-            Next.PLACE: self._place,
+            Next.PLACE: self.placing.place,
             Next.APPLY: self._apply,
             Next.FOLLOW: self._follow,
             Next.RESIZE: self._resize,
@@ -88,32 +86,6 @@ class Servers:
         event = SNAPSHOT if wanted == Next.SNAPSHOT else EVENTS.get(server.task_state or "")
         if event is not None:
             await self.db.write(lambda tx: actions.wait(tx, server.id, server.request_id, event, f"{reason} It is tried again."))
-
-    async def _place(self, server: Server) -> None:
-        """Choose a host and claim it, with the ports, in one transaction; one placement at a time, each on the newest state."""
-        async with self._placing:
-            request = await placement_request(self.db, server)
-            metadata = await aggregate_metadata(self.db)
-            hosts = await host_views.hosts_of(self.db, time.time(), self.config.node_silence, metadata)
-            decision = choose(request, hosts)
-            zone = hosts.by_name[decision.host].state.zone if decision.host else ""
-            await self.db.write(lambda tx: self._claim(tx, server, decision, zone))
-
-    async def _claim(self, tx: Transaction, server: Server, decision: Decision, zone: str) -> None:
-        """The decision's claim, ports and host; or the fault that says why there is none."""
-        current = await servers.get(tx, server.id)
-        if next_step(current) != Next.PLACE:  # it is placed, refused, or to go
-            return
-        await decisions.keep(tx, server.id, decision)
-        if decision.host is None or decision.provider_id is None:
-            fault = ServerFault(code=500, message=decision.message, created_at=time.time())
-            await servers.save(tx, current, fault=fault)
-            await actions.finish(tx, server.id, server.request_id, SCHEDULE, result="Error", message=decision.message)
-            return
-        await allocations.claim(tx, claim_of(server, decision))
-        await ports.bind_ports(tx, server.id, decision.host, zone)
-        await servers.save(tx, current, host=decision.host, availability_zone=zone)
-        await actions.finish(tx, server.id, server.request_id, SCHEDULE, message=decision.message)
 
     async def _apply(self, server: Server) -> None:
         """Tell the host what is wanted, with the networks that it needs; record what it then sees."""
@@ -261,16 +233,3 @@ async def _take_unfilled(tx: Transaction, image_id: str) -> None:
     image = await images.IMAGES.get(tx, image_id)
     if image is not None and image.status != ImageStatus.ACTIVE:
         await images.remove(tx, image_id)
-
-
-def claim_of(server: Server, decision: Decision) -> Claim:
-    """What the server takes of the host that was chosen."""
-    assert decision.provider_id is not None  # only a decision with a host is claimed
-    return Claim(
-        consumer_id=server.id,
-        provider_id=decision.provider_id,
-        generation=decision.generation,
-        resources=decision.resources,
-        project_id=server.project_id,
-        user_id=server.user_id,
-    )
