@@ -21,9 +21,12 @@ from pileus.store.ports import (
     PORTS,
     NewPort,
     bind_ports,
+    cancel_move,
     create_port,
     ensure_dhcp_port,
+    finish_move,
     ports_of,
+    prepare_move,
     release_ports,
     remove_port,
     set_ports_active,
@@ -170,6 +173,31 @@ def test_a_servers_ports_are_bound_seen_and_released(tmp_path: Path) -> None:
         assert await PORTS.get(db, own.id) is None
         left = await PORTS.get(db, lent.id)
         assert left is not None and (left.device_id, left.device_owner, left.host, left.status) == ("", "", None, "DOWN")
+
+    run(tmp_path, story)
+
+
+def test_a_servers_ports_move_with_it_or_stay(tmp_path: Path) -> None:
+    async def story(db: Database) -> None:
+        made = await make(db, device_id="s")
+        await db.write(lambda tx: bind_ports(tx, "s", "host-1"))
+        await db.write(lambda tx: set_ports_active(tx, "s", True))
+
+        async def where() -> tuple[str | None, str | None, str, str]:
+            port = await PORTS.get(db, made.id)
+            assert port is not None
+            return port.host, port.migrating_to, port.status, port.device_owner
+
+        assert await db.write(lambda tx: prepare_move(tx, "s", "host-1")) == ["net"]
+        assert await where() == ("host-1", None, "ACTIVE", "compute:nova"), "a move to where it is is none"
+        await db.write(lambda tx: prepare_move(tx, "s", "host-2"))
+        assert await where() == ("host-1", "host-2", "ACTIVE", "compute:nova")
+        await db.write(lambda tx: cancel_move(tx, "s"))
+        assert await where() == ("host-1", None, "ACTIVE", "compute:nova")
+        await db.write(lambda tx: prepare_move(tx, "s", "host-2"))
+        for _ in range(2):
+            assert await db.write(lambda tx: finish_move(tx, "s", "host-2")) == ["net"]
+            assert await where() == ("host-2", None, "ACTIVE", "compute:nova")
 
     run(tmp_path, story)
 

@@ -56,6 +56,7 @@ class Port(Resource, frozen=True, kw_only=True):
     dns_name: str = ""
     created_by_compute: bool = False
     tags: list[str] = []
+    migrating_to: str | None = None  # a host that has the port as well, without traffic for it, until the server's move is over
 
 
 class ServerPort(Model, frozen=True, kw_only=True):

@@ -125,10 +125,37 @@ async def release_floating(tx: Transaction, port_id: str, addresses: set[str] | 
 async def bind_ports(tx: Transaction, server_id: str, host: str, zone: str = "nova") -> None:
     """Plug a server's ports to a host."""
     await tx.execute(
-        "UPDATE ports SET host = ?, device_owner = ?, status = CASE WHEN host = ? THEN status ELSE 'DOWN' END, "
+        "UPDATE ports SET host = ?, device_owner = ?, status = CASE WHEN host = ? THEN status ELSE 'DOWN' END, migrating_to = NULL, "
         "generation = generation + 1, updated_at = ? WHERE device_id = ?",
         host, f"{COMPUTE}{zone}", host, time.time(), server_id,
     )  # fmt: skip
+
+
+async def prepare_move(tx: Transaction, server_id: str, host: str) -> list[str]:
+    """Have a server's ports on `host` as well, while all traffic still goes to where they are bound. Returns the ids of their networks,
+    of which routing is to be woken; so do the two below."""
+    await tx.execute("UPDATE ports SET migrating_to = ? WHERE device_id = ? AND host <> ?", host, server_id, host)
+    return await _networks_of(tx, server_id)
+
+
+async def finish_move(tx: Transaction, server_id: str, host: str) -> list[str]:
+    """The server runs on `host` now: its ports are bound there and nowhere else, and carry traffic as before."""
+    await tx.execute(
+        "UPDATE ports SET host = ?, migrating_to = NULL, generation = generation + 1, updated_at = ? "
+        "WHERE device_id = ? AND (host <> ? OR migrating_to IS NOT NULL)",
+        host, time.time(), server_id, host,
+    )  # fmt: skip
+    return await _networks_of(tx, server_id)
+
+
+async def cancel_move(tx: Transaction, server_id: str) -> list[str]:
+    """The server stays where it is: no other host has its ports."""
+    await tx.execute("UPDATE ports SET migrating_to = NULL WHERE device_id = ?", server_id)
+    return await _networks_of(tx, server_id)
+
+
+async def _networks_of(tx: Transaction, server_id: str) -> list[str]:
+    return [row[0] for row in await tx.all("SELECT DISTINCT network_id FROM ports WHERE device_id = ? ORDER BY network_id", server_id)]
 
 
 async def set_ports_active(tx: Transaction, server_id: str, active: bool) -> None:
@@ -144,7 +171,7 @@ async def release_ports(tx: Transaction, server_id: str) -> list[str]:
         if port.created_by_compute:
             await remove_port(tx, port)
         else:
-            await PORTS.update(tx, port, device_id="", device_owner="", host=None, status="DOWN")
+            await PORTS.update(tx, port, device_id="", device_owner="", host=None, migrating_to=None, status="DOWN")
     return sorted({port.network_id for port in ports})
 
 
