@@ -15,6 +15,7 @@ class Status(StrEnum):
     DELETED = "DELETED"
     ERROR = "ERROR"
     HARD_REBOOT = "HARD_REBOOT"
+    MIGRATING = "MIGRATING"
     PAUSED = "PAUSED"
     REBOOT = "REBOOT"
     REBUILD = "REBUILD"
@@ -44,6 +45,7 @@ class ResizeStep(StrEnum):
     """How far a resize has come."""
 
     CLAIM = "claim"  # asked for
+    MOVE = "move"  # the guest is off and goes to another host
     APPLY = "apply"  # the server has the new flavor: its host applies it, then its owner is to say whether it stays
     CONFIRM = "confirm"  # it stays
     REVERT = "revert"  # it does not
@@ -51,11 +53,16 @@ class ResizeStep(StrEnum):
 
 
 class Resize(Model, frozen=True, kw_only=True):
-    """A resize under way, or one that waits to be confirmed or reverted."""
+    """A resize or cold migration (the flavor stays) under way, or one that waits to be confirmed or reverted.
+
+    `migration` is its record; `moved`: the server is on another host than before, which keeps its copy until that is confirmed.
+    """
 
     step: ResizeStep
     old: ServerFlavor
     new: ServerFlavor
+    migration: str = ""
+    moved: bool = False
 
 
 class ServerFault(Model, frozen=True, kw_only=True):
@@ -121,6 +128,7 @@ class Server(Resource, frozen=True, kw_only=True):
     removed_at: float | None = None
     resize: Resize | None = None
     pending_snapshot: str | None = None  # id of the image that a snapshot of this server fills
+    migration: str | None = None  # in whose hands the server is: until then nothing else is done about it
     # observed
     observed: ObservedGuest | None = None
     # derived
