@@ -32,9 +32,13 @@ HOST = {
     "kmod": ("modprobe", "loads the network filter's kernel modules"),
     "procps": ("sysctl", "sets kernel parameters"),
 }
+CLUSTER = {
+    "postgresql": ("pg_ctlcluster", "keeps the records of a cloud of many hosts"),
+    "nats-server": ("nats-server", "carries the messages between its processes"),
+}
 TESTS = {
     "busybox": ("busybox", "plays the guests in tests of networks"),
-    "postgresql": ("pg_ctlcluster", "tests of the store run on it too"),
+    **CLUSTER,
 }
 SYSTEM_PATH = ":/usr/local/sbin:/usr/sbin:/sbin"
 STOPPABLE: list[subprocess.Popen[Any]] = []  # what may be ended at any moment; dpkg at work is not here

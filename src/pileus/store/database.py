@@ -30,6 +30,10 @@ class Transaction(Reader, Protocol):
         """Run a statement; returns the number of rows that it changed."""
         ...
 
+    async def clock(self) -> float:
+        """The database's own time, in seconds: the same for every process that shares it."""
+        ...
+
     async def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run a statement once for each row."""
         ...

@@ -40,6 +40,10 @@ class PostgresqlConnection:
         """The first column of the first row, or None."""
         return await self._run(self.connection.fetchval, sql, args)
 
+    async def clock(self) -> float:
+        """The database's own time."""
+        return float(await self.value("SELECT extract(epoch FROM clock_timestamp())::float8"))
+
     async def execute(self, sql: str, *args: Any) -> int:
         """Run a statement; returns the number of rows that it changed."""
         status: str = await self._run(self.connection.execute, sql, args)

@@ -73,6 +73,10 @@ class SqliteConnection:
         row = self.connection.execute(sql, args).fetchone()
         return None if row is None else row[0]
 
+    async def clock(self) -> float:
+        """The database's own time."""
+        return float(await self.value("SELECT (julianday('now') - 2440587.5) * 86400.0"))
+
     async def execute(self, sql: str, *args: Any) -> int:
         """Run a statement; returns the number of rows that it changed."""
         return self.connection.execute(sql, args).rowcount

@@ -1,0 +1,213 @@
+"""The bus over NATS: requests with signs of life, reports, wake-ups. It is never a source of truth: what is lost is asked again.
+
+A request's reply comes on a subject that names host and asker, so that no host can answer for another. While a host works on a request
+it says so every few seconds; silence, a lost connection or a host that has started anew end the request at once as Unavailable.
+"""
+
+import asyncio
+import itertools
+import logging
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from pileus.bus import encoding
+from pileus.bus.connection import BusCredentials, Connection
+from pileus.bus.local import Handle, Listener
+from pileus.bus.subjects import Subjects, name_of
+from pileus.model.errors import Invalid, NodeFailed, PileusError, Unavailable
+from pileus.model.hosts import HostReport
+from pileus.model.messages import Failed, NodeReply, NodeRequest
+
+log = logging.getLogger(__name__)
+SIGN_OF_LIFE = 2.0
+SILENCE = 10.0
+"""Seconds without a sign of life after which a host is given up for this request."""
+Wake = Callable[[str, str], None]
+
+
+class _Waiting:
+    """A request under way."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.reply: asyncio.Future[NodeReply] = asyncio.get_running_loop().create_future()
+        self.heard_at = asyncio.get_running_loop().time()
+
+    def fail(self, reason: str) -> None:
+        if not self.reply.done():
+            self.reply.set_exception(Unavailable(reason))
+
+
+class NatsBus:
+    """One process's end of the bus. A manager sends requests and hears reports and wake-ups; a host's agent answers and reports."""
+
+    def __init__(self, credentials: BusCredentials, name: str) -> None:
+        self.connection = Connection(credentials, name)
+        self.subjects = Subjects(cloud=credentials.cloud)
+        self.listeners: list[Listener] = []
+        self.wakers: list[Wake] = []
+        self.came_back: list[Callable[[], None]] = []
+        self._me = secrets.token_hex(8)
+        self._numbers = itertools.count(1)
+        self._waiting: dict[str, _Waiting] = {}
+        self._wakes: set[tuple[str, str]] = set()
+        self._started: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.connection.changed = self._changed
+
+    async def open(self, patience: float = 5.0) -> None:
+        """Connect, in the background when it takes long."""
+        await self.connection.open(patience)
+
+    async def close(self) -> None:
+        """End; requests under way fail."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.connection.close()
+
+    # -- managers --------------------------------------------------------------------------------------------------------------------
+
+    async def manage(self, reports: bool) -> None:
+        """Take replies and, for a cluster, reports and wake-ups."""
+        await self.connection.subscribe(self.subjects.replies_to(self._me), self._take_reply)
+        if reports:
+            await self.connection.subscribe(self.subjects.report("*"), self._take_report)
+            await self.connection.subscribe(self.subjects.wake(">"), self._take_wake)
+
+    async def request(self, host: str, message: NodeRequest, timeout: float = 120.0) -> NodeReply:
+        """The agent's reply."""
+        number = str(next(self._numbers))
+        waiting = _Waiting(host)
+        self._waiting[number] = waiting
+        try:
+            reply_to = self.subjects.reply(host, self._me, number)
+            await self.connection.publish(self.subjects.node(host), encoding.encode(message), reply_to)
+            reply = await self._wait(waiting, timeout)
+        finally:
+            del self._waiting[number]
+        if isinstance(reply, Failed):
+            raise NodeFailed(reply.reason, detail=reply.detail, kind=reply.kind)
+        return reply
+
+    async def _wait(self, waiting: _Waiting, timeout: float) -> NodeReply:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while True:
+            until = min(deadline, waiting.heard_at + SILENCE)
+            done, _ = await asyncio.wait({waiting.reply}, timeout=max(until - loop.time(), 0.001))
+            if done:
+                return waiting.reply.result()
+            if loop.time() >= deadline:
+                raise Unavailable(f"Host {waiting.host} did not answer within {timeout:g} s.")
+            if loop.time() >= waiting.heard_at + SILENCE:
+                raise Unavailable(f"Host {waiting.host} gives no sign of life.")
+
+    async def _take_reply(self, message: Any) -> None:
+        *_, host, _, number = message.subject.split(".")
+        waiting = self._waiting.get(number)
+        if waiting is None or waiting.reply.done() or name_of(host) != waiting.host:
+            return
+        waiting.heard_at = asyncio.get_running_loop().time()
+        if message.headers and message.headers.get("Status") == "503":
+            waiting.fail(f"Host {waiting.host} is not connected.")
+        elif message.data:
+            try:
+                waiting.reply.set_result(encoding.reply(message.data))
+            except Invalid as error:
+                log.warning("host %s: %s", waiting.host, error.message)
+                waiting.fail(f"Host {waiting.host} gave an answer that can't be read; it may run another version of pileus.")
+
+    async def _take_report(self, message: Any) -> None:
+        host = name_of(message.subject.rpartition(".")[2])
+        try:
+            report = encoding.report(message.data)
+        except Invalid as error:
+            log.warning("host %s: %s", host, error.message)
+            return
+        if report.host != host:
+            log.warning("host %s reports in the name of %s; that is dropped", host, report.host)
+            return
+        if self._started.get(host, report.started_at) != report.started_at:
+            for waiting in self._waiting.values():
+                if waiting.host == host:
+                    waiting.fail(f"Host {host} has started anew.")
+        self._started[host] = report.started_at
+        for listener in self.listeners:
+            listener(report)
+
+    def wake(self, name: str, id: str) -> None:
+        """Tell the clusters to look at this soon. What is lost costs time only: they look at everything from time to time."""
+        if not self._wakes:
+            self._begin(self._send_wakes())
+        self._wakes.add((name, id))
+
+    async def _send_wakes(self) -> None:
+        wakes, self._wakes = self._wakes, set()
+        for name, id in wakes:
+            try:
+                await self.connection.publish(self.subjects.wake(name), id.encode())
+            except Unavailable:
+                return  # a cluster's own scan finds it
+
+    async def _take_wake(self, message: Any) -> None:
+        name, id = message.subject.rpartition(".")[2], message.data.decode(errors="replace")
+        for waker in self.wakers:
+            waker(name, id)
+
+    # -- hosts -----------------------------------------------------------------------------------------------------------------------
+
+    async def serve(self, host: str, handle: Handle) -> None:
+        """Answer this host's requests."""
+
+        async def take(message: Any) -> None:
+            self._begin(self._answer(host, handle, message))
+
+        await self.connection.subscribe(self.subjects.node(host), take)
+
+    async def _answer(self, host: str, handle: Handle, message: Any) -> None:
+        if not message.reply.startswith(self.subjects.replies_of(host)):
+            return
+        try:
+            request = encoding.request(message.data)
+        except Invalid as error:
+            log.warning("a request could not be read: %s", error.message)
+            reply: NodeReply = Failed(reason="The host runs another version of pileus than who asks it.", detail=error.message)
+            await self._say(message.reply, encoding.encode(reply))
+            return
+        work = asyncio.ensure_future(handle(request))
+        try:
+            while True:
+                await self._say(message.reply, b"")
+                done, _ = await asyncio.wait({work}, timeout=SIGN_OF_LIFE)
+                if done:
+                    await self._say(message.reply, encoding.encode(work.result()))
+                    return
+        finally:
+            work.cancel()
+
+    async def _say(self, subject: str, data: bytes) -> None:
+        try:
+            await self.connection.publish(subject, data)
+        except PileusError as error:
+            log.info("a reply is lost, it will be asked for again: %s", error.message)
+
+    def report(self, report: HostReport) -> None:
+        """Send a host's report; what is lost is said again by the next complete one."""
+        self._begin(self._say(self.subjects.report(report.host), encoding.encode(report)))
+
+    # -- both ------------------------------------------------------------------------------------------------------------------------
+
+    def _changed(self, connected: bool) -> None:
+        if connected:
+            for callback in self.came_back:
+                callback()
+            return
+        for waiting in self._waiting.values():
+            waiting.fail("The connection to the message bus was lost.")
+
+    def _begin(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

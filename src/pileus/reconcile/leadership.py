@@ -1,0 +1,81 @@
+"""One active manager a cluster: whoever holds the lease reconciles, the others stand by and take over when it runs out."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from pileus.model.errors import PileusError
+from pileus.store import leases
+from pileus.store.database import Database
+
+log = logging.getLogger(__name__)
+SECONDS = 3.0
+"""How long a lease lasts without being kept: a cluster whose manager was killed has another after this and one look."""
+EVERY = 0.75
+MARGIN = 0.5
+"""A holder that could not keep its lease stops so long before the others may take it."""
+
+
+class Leadership:
+    """Takes the lease of a name when it is free and keeps it; `begin` and `end` are called as it is won and lost."""
+
+    def __init__(
+        self, db: Database, name: str, holder: str, begin: Callable[[], Awaitable[None]], end: Callable[[], Awaitable[None]]
+    ) -> None:
+        self.db = db
+        self.name = name
+        self.holder = holder
+        self.leading = False
+        self.current: leases.Lease | None = None
+        self._begin = begin
+        self._end = end
+        self._until = 0.0  # by our own clock, counted from before the question: never later than the database's
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to stand; returns after the first look."""
+        await self._look()
+        self._task = asyncio.create_task(self._stand())
+
+    async def close(self) -> None:
+        """Lead no more, and let another take over at once."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self.leading:
+            await self._lose("it stops")
+            try:
+                await asyncio.wait_for(self.db.write(lambda tx: leases.give_back(tx, self.name, self.holder)), 2.0)
+            except (PileusError, TimeoutError) as error:
+                log.info("%s: the lease runs out by itself: %s", self.name, error)
+
+    async def _stand(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY)
+            await self._look()
+
+    async def _look(self) -> None:
+        asked_at = time.monotonic()
+        try:
+            self.current = await asyncio.wait_for(
+                self.db.write(lambda tx: leases.take(tx, self.name, self.holder, SECONDS)), SECONDS - MARGIN
+            )
+        except (PileusError, TimeoutError, OSError) as error:
+            if self.leading and time.monotonic() > self._until - MARGIN - EVERY:
+                await self._lose(f"the lease could not be kept: {error}")
+            return
+        if self.current.holder != self.holder:
+            if self.leading:
+                await self._lose(f"{self.current.holder} holds it now")
+            return
+        self._until = asked_at + SECONDS
+        if not self.leading:
+            log.info("%s: this process leads now (term %d)", self.name, self.current.term)
+            self.leading = True
+            await self._begin()
+
+    async def _lose(self, why: str) -> None:
+        log.warning("%s: this process leads no more: %s", self.name, why)
+        self.leading = False
+        await self._end()
