@@ -109,7 +109,8 @@ class ObservedGuest(Model, frozen=True, kw_only=True):
     hypervisor: str = ""  # driver name: qemu, simulated
     accelerator: str = ""  # kvm, tcg, ...
     accelerator_reason: str = ""  # why this one ("KVM probe: guest did not boot within 8 s")
-    machine: str = ""
+    machine: str = ""  # with its version, so that another host can offer the same
+    cpu_model: str = ""  # as QEMU was told
     started_at: float | None = None
     migration: str = ""  # id of a move: this host is its destination and does not own the guest yet, or its source that has given it away
     error: str | None = None  # why the last apply failed, in words a user understands

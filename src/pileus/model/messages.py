@@ -72,7 +72,10 @@ class ReadDiagnostics(Model, frozen=True, kw_only=True, tag="read_diagnostics"):
 
 class PrepareIncoming(Model, frozen=True, kw_only=True, tag="prepare_incoming"):
     """Make all ready for a guest that comes from another host: domains, disks (blank overlays of the same images when `copy_disks`, else
-    those that both hosts see), a QEMU that waits, listeners on `address`. Twice: the same. Reply: IncomingReady."""
+    those that both hosts see), a QEMU that waits, listeners on `address`. Twice: the same. Reply: IncomingReady.
+
+    `machine` and `cpu_model` are those that the source's ObservedGuest says: what runs there must find the same here.
+    """
 
     migration_id: str
     guest: Guest
@@ -80,6 +83,8 @@ class PrepareIncoming(Model, frozen=True, kw_only=True, tag="prepare_incoming"):
     copy_disks: bool = True
     address: str = ""  # of this host, where the source reaches it
     keys: MoveKeys | None = None  # None: without TLS, between hosts of one machine in tests
+    machine: str = ""
+    cpu_model: str = ""
 
 
 class StartOutgoing(Model, frozen=True, kw_only=True, tag="start_outgoing"):
@@ -125,8 +130,8 @@ class CancelMove(Model, frozen=True, kw_only=True, tag="cancel_move"):
 
 
 class FinishIncoming(Model, frozen=True, kw_only=True, tag="finish_incoming"):
-    """To the destination, after SWITCHED and after the records say that the guest is here: run it (with the power that it had). Twice: the
-    same. Reply: GuestReply."""
+    """To the destination, after the source is SWITCHED, or in POST_COPY, and after the records say that the guest is here: run it (with
+    the power that it had). Twice: the same. Conflict before that. Reply: GuestReply."""
 
     migration_id: str
     guest: Guest

@@ -27,6 +27,7 @@ class MoveTarget(Model, frozen=True, kw_only=True):
     disk_port: int | None = None
     exports: dict[str, str] = {}  # disk name -> name of its NBD export
     name: str = ""
+    post_copy: bool = False  # the destination can fetch memory that it misses
 
 
 class MoveOptions(Model, frozen=True, kw_only=True):

@@ -16,24 +16,35 @@ from pileus.model.hosts import DriverCapabilities, HostReport
 from pileus.model.messages import (
     ApplyDomain,
     ApplyGuest,
+    AskMove,
+    CancelMove,
     ConsoleEndpoint,
     ConsoleLog,
     DiagnosticsReply,
     DomainReply,
     Done,
     Failed,
+    FinishIncoming,
+    ForceMove,
+    ForecastMove,
     GuestReply,
+    IncomingReady,
+    MoveReply,
     NodeReply,
     NodeRequest,
     Observe,
     OpenConsole,
+    PrepareIncoming,
     ReadConsoleLog,
     ReadDiagnostics,
     RemoveDomain,
     RemoveGuest,
     ReportReply,
+    ResumeOutgoing,
     Snapshot,
+    StartOutgoing,
 )
+from pileus.model.moves import MovePhase, MoveProgress
 from pileus.model.routing import RoutingDomain
 from pileus.node.hypervisor.driver import HypervisorDriver
 from pileus.node.machine import Machine
@@ -150,7 +161,33 @@ class Agent:
             case ReadDiagnostics(guest_id=guest_id):
                 return DiagnosticsReply(diagnostics=await self._driver_of(guest_id).stats(guest_id))
             case _:
-                raise NodeFailed(f"This host does not do {type(request).__name__} yet.")
+                return await self._answer_move(request)
+
+    async def _answer_move(self, request: NodeRequest) -> NodeReply:
+        match request:
+            case PrepareIncoming():
+                return await self._prepare_incoming(request)
+            case StartOutgoing(guest_id=guest_id):
+                async with self._turn(guest_id):
+                    return MoveReply(progress=await self._driver_of(guest_id).moves.start_outgoing(request))
+            case ForecastMove(guest_id=guest_id, options=options):
+                found = await self._driver_of(guest_id).moves.forecast(guest_id, options)
+                return MoveReply(progress=MoveProgress(phase=MovePhase.UNKNOWN, forecast=found))
+            case AskMove(migration_id=migration_id, guest_id=guest_id):
+                driver = self._drivers.get(guest_id)
+                progress = await driver.moves.progress(migration_id, guest_id) if driver else MoveProgress(phase=MovePhase.UNKNOWN)
+                return MoveReply(progress=progress)
+            case ForceMove(migration_id=migration_id, guest_id=guest_id):
+                return MoveReply(progress=await self._driver_of(guest_id).moves.force(migration_id, guest_id))
+            case CancelMove():
+                return await self._cancel_move(request)
+            case FinishIncoming():
+                return await self._finish_incoming(request)
+            case ResumeOutgoing(migration_id=migration_id, guest_id=guest_id):
+                async with self._turn(guest_id):
+                    return GuestReply(guest=await self._driver_of(guest_id).moves.resume_outgoing(migration_id, guest_id))
+            case _:
+                raise NodeFailed(f"This host does not know {type(request).__name__}.")
 
     async def _apply_guest(self, request: ApplyGuest) -> NodeReply:
         guest = request.guest
@@ -167,6 +204,46 @@ class Agent:
             driver = self._drivers.get(guest.id) or self._choose(guest)
             self._drivers[guest.id] = driver
             return GuestReply(guest=await driver.apply(guest))
+
+    async def _prepare_incoming(self, request: PrepareIncoming) -> NodeReply:
+        """The guest is in our books from now on, so that the metadata service answers it from its first moment here."""
+        guest = request.guest
+        async with self._turn(guest.id):
+            known = guest.id in self._guests
+            for domain in request.domains:
+                await self._apply_domain(domain)
+            driver = self._drivers.get(guest.id) or self._choose(guest)
+            self._drivers[guest.id] = driver
+            if not known:
+                self._guests[guest.id] = guest
+            try:
+                return IncomingReady(target=await driver.moves.prepare_incoming(request))
+            finally:
+                self._forget_what_is_gone(guest.id, driver)
+
+    async def _finish_incoming(self, request: FinishIncoming) -> NodeReply:
+        guest = request.guest
+        async with self._turn(guest.id):
+            observed = await self._driver_of(guest.id).moves.finish_incoming(request)
+            known = self._wanted.get(guest.id)
+            if known is None or known.generation < guest.generation:
+                self._wanted[guest.id] = self._guests[guest.id] = guest
+            return GuestReply(guest=observed)
+
+    async def _cancel_move(self, request: CancelMove) -> NodeReply:
+        """A driver that does not know the guest may have half of it."""
+        async with self._turn(request.guest_id):
+            driver = self._drivers.get(request.guest_id)
+            if driver is None:
+                return MoveReply(progress=MoveProgress(phase=MovePhase.UNKNOWN))
+            progress = await driver.moves.cancel(request.migration_id, request.guest_id)
+            self._forget_what_is_gone(request.guest_id, driver)
+            return MoveReply(progress=progress)
+
+    def _forget_what_is_gone(self, guest_id: str, driver: HypervisorDriver) -> None:
+        if all(guest.id != guest_id for guest in driver.guests()):
+            for book in (self._drivers, self._guests, self._wanted):
+                book.pop(guest_id, None)
 
     async def _remove_guest(self, guest_id: str) -> NodeReply:
         async with self._turn(guest_id):

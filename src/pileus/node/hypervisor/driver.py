@@ -7,6 +7,7 @@ from typing import Protocol
 from pileus.model.guests import ConsoleKind, Diagnostics, Guest, ObservedGuest
 from pileus.model.hosts import DriverCapabilities
 from pileus.model.messages import SnapshotDone
+from pileus.node.hypervisor.moves import MoveDriver
 
 Changed = Callable[[ObservedGuest], None]
 """Called by a driver, in the event loop, when a guest changed by itself (it powered off, its process died)."""
@@ -19,6 +20,11 @@ class HypervisorDriver(Protocol):
     """Few verbs, each idempotent and taking whole desired structs. Errors that a user should read are `NodeFailed`."""
 
     name: str
+
+    @property
+    def moves(self) -> MoveDriver:
+        """The verbs that move guests between hosts. While a guest is on its way, `apply` leaves it as it is."""
+        ...
 
     async def probe(self) -> DriverCapabilities:
         """Try what this host can do; functional, with a time-out, kept for the life of the host's boot."""

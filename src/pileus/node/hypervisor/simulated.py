@@ -8,24 +8,17 @@ from pathlib import Path
 import msgspec
 
 from pileus.core.disk_headers import empty_qcow2
-from pileus.model.base import Model
 from pileus.model.errors import NodeFailed, NotFound
 from pileus.model.guests import ConsoleKind, Diagnostics, Guest, ObservedGuest, ObservedPower, Power
 from pileus.model.hosts import DriverCapabilities
 from pileus.model.messages import SnapshotDone
 from pileus.node.hypervisor.driver import Changed
+from pileus.node.hypervisor.simulated_moves import SimulatedMoves, State, refuse_when_held
 
 FAIL = "simulated:fail"
 """Extra spec: applying such a guest fails with this text, as a real hypervisor might."""
 
 _POWERS = {power: ObservedPower(power.value) for power in Power}
-
-
-class _State(Model, frozen=True, kw_only=True):
-    """One simulated guest."""
-
-    guest: Guest
-    observed: ObservedGuest
 
 
 class SimulatedDriver:
@@ -40,8 +33,9 @@ class SimulatedDriver:
         self._directory = state / "simulated" if state else None
         self._delay = delay
         self._clock = clock
-        self._states: dict[str, _State] = {}
+        self._states: dict[str, State] = {}
         self._changed: Changed | None = None
+        self.moves = SimulatedMoves(self._states, self._keep, self._forget, self._report, clock)
 
     async def probe(self) -> DriverCapabilities:
         """Everything works where nothing is real."""
@@ -52,12 +46,14 @@ class SimulatedDriver:
         self._changed = changed
         if self._directory and self._directory.is_dir():
             for path in self._directory.glob("*.json"):
-                state = msgspec.json.decode(path.read_bytes(), type=_State)
+                state = msgspec.json.decode(path.read_bytes(), type=State)
                 self._states[state.guest.id] = state
+        self.moves.adopt()
         return await self.observe()
 
     async def observe(self) -> list[ObservedGuest]:
         """Every simulated guest."""
+        self.moves.settle()
         return [state.observed for state in self._states.values()]
 
     def guests(self) -> list[Guest]:
@@ -69,12 +65,14 @@ class SimulatedDriver:
         if self._delay:
             await asyncio.sleep(self._delay)
         before = self._states.get(guest.id)
+        if before and before.move and before.move.holds:
+            return before.observed
         if failure := guest.extra.get(FAIL):
             observed = before.observed if before else ObservedGuest(id=guest.id, power=ObservedPower.ABSENT, hypervisor=self.name)
             observed = msgspec.structs.replace(observed, error=failure, error_detail="asked for by the extra spec " + FAIL)
         else:
             observed = self._reached(guest, before.observed if before else None)
-        self._keep(_State(guest=guest, observed=observed))
+        self._keep(State(guest=guest, observed=observed, move=before.move if before else None))
         return observed
 
     def _reached(self, guest: Guest, before: ObservedGuest | None) -> ObservedGuest:
@@ -101,6 +99,10 @@ class SimulatedDriver:
 
     async def remove(self, guest_id: str) -> None:
         """Forget the guest."""
+        self._forget(guest_id)
+
+    def _forget(self, guest_id: str) -> None:
+        self.moves.let_go(guest_id)
         self._states.pop(guest_id, None)
         if self._directory:
             (self._directory / f"{guest_id}.json").unlink(missing_ok=True)
@@ -108,6 +110,7 @@ class SimulatedDriver:
     async def snapshot(self, guest_id: str, destination: Path) -> SnapshotDone:
         """An empty image of the root disk's size."""
         guest = self._state(guest_id).guest
+        refuse_when_held(self._state(guest_id).move)
         size = next((disk.size for disk in guest.disks if not disk.cdrom), 1 << 30)
         content = empty_qcow2(size)
         if not destination.exists():
@@ -160,16 +163,19 @@ class SimulatedDriver:
         state = self._state(guest_id)
         observed = msgspec.structs.replace(state.observed, power=power, started_at=None)
         self._keep(msgspec.structs.replace(state, observed=observed))
+        self._report(observed)
+
+    def _report(self, observed: ObservedGuest) -> None:
         if self._changed:
             self._changed(observed)
 
-    def _state(self, guest_id: str) -> _State:
+    def _state(self, guest_id: str) -> State:
         state = self._states.get(guest_id)
         if state is None:
             raise NotFound(f"There is no guest {guest_id} on this host.")
         return state
 
-    def _keep(self, state: _State) -> None:
+    def _keep(self, state: State) -> None:
         self._states[state.guest.id] = state
         if self._directory:
             self._directory.mkdir(parents=True, exist_ok=True)
@@ -177,6 +183,8 @@ class SimulatedDriver:
             partial.write_bytes(msgspec.json.encode(state))
             partial.rename(self._directory / f"{state.guest.id}.json")
 
+
+MOVES = ["migrate-live", "migrate-off", "migrate-post-copy"]
 
 _CAPABILITIES = DriverCapabilities(
     driver="simulated",
@@ -187,6 +195,6 @@ _CAPABILITIES = DriverCapabilities(
     levels=["hardware"],
     architectures=["x86_64", "aarch64"],
     modes=["hvm"],
-    features=["pause", "suspend", "snapshot", "reboot-soft", "reboot-hard", "console-log", "config-drive", "rebuild"],
+    features=["pause", "suspend", "snapshot", "reboot-soft", "reboot-hard", "console-log", "config-drive", "rebuild", *MOVES],
     cpu_model="simulated",
 )
