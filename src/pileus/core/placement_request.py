@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from pileus.core.placement_topology import numa_wish, page_choices
 from pileus.core.traits import architecture_trait, hypervisor_trait, is_name, mode_trait
 from pileus.model.errors import Invalid
 from pileus.model.placement import PlacementRequest, TraitWish
@@ -19,6 +20,14 @@ IMAGE_TRAITS = {
     "hw_vm_mode": mode_trait,
     "vm_mode": mode_trait,
 }
+UNHEEDED = {
+    "build_near_host_ip": "same_host, or an availability zone",
+    "cidr": "an availability zone",
+    "query": "traits or aggregate_instance_extra_specs of the flavor",
+    "target_cell": "an availability zone",
+    "different_cell": "an availability zone",
+}
+"""Hint -> what does the same here."""
 
 
 def request_of(server: Server, image_properties: dict[str, Any], root_gib: int = 0) -> PlacementRequest:
@@ -26,12 +35,16 @@ def request_of(server: Server, image_properties: dict[str, Any], root_gib: int =
 
     `root_gib` is the size of the root disk where the flavor leaves it to the image.
     """
+    check_hints(server.hints)
     return PlacementRequest(
         resources=resources_of(server.flavor, root_gib),
+        one_of=page_choices(server.flavor, image_properties),
+        numa=numa_wish(server.flavor, image_properties),
         traits=flavor_traits(server.flavor) + image_traits(image_properties),
         zone=server.requested_zone,
         host=server.requested_host,
         metadata=_metadata(server.flavor),
+        properties={key: str(value) for key, value in image_properties.items()},
         seed=zlib.crc32(server.id.encode()),
     )
 
@@ -79,6 +92,13 @@ def _wish(key: str, value: str, owner: str) -> TraitWish | None:
 def _metadata(flavor: ServerFlavor) -> dict[str, str]:
     prefix = "aggregate_instance_extra_specs:"
     return {key.removeprefix(prefix): value for key, value in flavor.extra_specs.items() if key.startswith(prefix)}
+
+
+def check_hints(hints: dict[str, Any]) -> None:
+    """Refuse hints that Nova's optional filters read and that nothing here would heed: a server must not land where its owner forbade."""
+    for name, instead in UNHEEDED.items():
+        if name in hints:
+            raise Invalid(f"The scheduler hint {name} is not supported: use {instead}.", field=name)
 
 
 def hinted(hints: dict[str, Any], name: str) -> list[str]:

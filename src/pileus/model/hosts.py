@@ -30,6 +30,14 @@ class DriverCapabilities(Model, frozen=True, kw_only=True):
     cpu_model: str = ""
 
 
+class NumaNode(Model, frozen=True, kw_only=True):
+    """A NUMA node of a machine: its CPUs, its memory, and how many huge pages it has by their size in KiB."""
+
+    cpus: int
+    memory_mib: int
+    pages: dict[int, int] = {}
+
+
 class HostReport(Model, frozen=True, kw_only=True):
     """What a Computer Manager sends when it starts, when something changed, and from time to time."""
 
@@ -46,6 +54,7 @@ class HostReport(Model, frozen=True, kw_only=True):
     capabilities: list[DriverCapabilities] = []
     guests: list[ObservedGuest] = []
     domains: dict[str, str] = {}  # routing domain id -> digest of what was applied last in full
+    numa: list[NumaNode] = []  # empty: the machine says nothing of them
     cluster: str = "default"
     shared_disks: bool = False  # guests' disks are where other hosts of the cluster see them: they survive this host
     complete: bool = True  # False: only the guests that changed

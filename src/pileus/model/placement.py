@@ -96,13 +96,22 @@ class Wanted(Model, frozen=True, kw_only=True):
     released: bool = False
 
 
+class Cell(Model, frozen=True, kw_only=True):
+    """A NUMA node of a host, as large as it is in all."""
+
+    cpus: int
+    memory_mib: int
+
+
 class HostState(Model, frozen=True, kw_only=True):
     """All of a host that a placement looks at but its name: hosts in the same state are equally good.
 
     `stocks` is [(resource class, inventory, used)] sorted by class; `metadata` is [(key, value)] of the host's aggregates.
+    `cells` is empty for a host that reports no NUMA nodes.
     """
 
     zone: str
+    cluster: str = "default"
     enabled: bool = True
     disabled_reason: str = ""
     up: bool = True
@@ -110,6 +119,7 @@ class HostState(Model, frozen=True, kw_only=True):
     aggregates: frozenset[str] = frozenset()
     metadata: frozenset[tuple[str, str]] = frozenset()
     stocks: tuple[tuple[str, Inventory, int], ...] = ()
+    cells: tuple[Cell, ...] = ()
 
 
 class HostView(Model, frozen=True, kw_only=True):
@@ -129,6 +139,12 @@ class TraitWish(Model, frozen=True, kw_only=True):
     forbidden: bool = False
 
 
+class NumaWish(Model, frozen=True, kw_only=True):
+    """The guest's NUMA nodes: each has a node of the host's to itself that is so large at least."""
+
+    cells: tuple[Cell, ...]
+
+
 class PlacementRequest(Model, frozen=True, kw_only=True):
     """What a server needs of a host.
 
@@ -137,11 +153,15 @@ class PlacementRequest(Model, frozen=True, kw_only=True):
     """
 
     resources: dict[str, int]
+    one_of: list[dict[str, int]] = []  # more resources: the first of these that some host has (sizes of huge pages)
     traits: list[TraitWish] = []
+    cluster: str | None = None  # a server that moves stays in its cluster
     zone: str | None = None
     host: str | None = None
     aggregates: list[list[str]] = []  # member of at least one of each list
     metadata: dict[str, str] = {}  # aggregate_instance_extra_specs
+    properties: dict[str, str] = {}  # the image's: an aggregate that names one of these keeps other values away
+    numa: NumaWish | None = None
     same_host: frozenset[str] | None = None
     different_host: frozenset[str] = frozenset()
     group_policy: str | None = None
@@ -168,18 +188,27 @@ class Removal(Model, frozen=True, kw_only=True):
 
 
 class Score(Model, frozen=True, kw_only=True):
-    """How good a host is: the sum of its weights, each from 0 to 1."""
+    """How good a host is: the sum of its weights."""
 
     host: str
     total: float
     weights: dict[str, float]
 
 
+class ClusterScore(Model, frozen=True, kw_only=True):
+    """A cluster that has hosts which fit: how many, and which share of the cluster is free (0 to 1)."""
+
+    cluster: str
+    fitting: int
+    free: float
+
+
 class Decision(Model, frozen=True, kw_only=True):
     """Where a server goes and why; `host` None when nowhere. Kept for `why`.
 
-    `considered` hosts were looked at; `removals` say what each filter took away; `scores` are the best hosts'; `alternates` come next.
-    `nearest` says for a failure what the best of the others lacked.
+    `considered` hosts were looked at, `fitting` of them passed every filter; `removals` say what each filter took away. Of the `clusters`
+    that have a fitting host the first was chosen, by `cluster_reason`; `scores` are the best hosts' of that one, `alternates` come next.
+    `nearest` says for a failure what the best of the others lacked, `nearby` what those after it lack.
     """
 
     host: str | None = None
@@ -189,15 +218,20 @@ class Decision(Model, frozen=True, kw_only=True):
     considered: int = 0
     fitting: int = 0
     removals: list[Removal] = []
+    cluster: str | None = None
+    cluster_reason: str = ""
+    clusters: list[ClusterScore] = []
     scores: list[Score] = []
     alternates: list[str] = []
     nearest: str = ""
+    nearby: list[str] = []
 
     @property
     def message(self) -> str:
         """One sentence for the server's fault or its events."""
         if self.host is not None:
-            return f"Placed on {self.host}: the best of {self.fitting} hosts that fit, of {self.considered}."
+            where = f" of cluster {self.cluster} ({self.cluster_reason})" if len(self.clusters) > 1 else ""
+            return f"Placed on {self.host}{where}: the best of {self.fitting} hosts that fit, of {self.considered}."
         if not self.considered:
             return "No valid host was found. There are no hosts."
         removed = ", ".join(f"{one.filter} removed {one.count}" for one in self.removals)

@@ -33,7 +33,8 @@ def test_the_host_with_most_room_is_chosen_and_the_others_are_alternates() -> No
     assert (decision.host, decision.provider_id, decision.generation) == ("h2", "id-h2", 3)
     assert decision.alternates == ["h3", "h1"]
     assert [score.host for score in decision.scores] == ["h2", "h3", "h1"]
-    assert decision.scores[0].weights == {"ram": 1.0, "cpu": 0.0, "disk": 0.0}
+    assert decision.scores[0].weights == {"ram": 1.0, "cpu": 1.0, "disk": 1.0}
+    assert decision.scores[1].weights["ram"] == 0.75
 
 
 def test_each_filter_says_which_hosts_it_removed_and_why() -> None:
