@@ -17,7 +17,12 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     database: str | None = (
         None  # postgresql://...; None: SQLite in the state directory. Kept apart from the rest (cli/settings.py): it may hold a password
     )
+    bus: str | None = None  # nats://HOST:PORT or tls://HOST:PORT; None: all in one process
+    bus_ca: str | None = None  # file of who signed the bus's certificate; None: the cloud's own authority
+    cluster: str = "default"  # the cluster that a manager process leads, or that a host is in
+    hosts: int = 0  # `up --hosts`: so many hosts in network namespaces of this machine, with their own PostgreSQL and NATS
     listen: str = "127.0.0.1:5000"
+    host_listen: str | None = None  # a second address, where hosts reach the API
     public_url: str | None = None  # None: the address that the client used
     tls_certificate: str | None = None
     tls_key: str | None = None
@@ -39,6 +44,7 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     physical_networks: dict[str, str] = msgspec.field(
         default_factory=lambda: {"public": ""}
     )  # name -> NIC that it is on; "" is host-only, behind NAT
+    resize_confirm_window: float = 0.0  # seconds after which a resize or cold migration is confirmed by itself; 0: never
     node_silence: float = 60.0  # after this without a report a host counts as down
     shutdown_grace: float = 60.0
 

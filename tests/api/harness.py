@@ -49,7 +49,7 @@ from tests import postgresql
 
 T = TypeVar("T")
 PASSWORD = "a password for tests"
-FOLDERS = ("identity", "image", "compute", "network", "placement", "console", "block_storage")
+FOLDERS = ("identity", "image", "compute", "network", "placement", "console", "cluster", "block_storage")
 LADDER = ("admin", "manager", "member", "reader")
 PERSONAS = ("nobody", "other_project_member", "reader", "member", "manager", "admin")
 """Whom the access test tries. All but `nobody` (no token) and `other_project_member` have the role of their name on project demo."""

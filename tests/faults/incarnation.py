@@ -20,7 +20,7 @@ import msgspec
 from pileus.api.chain import App
 from pileus.api.identity.tokens import audit_id
 from pileus.api.request import encode
-from pileus.cli.serve import ControlPlane, load_services
+from pileus.cli.control_plane import ControlPlane, load_services
 from pileus.cli.world import gather
 from pileus.config import Config
 from pileus.core.verify import World, breaches

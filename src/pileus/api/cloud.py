@@ -13,6 +13,7 @@ from pileus.model.identity import Identity
 from pileus.store.database import Database
 
 if TYPE_CHECKING:
+    from pileus.bus.authority import BusAuthority
     from pileus.api.routes import Service
 
 Wake = Callable[[str, str], None]
@@ -35,6 +36,7 @@ class Cloud(msgspec.Struct, kw_only=True):
     bus: Bus
     tokens: Tokens
     wake: Wake
+    authority: "BusAuthority | None" = None  # of the message bus, when there is one
     services: "dict[str, Service]" = {}
     policy_overrides: dict[str, str] = {}
     started_at: float = msgspec.field(default_factory=time.time)

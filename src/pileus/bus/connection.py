@@ -147,6 +147,7 @@ class Connection:
             "servers": [who.url],
             "name": self.name,
             "allow_reconnect": True,
+            "no_echo": True,
             "max_reconnect_attempts": -1,
             "reconnect_time_wait": PAUSE,
             "connect_timeout": 3,

@@ -48,6 +48,7 @@ class NatsBus:
         self.listeners: list[Listener] = []
         self.wakers: list[Wake] = []
         self.came_back: list[Callable[[], None]] = []
+        self.outgoing: Callable[[NodeRequest], NodeRequest] = lambda request: request  # what is changed about each request that is sent
         self._me = secrets.token_hex(8)
         self._numbers = itertools.count(1)
         self._waiting: dict[str, _Waiting] = {}
@@ -83,7 +84,7 @@ class NatsBus:
         self._waiting[number] = waiting
         try:
             reply_to = self.subjects.reply(host, self._me, number)
-            await self.connection.publish(self.subjects.node(host), encoding.encode(message), reply_to)
+            await self.connection.publish(self.subjects.node(host), encoding.encode(self.outgoing(message)), reply_to)
             reply = await self._wait(waiting, timeout)
         finally:
             del self._waiting[number]

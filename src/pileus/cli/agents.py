@@ -2,9 +2,15 @@
 
 import os
 import socket
+from typing import TYPE_CHECKING
 
 from pileus.config import Config
 from pileus.node.agent import Agent
+
+if TYPE_CHECKING:
+    from pileus.cli.node_process import Membership
+
+PERIOD = 60.0
 
 
 def make_agents(config: Config) -> list[Agent]:
@@ -25,6 +31,17 @@ def _simulated(config: Config, number: int) -> Agent:
 
 
 def _real(config: Config) -> Agent:
+    return _qemu(config, os.environ.get("PILEUS_HOST") or socket.gethostname(), "127.0.0.1", PERIOD)
+
+
+def member_agent(config: Config, member: "Membership", period: float) -> Agent:
+    """The agent of a host that has joined a cluster; it reports each `period` seconds."""
+    agent = _qemu(config, member.host, member.address, period)
+    agent.cluster, agent.shared_disks = member.cluster, member.shared_disks is not None
+    return agent
+
+
+def _qemu(config: Config, host: str, address: str, period: float) -> Agent:
     from pileus.node.hypervisor.qemu import QemuDriver
     from pileus.node.machine import RealMachine
     from pileus.node.network.linux import LinuxNetwork
@@ -33,5 +50,4 @@ def _real(config: Config) -> Agent:
     state.mkdir(mode=0o711, exist_ok=True)
     network = LinuxNetwork(state, config.tag)
     driver = QemuDriver(state, config.tag, network.open_tap, grace=config.shutdown_grace)
-    host = os.environ.get("PILEUS_HOST") or socket.gethostname()
-    return Agent(host, [driver], network, RealMachine(state), address="127.0.0.1")
+    return Agent(host, [driver], network, RealMachine(state), address=address, period=period)

@@ -8,6 +8,7 @@ from pileus.api.cloud import Cloud
 from pileus.api.image.content import ingest_file
 from pileus.bus.local import Bus
 from pileus.reconcile.hosts import Hosts
+from pileus.reconcile.migrations import Migrations
 from pileus.reconcile.routing import Routing
 from pileus.reconcile.servers import Servers
 
@@ -22,4 +23,5 @@ def reconcilers(cloud: Cloud, bus: Bus, wake: Callable[[str, str], None]) -> lis
         Hosts(cloud.db, bus, cloud.config, wake),
         Routing(cloud.db, bus, wake, cloud.config.physical_networks),
         Servers(cloud.db, bus, cloud.config, wake, ingest),
+        Migrations(cloud.db, bus, cloud.config, wake),
     ]

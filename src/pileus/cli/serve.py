@@ -1,137 +1,42 @@
-"""Puts store, bus, engine, API and agents together in one process, and runs them until told to stop."""
+"""Runs the roles of a process until it is told to stop: listening sockets, signals, the lock of the state directory, the log."""
 
 import asyncio
 import contextlib
 import fcntl
-import importlib
 import logging
 import logging.handlers
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pileus.api.chain import App
-from pileus.api.cloud import Cloud
-from pileus.bus.local import LocalBus
-from pileus.cli.credentials import Credentials
+from pileus.cli.control_plane import ROLES, ControlPlane
 from pileus.cli.main import state_of
-from pileus.cli.settings import database_option, remember
+from pileus.cli.settings import bus_options, database_option, prepare_directory, remember
 from pileus.config import Config
-from pileus.model.errors import PileusError, Unavailable
-from pileus.reconcile.engine import Engine
-from pileus.store import schema
-from pileus.store.open import open_database
+from pileus.model.errors import Invalid, PileusError, Unavailable
 
-log = logging.getLogger("pileus.serve")
-SERVICES = ("identity", "image", "compute", "network", "placement", "console")
-
-
-class ControlPlane:
-    """The three roles in one process."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.bus = LocalBus()
-        self.db = open_database(config)
-        self.credentials = Credentials(config.directory)
-        self.engine: Engine
-        self.cloud: Cloud
-        self.agents: list[Any] = []
-        self._tasks: list[asyncio.Task[Any]] = []
-
-    async def prepare(self) -> None:
-        """Schema, first users, tokens, services, reconcilers: what must be there before the first request."""
-        from pileus.api.identity.tokens import FernetTokens
-        from pileus.api.image.files import recover
-        from pileus.cli.first_start import bootstrap
-        from pileus.cli.reconcilers import reconcilers
-
-        await schema.migrate(self.db)
-        await bootstrap(self.db, self.credentials, self.config)
-        tokens = FernetTokens(self.config.directory / "secrets" / "fernet", self.db)
-        await tokens.load()
-        self.engine = Engine([])
-        self.cloud = Cloud(config=self.config, db=self.db, bus=self.bus, tokens=tokens, wake=self.engine.wake, services=load_services())
-        await recover(self.db, self.cloud.images)
-        for one in reconcilers(self.cloud, self.bus, self.engine.wake):
-            self.engine.reconcilers[one.name] = one
-        hosts: Any = self.engine.reconcilers["hosts"]
-        hosts.came = self.engine.retry
-        self.bus.listeners.append(hosts.receive)
-
-    async def start(self) -> None:
-        """Start the reconcilers, and the agents in the background: the API answers before a probe has ended."""
-        from pileus.cli.agents import make_agents
-
-        await self.engine.start()
-        self._tasks.append(asyncio.create_task(self._start_agents(make_agents)))
-
-    async def _start_agents(self, make_agents: Callable[..., list[Any]]) -> None:
-        try:
-            self.agents = await asyncio.to_thread(make_agents, self.config)
-            for agent in self.agents:
-                self.bus.attach(agent.host, agent.handle)
-            for agent in self.agents:
-                await agent.start(self.bus.report)
-        except Exception:
-            log.exception("the agent of this host could not start")
-            raise
-
-    async def close(self) -> None:
-        """Stop loops and agents; guests and networks go on."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.engine.close()
-        for agent in self.agents:
-            await agent.close()
-        await self.db.close()
-
-
-def load_services() -> dict[str, Any]:
-    """The services by the first part of their path."""
-    found = [importlib.import_module(f"pileus.api.{name}.routes").SERVICE for name in SERVICES]
-    return {service.prefix: service for service in found}
-
-
-async def run(config: Config, ready: Callable[[ControlPlane], None] | None = None) -> None:
-    """Serve until SIGINT or SIGTERM. `ready` is called, in the event loop, when requests are answered."""
+if TYPE_CHECKING:
     import uvicorn
 
-    from pileus.api.compute.console_proxy import SPEAKERS
-    from pileus.api.listener import BoundedProtocol
 
-    control = ControlPlane(config)
-    listener = listen(config)
+async def run(config: Config, ready: Callable[[ControlPlane], None] | None = None, roles: tuple[str, ...] = ROLES) -> None:
+    """Serve until SIGINT or SIGTERM. `ready` is called, in the event loop, when requests are answered."""
+    control = ControlPlane(config, roles)
+    listeners = [listen(address) for address in (config.listen, config.host_listen) if address] if "cloud" in roles else []
     try:
         await control.prepare()
-        server = uvicorn.Server(
-            uvicorn.Config(
-                App(control.cloud, SPEAKERS),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                http=BoundedProtocol,
-                ws="websockets-sansio",
-                ws_max_size=1 << 20,
-                ssl_certfile=config.tls_certificate,
-                ssl_keyfile=config.tls_key,
-                timeout_graceful_shutdown=3,
-            )
-        )
-        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]  # ours, below
-        loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stopped.set)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started and not serving.done():  # noqa: ASYNC110 uvicorn sets a flag, no event
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        server = api_server(control, config) if listeners else None
+        serving = asyncio.create_task(server.serve(sockets=listeners) if server else stopped.wait())
+        while server and not server.started and not serving.done():  # noqa: ASYNC110 uvicorn sets a flag, no event
             await asyncio.sleep(0.005)
         await control.start()
         if ready:
@@ -139,16 +44,44 @@ async def run(config: Config, ready: Callable[[ControlPlane], None] | None = Non
         waiting = asyncio.create_task(stopped.wait())
         await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
-        server.should_exit = True
+        if server:
+            server.should_exit = True
         await serving
     finally:
         await control.close()
-        listener.close()
+        for listener in listeners:
+            listener.close()
 
 
-def listen(config: Config) -> socket.socket:
+def api_server(control: ControlPlane, config: Config) -> "uvicorn.Server":
+    """The server of the API, without signal handlers of its own."""
+    import uvicorn
+
+    from pileus.api.compute.console_proxy import SPEAKERS
+    from pileus.api.listener import BoundedProtocol
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            App(control.cloud, SPEAKERS),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            http=BoundedProtocol,
+            ws="websockets-sansio",
+            ws_max_size=1 << 20,
+            ssl_certfile=config.tls_certificate,
+            ssl_keyfile=config.tls_key,
+            timeout_graceful_shutdown=3,
+        )
+    )
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
+    return server
+
+
+def listen(address: str) -> socket.socket:
     """The listening socket; Unavailable, with the way out, when the address is taken."""
-    host, _, port = config.listen.rpartition(":")
+    host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -157,7 +90,7 @@ def listen(config: Config) -> socket.socket:
     except (OSError, ValueError) as error:
         listener.close()
         reason = getattr(error, "strerror", None) or str(error)
-        raise Unavailable(f"Can't listen on {config.listen}: {reason}. Choose another address with --listen HOST:PORT.") from error
+        raise Unavailable(f"Can't listen on {address}: {reason}. Choose another address with --listen HOST:PORT.") from error
     listener.listen(1024)
     return listener
 
@@ -210,29 +143,65 @@ def log_to(directory: Path, also_terminal: bool) -> None:
 
 
 def run_until_stopped(
-    config: Config, ready: Callable[[ControlPlane], None] | None = None, stopping: Callable[[], None] | None = None
+    config: Config,
+    ready: Callable[[ControlPlane], None] | None = None,
+    stopping: Callable[[], None] | None = None,
+    roles: tuple[str, ...] = ROLES,
 ) -> None:
     """Hold the state directory and serve. `ready` is called when requests are answered, `stopping` before the directory is let go."""
+    _hold(config, lambda: run(config, ready, roles), stopping)
+
+
+def _hold(config: Config, work: Callable[[], Coroutine[None, None, None]], stopping: Callable[[], None] | None = None) -> None:
     import uvloop
 
     with only_one(config):
         log_to(config.directory, also_terminal=True)
         try:
-            uvloop.run(run(config, ready))
+            uvloop.run(work())
         except PileusError:
             raise
         except OSError as error:
-            raise Unavailable(f"The control plane stopped: {error}") from error
+            raise Unavailable(f"The process stopped: {error}") from error
         finally:
             if stopping:
                 stopping()
 
 
+def be_host(config: Config, ticket: tuple[str, str] | None, cluster: str | None, shared_disks: str | None) -> None:
+    """Join, when a ticket (token, address of the API) is given, and be a Computer Manager."""
+    from pileus.cli import node_process
+
+    if ticket is not None:
+        token = os.environ.get("PILEUS_JOIN_TOKEN", "") if ticket[0] == "-" else ticket[0]
+        node_process.join(config.directory, token, ticket[1], cluster=cluster, shared_disks=shared_disks)
+    node_process.membership(config.directory)
+    _hold(config, lambda: node_process.run(config))
+
+
 @click.command("serve")
+@click.option("--role", "roles", type=click.Choice(ROLES), multiple=True, help="What this process is; may be repeated. All, when not said.")
 @click.option("--listen", metavar="HOST:PORT", default=None, help="Where the API listens (default 127.0.0.1:5000).")
 @click.option("--simulate", metavar="N", type=click.IntRange(1), default=None, help="N simulated hosts instead of this machine.")
+@click.option("--name", metavar="CLUSTER", default=None, help="With --role cluster: the cluster that this process leads.")
+@click.option("--join", nargs=2, metavar="TOKEN ADDRESS", default=None, help="With --role node: join the cloud whose API is at ADDRESS.")
+@click.option("--shared-disks", metavar="DIR", default=None, help="With --role node: where servers' disks lie, seen by other hosts too.")
 @database_option
+@bus_options
 @click.pass_context
-def command(ctx: click.Context, listen: str | None, simulate: int | None, database: str | None) -> None:
-    """Run the control plane in the foreground, nothing else."""
-    run_until_stopped(remember(state_of(ctx), listen=listen, simulate=simulate, database=database))
+def command(ctx: click.Context, roles: tuple[str, ...], **said: Any) -> None:
+    """Run a process of the cloud in the foreground, nothing else."""
+    state = state_of(ctx)
+    if "node" in roles and (len(roles) > 1 or said["database"] or said["bus"]):
+        raise Invalid("--role node stands alone: a host knows neither the database nor other roles. It gets the bus's address by joining.")
+    if roles == ("node",):
+        be_host(remember(state), said["join"], said["name"], said["shared_disks"])
+        return
+    if said["join"] or said["shared_disks"]:
+        raise Invalid("--join and --shared-disks are for --role node.")
+    prepare_directory(state)
+    kept = {name: said[name] for name in ("listen", "simulate", "database", "bus", "bus_ca")}
+    config = remember(state, cluster=said["name"], **kept)
+    if roles and config.bus is None:
+        raise Invalid("Roles apart need --bus and --database, by which they find each other; without --role one process does it all.")
+    run_until_stopped(config, roles=tuple(roles) or ROLES)

@@ -37,6 +37,22 @@ database_option = click.option(
 )  # fmt: skip
 
 
+def _take_bus(ctx: click.Context, parameter: click.Parameter, url: str | None) -> str | None:
+    from pileus.bus.connection import check_url as check_bus
+
+    return None if url is None else check_bus(url)
+
+
+def bus_options(command: Any) -> Any:
+    """Where the message bus is, for processes of many."""
+    authority = click.option("--bus-ca", metavar="FILE", default=None, help="Who signed the bus's certificate, when not this cloud.")
+    bus = click.option(
+        "--bus", metavar="URL", default=None, envvar="PILEUS_BUS", callback=_take_bus,
+        help="nats://HOST:PORT, or tls://HOST:PORT: the bus by which hosts are reached.",
+    )  # fmt: skip
+    return bus(authority(command))
+
+
 def load(state: Path) -> Config:
     """The settings as they were kept; defaults where nothing was."""
     file = state / "config.json"
@@ -144,6 +160,10 @@ def check(config: Config) -> None:
     """Invalid when a setting can't be meant."""
     if config.database is not None:
         check_url(config.database)
+    if config.bus is not None and config.database is None:
+        raise Invalid("--bus needs --database: several processes share a cloud's records on PostgreSQL.")
+    if config.bus_ca is not None and not Path(config.bus_ca).is_file():
+        raise Invalid(f"--bus-ca {config.bus_ca}: there is no such file.")
     host, colon, port = config.listen.rpartition(":")
     if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
         raise Invalid(f"--listen {config.listen}: expected HOST:PORT, such as 127.0.0.1:5000.")

@@ -75,7 +75,7 @@ def _configure(state: Path, listen: str | None, simulate: int | None, database: 
             f"The control plane (pid {running}) runs with other settings. Stop it first (servers go on): {me(config.state)} down"
         )
     if not running:
-        bind(config).close()
+        bind(config.listen).close()
         if config.public_cidr is None:
             config = settings.said(config, public_cidr="172.24.4.0/24" if config.simulate else free_public_cidr(where_to_start(config)))
     settings.keep(config, before)

@@ -72,6 +72,8 @@ class Agent:
     ) -> None:
         self.host = host
         self.address = address
+        self.cluster = "default"
+        self.shared_disks = False  # guests' disks are where the cluster's other hosts see them
         self._hypervisors = hypervisors
         self._network = network
         self._machine = machine
@@ -327,7 +329,13 @@ class Agent:
             guests=guests,
             domains=domains,
             complete=complete,
+            cluster=self.cluster,
+            shared_disks=self.shared_disks,
         )
+
+    def report_soon(self) -> None:
+        """Send a complete report now: what was said while nobody heard it is said again."""
+        self._background(self._report_all())
 
     async def _report_all(self) -> None:
         """Send a complete report and set the clock for the next."""

@@ -1,0 +1,205 @@
+"""The managers of a process: the Cloud Manager's API, the Cluster Manager's reconcilers, and, without a bus, this machine's agent."""
+
+import asyncio
+import importlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from pileus.api.cloud import Cloud
+from pileus.bus.authority import BusAuthority
+from pileus.bus.local import LocalBus
+from pileus.cli.credentials import Credentials
+from pileus.config import Config
+from pileus.model.guests import Guest
+from pileus.model.messages import ApplyGuest, NodeRequest, PrepareIncoming
+from pileus.reconcile.engine import Engine
+from pileus.reconcile.leadership import Leadership
+from pileus.store import schema
+from pileus.store.open import open_database
+
+log = logging.getLogger("pileus.serve")
+SERVICES = ("identity", "image", "compute", "network", "placement", "console", "cluster")
+ROLES = ("cloud", "cluster", "node")
+REFRESH = 5.0
+"""Seconds after which a token that another process has revoked is void here as well, at the latest."""
+
+
+class ControlPlane:
+    """The roles of one process. Without a bus they are all here; with one, hosts are processes of their own."""
+
+    def __init__(self, config: Config, roles: tuple[str, ...] = ROLES) -> None:
+        self.config = config
+        self.roles = tuple(role for role in roles if role != "node" or config.bus is None)
+        self.bus: Any = LocalBus()
+        self.db = open_database(config)
+        self.credentials = Credentials(config.directory)
+        self.engine: Engine | None = None
+        self.cloud: Cloud
+        self.agents: list[Any] = []
+        self.leadership: Leadership | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def prepare(self) -> None:
+        """Schema, first users, tokens, services: what must be there before the first request."""
+        from pileus.api.identity.tokens import FernetTokens
+        from pileus.api.image.files import recover
+        from pileus.cli.first_start import bootstrap
+
+        await schema.migrate(self.db)
+        authority = await self._shared() if self.config.database is not None else None
+        await bootstrap(self.db, self.credentials, self.config)
+        tokens = FernetTokens(self.config.directory / "secrets" / "fernet", self.db)
+        await tokens.load()
+        if self.config.bus is not None:
+            assert authority is not None  # settings.check: a bus needs PostgreSQL
+            await self._open_bus(authority)
+        self.cloud = Cloud(
+            config=self.config, db=self.db, bus=self.bus, tokens=tokens, wake=self.wake, authority=authority, services=load_services()
+        )
+        if self.config.bus is None or self.config.hosts:  # else another process may be receiving an image at this moment
+            await recover(self.db, self.cloud.images)
+        if self.config.bus is None and "cluster" in self.roles:
+            self._assemble()
+
+    async def start(self) -> None:
+        """Start the reconcilers, and the agents in the background: the API answers before a probe has ended."""
+        if self.config.database is not None and self.config.bus is not None:
+            self._tasks.append(asyncio.create_task(self._keep_fresh()))
+        if "cluster" in self.roles:
+            if self.config.bus is None:
+                await self._lead()
+            else:
+                name = f"{socket.gethostname()}/{os.getpid()}"
+                self.leadership = Leadership(self.db, f"cluster/{self.config.cluster}", name, self._lead, self._follow)
+                await self.leadership.start()
+        if "node" in self.roles:
+            from pileus.cli.agents import make_agents
+
+            self._tasks.append(asyncio.create_task(self._start_agents(make_agents)))
+
+    def wake(self, name: str, id: str) -> None:
+        """Look at this soon: here, where this process leads, and in every other that may."""
+        if self.engine is not None:
+            self.engine.wake(name, id)
+        if self.config.bus is not None:
+            self.bus.wake(name, id)
+
+    async def close(self) -> None:
+        """Stop loops and agents; guests and networks go on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.leadership:
+            await self.leadership.close()
+        await self._follow()
+        for agent in self.agents:
+            await agent.close()
+        if self.config.bus is not None and not isinstance(self.bus, LocalBus):
+            await self.bus.close()
+        await self.db.close()
+
+    # -- reconcilers -----------------------------------------------------------------------------------------------------------------
+
+    async def _lead(self) -> None:
+        """Reconcile from now on, with nothing remembered from an earlier time."""
+        await self._assemble().start()
+
+    def _assemble(self) -> Engine:
+        from pileus.cli.reconcilers import reconcilers
+
+        if self.engine is not None:
+            return self.engine
+        engine = Engine([])
+        for one in reconcilers(self.cloud, self.bus, self.wake):
+            engine.reconcilers[one.name] = one
+        hosts: Any = engine.reconcilers["hosts"]
+        hosts.came = engine.retry
+        self.bus.listeners.append(hosts.receive)
+        self.engine = engine
+        return engine
+
+    async def _follow(self) -> None:
+        if self.engine is None:
+            return
+        engine, self.engine = self.engine, None
+        hosts: Any = engine.reconcilers["hosts"]
+        self.bus.listeners.remove(hosts.receive)
+        await engine.close()
+
+    # -- many processes --------------------------------------------------------------------------------------------------------------
+
+    async def _shared(self) -> BusAuthority:
+        from pileus.cli.shared_secrets import agree, authority_of
+
+        await agree(self.db, self.config.directory)
+        return authority_of(self.config.directory)
+
+    async def _open_bus(self, authority: BusAuthority) -> None:
+        from pathlib import Path
+
+        from pileus.bus.nats import NatsBus
+
+        config = self.config
+        trusted = Path(config.bus_ca).read_text() if config.bus_ca else None
+        bus = NatsBus(authority.manager(str(config.bus), f"{'+'.join(self.roles)}@{socket.gethostname()}", trusted), "manager")
+        bus.outgoing = lambda request: with_sources(request, authority)
+        bus.wakers.append(self._woken)
+        bus.came_back.append(lambda: self.engine.retry() if self.engine else None)
+        self.bus = bus
+        await bus.open()
+        await bus.manage(reports="cluster" in self.roles)
+
+    def _woken(self, name: str, id: str) -> None:
+        if self.engine is not None:
+            self.engine.wake(name, id)
+
+    async def _keep_fresh(self) -> None:
+        """Take over what other processes have revoked or rotated."""
+        while True:
+            await asyncio.sleep(REFRESH)
+            try:
+                tokens: Any = self.cloud.tokens
+                await tokens.refresh()
+                await self._shared()
+            except Exception:
+                log.exception("what other processes have changed could not be read")
+
+    # -- this machine's agent --------------------------------------------------------------------------------------------------------
+
+    async def _start_agents(self, make_agents: Callable[..., list[Any]]) -> None:
+        try:
+            self.agents = await asyncio.to_thread(make_agents, self.config)
+            for agent in self.agents:
+                self.bus.attach(agent.host, agent.handle)
+            for agent in self.agents:
+                await agent.start(self.bus.report)
+        except Exception:
+            log.exception("the agent of this host could not start")
+            raise
+
+
+def load_services() -> dict[str, Any]:
+    """The services by the first part of their path."""
+    found = [importlib.import_module(f"pileus.api.{name}.routes").SERVICE for name in SERVICES]
+    return {service.prefix: service for service in found}
+
+
+def with_sources(request: NodeRequest, authority: BusAuthority) -> NodeRequest:
+    """The request, with an address for each image from which a host that does not see our files fetches it."""
+    if not isinstance(request, ApplyGuest | PrepareIncoming):
+        return request
+    now = time.time()
+    guest: Guest = request.guest
+    disks = [
+        one if one.image is None else msgspec.structs.replace(
+            one, image=msgspec.structs.replace(one.image, source=authority.content_address(one.image.sha256, now))
+        )
+        for one in guest.disks
+    ]  # fmt: skip
+    return msgspec.structs.replace(request, guest=msgspec.structs.replace(guest, disks=disks))
