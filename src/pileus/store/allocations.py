@@ -8,7 +8,7 @@ from pileus.core.allocations import refusal, total, used_after
 from pileus.model.errors import Conflict, Invalid
 from pileus.model.placement import Allocation, Claim, Consumer, Provider, Wanted
 from pileus.store import providers
-from pileus.store.database import Reader, Transaction
+from pileus.store.database import Reader, Row, Transaction
 from pileus.store.providers import CONCURRENT, PROVIDERS
 from pileus.store.tables import ResourceTable, Table
 
@@ -40,6 +40,75 @@ async def claim(tx: Transaction, wanted: Claim) -> None:
         unguarded=True,
     )
     await replace(tx, [change])
+
+
+async def claim_together(tx: Transaction, wanted: list[Claim]) -> set[str]:
+    """Write claims; the ids of the consumers whose claims can't be written, as their provider has changed.
+
+    Claims of one provider were all seen at the same generation, and counted on each other in this order.
+    """
+    await providers.next_epoch(tx)  # from here on no other transaction changes what is used
+    known = {row[0] for row in await _with_ids(tx, "SELECT id FROM consumers WHERE id IN", [one.consumer_id for one in wanted])}
+    refused: set[str] = set()
+    for one in wanted:
+        if one.consumer_id in known and not await _claim_again(tx, one):
+            refused.add(one.consumer_id)
+    now = time.time()
+    rows: list[tuple[str, str, str, float]] = []
+    consumers: list[Consumer] = []
+    by_provider: dict[str, list[Claim]] = {}
+    for one in wanted:
+        if one.consumer_id not in known:
+            by_provider.setdefault(one.provider_id, []).append(one)
+    for provider_id, claims in sorted(by_provider.items()):
+        provider = await PROVIDERS.get(tx, provider_id)
+        used = provider.used if provider is not None else {}
+        taken: list[Claim] = []
+        for one in claims:
+            if provider is None or provider.generation != one.generation or not _fits(provider, used, one):
+                refused.add(one.consumer_id)
+                continue
+            used = total(used, one.resources)
+            taken.append(one)
+        if provider is not None and taken:
+            await providers.save(tx, provider, used=used)
+        for one in taken:
+            rows.append((one.consumer_id, provider_id, json.dumps(one.resources), now))
+            consumers.append(_consumer(one, now))
+    await CONSUMERS.insert_many(tx, consumers)
+    await tx.many(INSERT, rows)
+    return refused
+
+
+async def _claim_again(tx: Transaction, wanted: Claim) -> bool:
+    """A claim of a consumer that has something already, which it gives back."""
+    try:
+        await claim(tx, wanted)
+    except Conflict as error:
+        if not error.data.get("stale"):
+            raise
+        return False
+    return True
+
+
+def _fits(provider: Provider, used: dict[str, int], wanted: Claim) -> bool:
+    return not refusal(provider, [wanted.resources], total(used, wanted.resources))
+
+
+def _consumer(wanted: Claim | Wanted, now: float) -> Consumer:
+    return Consumer(
+        id=wanted.consumer_id,
+        created_at=now,
+        updated_at=now,
+        generation=1,
+        project_id=wanted.project_id,
+        user_id=wanted.user_id,
+        consumer_type=wanted.consumer_type,
+    )
+
+
+async def _with_ids(db: Reader, select: str, ids: list[str]) -> list[Row]:
+    return await db.all(f"{select} ({', '.join('?' * len(ids))})", *ids) if ids else []
 
 
 async def release(tx: Transaction, consumer_id: str) -> bool:
@@ -99,16 +168,7 @@ async def _write_consumer(tx: Transaction, wanted: Wanted, now: float) -> None:
         raise Conflict(f"consumer generation conflict - expected {expected} but got {got}", code=CONCURRENT)
     if known is None:
         if wanted.allocations:
-            fresh = Consumer(
-                id=wanted.consumer_id,
-                created_at=now,
-                updated_at=now,
-                generation=1,
-                project_id=wanted.project_id,
-                user_id=wanted.user_id,
-                consumer_type=wanted.consumer_type,
-            )
-            await CONSUMERS.insert(tx, fresh)
+            await CONSUMERS.insert(tx, _consumer(wanted, now))
     elif wanted.allocations:
         kind = wanted.consumer_type or known.consumer_type
         await CONSUMERS.update(tx, known, project_id=wanted.project_id, user_id=wanted.user_id, consumer_type=kind)

@@ -15,8 +15,9 @@ async def keep(tx: Transaction, server_id: str, decision: Decision) -> KeptDecis
     """Remember a decision about a server; only the newest few are kept."""
     kept = KeptDecision(id=str(uuid.uuid4()), server_id=server_id, created_at=time.time(), decision=decision)
     await DECISIONS.insert(tx, kept)
-    for old in (await of_server(tx, server_id))[KEPT:]:
-        await DECISIONS.delete(tx, old.id)
+    rows = await tx.all("SELECT id FROM placement_decisions WHERE server_id = ? ORDER BY created_at DESC", server_id)
+    for row in rows[KEPT:]:
+        await DECISIONS.delete(tx, row[0])
     return kept
 
 

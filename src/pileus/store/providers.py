@@ -5,18 +5,21 @@ from typing import Any
 
 import msgspec
 
+from pileus.core.placement_topology import pages_of
 from pileus.core.traits import capability_traits
 from pileus.model.errors import Conflict, Invalid, NotFound
 from pileus.model.hosts import HostReport
 from pileus.model.placement import Inventory, Provider
 from pileus.store.database import Reader, Transaction
-from pileus.store.placement_names import add_trait
+from pileus.store.placement_names import add_resource_class, add_trait
 from pileus.store.tables import ResourceTable
 
 PROVIDERS = ResourceTable("resource_providers", Provider)
 CONCURRENT = "placement.concurrent_update"
 OWNED = ("COMPUTE_", "HW_ARCH_", "HW_CPU_", "CUSTOM_ARCH_", "CUSTOM_HYPERVISOR_", "CUSTOM_VM_MODE_", "CUSTOM_LEVEL_")
 """Traits with these prefixes are the host's to report; all others are the operator's."""
+PAGES = "CUSTOM_PAGES_"
+"""Resource classes of huge pages are the host's, too."""
 
 
 async def next_epoch(tx: Transaction) -> int:
@@ -157,16 +160,26 @@ async def register_host(
     provider = await PROVIDERS.get(tx, provider_id)
     if provider is None:
         provider = await create(tx, provider_id, report.host)
-    inventories = dict(provider.inventories)
-    for name, total in (("VCPU", report.vcpus), ("MEMORY_MB", report.memory_mib), ("DISK_GB", report.disk_gib)):
-        if total > 0:
-            fresh = Inventory(total=total, allocation_ratio=ratios.get(name, 1.0), reserved=min((reserved or {}).get(name, 0), total))
-            known = inventories.get(name, fresh)
-            inventories[name] = msgspec.structs.replace(known, total=total, max_unit=total, reserved=min(known.reserved, total))
+    inventories = _inventories(provider, report, ratios, reserved or {})
     reported = capability_traits(report.capabilities)
     traits = sorted(reported | {name for name in provider.traits if not name.startswith(OWNED)})
     if inventories == provider.inventories and traits == provider.traits:
         return provider
     for name in traits:
         await add_trait(tx, name)
+    for name in inventories.keys() - provider.inventories.keys():
+        await add_resource_class(tx, name)
     return await save(tx, provider, inventories=inventories, traits=traits)
+
+
+def _inventories(provider: Provider, report: HostReport, ratios: dict[str, float], reserved: dict[str, int]) -> dict[str, Inventory]:
+    """What the provider has, with what the host reports of its own."""
+    sizes = {"VCPU": report.vcpus, "MEMORY_MB": report.memory_mib, "DISK_GB": report.disk_gib, **pages_of(report.numa)}
+    gone = [name for name in provider.inventories if name.startswith(PAGES) and name not in sizes and not provider.used.get(name)]
+    found = {name: inventory for name, inventory in provider.inventories.items() if name not in gone}
+    for name, total in sizes.items():
+        if total > 0:
+            fresh = Inventory(total=total, allocation_ratio=ratios.get(name, 1.0), reserved=min(reserved.get(name, 0), total))
+            known = found.get(name, fresh)
+            found[name] = msgspec.structs.replace(known, total=total, max_unit=total, reserved=min(known.reserved, total))
+    return found
