@@ -48,8 +48,8 @@ class Next(StrEnum):
 
 
 def next_step(server: Server) -> Next:
-    """What to do about a server now."""
-    if server.removed_at is not None:
+    """What to do about a server now. One that moves is in the hands of its migration."""
+    if server.removed_at is not None or server.migration is not None:
         return Next.NOTHING
     if server.deleted_at is not None:
         return Next.REMOVE
@@ -83,8 +83,11 @@ def observe(server: Server, seen: ObservedGuest, now: float) -> Server:
     """The server after its node saw its guest. It was launched when it first reached what was wanted.
 
     An error that stands in a report becomes no fault: it may be of an apply that its owner has already asked to be done again.
+    What a guest does while it moves changes nothing of what is wanted.
     """
     changes: dict[str, object] = {"observed": seen, "updated_at": now}
+    if server.migration is not None:
+        return msgspec.structs.replace(server, **changes)
     by_itself = seen.generation >= server.generation and seen.power != REACHED[server.power]
     if by_itself or _ended_meanwhile(server, seen):  # at once: what its owner asks for next is asked of the guest as it is
         changes |= {"power": followed(seen.power), "generation": max(server.generation, seen.generation) + 1}
@@ -129,6 +132,8 @@ def _states(server: Server) -> tuple[Status, str, str | None]:
         return status, vm_state, "deleting"
     if server.resize is not None and server.fault is None:
         return _resizing(server.resize.step, seen.generation >= server.generation, vm_state)
+    if server.migration is not None and server.fault is None:
+        return Status.MIGRATING, vm_state, "migrating"
     task = _task(server, seen)
     in_progress = {
         "rebooting": Status.REBOOT,
@@ -144,6 +149,8 @@ def _states(server: Server) -> tuple[Status, str, str | None]:
 def _resizing(step: ResizeStep, reached: bool, vm_state: str) -> tuple[Status, str, str | None]:
     if step == ResizeStep.CLAIM:
         return Status.RESIZE, vm_state, "resize_prep"
+    if step == ResizeStep.MOVE:
+        return Status.RESIZE, vm_state, "resize_migrating"
     if step in (ResizeStep.REVERT, ResizeStep.REVERTED):
         return Status.REVERT_RESIZE, "resized", "resize_reverting"
     if step == ResizeStep.APPLY and not reached:

@@ -48,7 +48,8 @@ class MigrationStep(StrEnum):
     CLEAN = "clean"  # nothing is to be left of it at the source
     VERIFY = "verify"  # cold: the server's owner is to say whether it stays; the source's copy is kept
     CONFIRM = "confirm"
-    REVERT = "revert"
+    REVERT = "revert"  # nothing is to be left of it at the destination
+    RESUME = "resume"  # the records say that it is the source's again: it is given back there
     UNDO = "undo"  # it failed or was cancelled before the switch: both sides are as before
     DONE = "done"
 
@@ -83,6 +84,7 @@ class Migration(Resource, frozen=True, kw_only=True):
     force_complete: bool = False  # wishes of whoever may
     abort: bool = False
     error: str = ""
+    restored: bool = False  # UNDO: the source goes on, the destination is still to forget it
     started_at: float | None = None  # of the sending
     finished_at: float | None = None  # when the server was at the destination, or everything was as before
     due_at: float | None = None  # VERIFY: when it is confirmed by itself

@@ -14,7 +14,7 @@ from pileus.model.hosts import Host, HostReport
 from pileus.model.messages import RemoveGuest
 from pileus.model.servers import Server
 from pileus.reconcile.observations import record
-from pileus.store import providers, servers
+from pileus.store import migration_records, providers, servers
 from pileus.store.database import Database, Transaction
 from pileus.store.hosts import HOSTS
 
@@ -83,23 +83,36 @@ class Hosts:
 
     async def _record(self, report: HostReport) -> None:
         placed = {server.id: server for server in await servers.on_host(self.db, report.host)}
-        changed = [guest for guest in report.guests if guest.id in placed and placed[guest.id].observed != guest]
+        for guest in report.guests:
+            if guest.migration:  # on its way: it is not its own master, and what it does is the move's to know
+                self.wake("migrations", guest.migration)
+        settled = [guest for guest in report.guests if not guest.migration]
+        changed = [guest for guest in settled if guest.id in placed and placed[guest.id].observed != guest]
         if report.complete:
             changed += missing(placed, report)
         if changed:
             await self.db.write(lambda tx: _record_all(tx, changed, report.reported_at))
         for guest in changed:
             self.wake("servers", guest.id)
+            if (resize := placed[guest.id].resize) is not None:
+                self.wake("migrations", resize.migration)
         if report.complete:  # the host is there: what waited for it goes on
             for server in placed.values():
                 if server.next_step != Next.NOTHING:
                     self.wake("servers", server.id)
+            for migration in await migration_records.of_host(self.db, report.host):
+                self.wake("migrations", migration.id)
         for guest in report.guests:
             if guest.id not in placed:
                 await self._collect(report.host, guest)
 
     async def _collect(self, host: str, guest: ObservedGuest) -> None:
-        """A guest that is no longer this host's: removed when the records say so; one that no record knows is left for `verify`."""
+        """A guest that is no longer this host's: removed when the records say so; one that no record knows is left for `verify`.
+
+        What a move keeps on either side is the move's to remove.
+        """
+        if any(host in (one.source, one.destination) for one in await migration_records.alive_of(self.db, guest.id)):
+            return
         server = await servers.SERVERS.get(self.db, guest.id)
         if server is not None and (server.removed_at is not None or server.host not in (None, host)):
             await self.bus.request(host, RemoveGuest(guest_id=guest.id))

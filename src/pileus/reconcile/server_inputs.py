@@ -1,14 +1,17 @@
-"""What a server's steps look up before they decide: the placement's wishes, and the guest's metadata."""
+"""What a server's steps look up before they decide: the placement's wishes, the guest as a host is told of it, and its metadata."""
 
 import msgspec
 
 from pileus.config import Config
+from pileus.core.guests import Card, guest_of
 from pileus.core.metadata import Facts, documents
 from pileus.core.placement_request import hinted, request_of, with_hints
+from pileus.model.guests import Guest
 from pileus.model.placement import PlacementRequest
 from pileus.model.ports import ServerPort
+from pileus.model.routing import RoutingDomain
 from pileus.model.servers import Server
-from pileus.store import aggregates, device_tags, server_groups
+from pileus.store import aggregates, device_tags, ports, routing, server_groups
 from pileus.store.database import Reader
 from pileus.store.ports import PORTS
 from pileus.store.sealing import seal_of
@@ -46,6 +49,17 @@ async def _hosts_of(db: Reader, server_ids: list[str], project_id: str | None) -
     marks = ", ".join("?" * len(server_ids))
     sql = f"SELECT id, host, project_id FROM servers WHERE host IS NOT NULL AND removed_at IS NULL AND id IN ({marks})"  # noqa: S608
     return {row[0]: row[1] for row in await db.all(sql, *server_ids) if project_id in (None, row[2])}
+
+
+async def guest_on(db: Reader, config: Config, server: Server, host: str) -> tuple[Guest, list[RoutingDomain]]:
+    """The server's guest as a host is told of it, with the domains that its cards need there."""
+    cards = (await ports.ports_of(db, [server.id]))[server.id]
+    domains = await routing.domains_of(db, sorted({card.network_id for card in cards}), host, config.physical_networks)
+    home = {network.id: domain.id for domain in domains for network in domain.networks}
+    plugs = [
+        Card(port_id=one.id, network_id=one.network_id, domain_id=home[one.network_id], mac=one.mac_address, mtu=one.mtu) for one in cards
+    ]
+    return guest_of(server, plugs, config.directory / "images", await metadata_of(db, config, server, cards)), domains
 
 
 async def metadata_of(db: Reader, config: Config, server: Server, cards: list[ServerPort]) -> dict[str, str]:

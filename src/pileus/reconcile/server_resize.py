@@ -1,4 +1,7 @@
-"""A server's resize, from the wish to the claim, and back. The guest itself is changed by the ordinary apply, as its flavor has."""
+"""A server's resize on the host that it is on, from the wish to the claim, and back; what that host can't take moves to another.
+
+The guest itself is changed by the ordinary apply, as its flavor has.
+"""
 
 from typing import Any
 
@@ -6,24 +9,25 @@ import msgspec
 
 from pileus.model.errors import Conflict
 from pileus.model.guests import Power
+from pileus.model.migrations import MigrationStatus, MigrationStep
 from pileus.model.placement import Claim
 from pileus.model.servers import Resize, ResizeStep, Server, ServerFlavor
 from pileus.reconcile.server_inputs import placement_request
-from pileus.store import actions, allocations, providers, servers
+from pileus.store import actions, allocations, migration_records, providers, servers
 from pileus.store.database import Database, Transaction
 
 PREPARE, CONFIRM, FINISH = "compute_prep_resize", "compute_confirm_resize", "compute_finish_revert_resize"  # Nova's names of the events
 
 
 async def advance(db: Database, server: Server) -> None:
-    """Do the next thing for a server whose resize is not only to be applied. What does not fit ends the resize, and nothing else."""
+    """Do the next thing for a server whose resize is not only to be applied. What does not fit here goes to another host."""
     try:
         await db.write(lambda tx: _advance(tx, server))
     except Conflict as error:
         if error.data.get("stale") or server.resize is None or server.resize.step != ResizeStep.CLAIM:
             raise
-        reason = f"No valid host was found. The server's host can't take the new flavor: {error.message}"
-        await db.write(lambda tx: _give_up(tx, server, reason))
+        reason = error.message
+        await db.write(lambda tx: _move(tx, server, reason))
 
 
 async def _advance(tx: Transaction, seen: Server) -> None:
@@ -34,16 +38,20 @@ async def _advance(tx: Transaction, seen: Server) -> None:
     if resize.step == ResizeStep.CLAIM:  # until it is confirmed the old flavor's share is kept, so that there is a way back
         await _claim(tx, server, _larger(await _needs(tx, server, resize.old), await _needs(tx, server, resize.new)))
         await _change(tx, server, resize.new, msgspec.structs.replace(resize, step=ResizeStep.APPLY))
+        await _tell(tx, resize, destination=server.host, status=MigrationStatus.MIGRATING)
         await actions.finish(tx, server.id, server.request_id, PREPARE, host=server.host)
     elif resize.step == ResizeStep.CONFIRM:
         await _claim(tx, server, await _needs(tx, server, resize.new))
         await servers.save(tx, server, resize=None)
+        await _tell(tx, resize, status=MigrationStatus.CONFIRMED, step=MigrationStep.DONE)
         await actions.finish(tx, server.id, server.request_id, CONFIRM, host=server.host)
     elif resize.step == ResizeStep.REVERT:
+        await _tell(tx, resize, status=MigrationStatus.REVERTING)
         await _change(tx, server, resize.old, msgspec.structs.replace(resize, step=ResizeStep.REVERTED))
     else:
         await _claim(tx, server, await _needs(tx, server, resize.old))
         await servers.save(tx, server, resize=None)
+        await _tell(tx, resize, status=MigrationStatus.REVERTED, step=MigrationStep.DONE)
         await actions.finish(tx, server.id, server.request_id, FINISH, host=server.host)
 
 
@@ -55,11 +63,23 @@ async def _change(tx: Transaction, server: Server, flavor: ServerFlavor, resize:
     await servers.save(tx, server, **changes)
 
 
-async def _give_up(tx: Transaction, seen: Server, reason: str) -> None:
+async def _move(tx: Transaction, seen: Server, reason: str) -> None:
+    """The host can't take it: the server goes to one that can, if there is any."""
     server = await servers.get(tx, seen.id)
-    if server.resize == seen.resize:
-        await servers.save(tx, server, resize=None)
-        await actions.finish(tx, server.id, server.request_id, PREPARE, result="Error", message=reason, host=server.host)
+    if server.resize is None or server.resize != seen.resize:
+        return
+    await actions.finish(tx, server.id, server.request_id, PREPARE, message=f"The server's host can't take the new flavor: {reason}")
+    await _tell(tx, server.resize, step=MigrationStep.PLACE)
+    moving = msgspec.structs.replace(server.resize, step=ResizeStep.MOVE)
+    # the power as it is: a new generation, as the host is told to shut the guest down
+    await servers.save(tx, server, resize=moving, migration=moving.migration, power=server.power)
+
+
+async def _tell(tx: Transaction, resize: Resize, **changes: Any) -> None:
+    """Write it into the migration's record."""
+    migration = await migration_records.MIGRATIONS.get(tx, resize.migration)
+    if migration is not None:
+        await migration_records.save(tx, migration, **changes)
 
 
 async def _needs(tx: Transaction, server: Server, flavor: ServerFlavor) -> dict[str, int]:

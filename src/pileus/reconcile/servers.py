@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pileus.bus.local import Bus
 from pileus.config import Config
-from pileus.core.guests import Card, guest_of
 from pileus.core.servers import Next, followed, next_step
 from pileus.model.errors import Conflict, Invalid, NodeFailed, NotFound, PileusError, Unavailable
 from pileus.model.guests import ObservedGuest
@@ -18,8 +17,8 @@ from pileus.model.servers import Server, ServerFault
 from pileus.reconcile import server_resize
 from pileus.reconcile.observations import EVENTS, record
 from pileus.reconcile.placing import Placing
-from pileus.reconcile.server_inputs import metadata_of
-from pileus.store import actions, allocations, images, ports, routing, servers
+from pileus.reconcile.server_inputs import guest_on
+from pileus.store import actions, allocations, images, migration_records, ports, servers
 from pileus.store.database import Database, Transaction
 
 Ingest = Callable[[str, Path], Awaitable[None]]
@@ -90,18 +89,7 @@ class Servers:
     async def _apply(self, server: Server) -> None:
         """Tell the host what is wanted, with the networks that it needs; record what it then sees."""
         assert server.host is not None  # next_step says so
-        cards = (await ports.ports_of(self.db, [server.id]))[server.id]
-        domains = await routing.domains_of(self.db, sorted({card.network_id for card in cards}), server.host, self.config.physical_networks)
-        home = {network.id: domain.id for domain in domains for network in domain.networks}
-        guest = guest_of(
-            server,
-            [
-                Card(port_id=one.id, network_id=one.network_id, domain_id=home[one.network_id], mac=one.mac_address, mtu=one.mtu)
-                for one in cards
-            ],
-            self.config.directory / "images",
-            await metadata_of(self.db, self.config, server, cards),
-        )
+        guest, domains = await guest_on(self.db, self.config, server, server.host)
         request = ApplyGuest(guest=guest, domains=domains, seen=server.observed)
         try:
             reply = await self.bus.request(server.host, request, timeout=APPLY_TIMEOUT)
@@ -118,6 +106,8 @@ class Servers:
 
         async def work(tx: Transaction) -> Server | None:
             current = await servers.SERVERS.get(tx, server.id)
+            if current is not None and current.host != server.host:  # it has moved meanwhile
+                return None
             news = current.observed if current is not None and current.observed != server.observed else None
             if news is not None and news.generation >= seen.generation:  # a report came meanwhile: of what happened after the apply
                 return current
@@ -128,6 +118,8 @@ class Servers:
             raise Conflict(f"The host has not reached generation {server.generation} of {server.id} yet.", stale=True)
         for domain in domains:
             self.wake("routing", f"{server.host}/{domain.id}")  # which may have changed since it was read above
+        if server.resize is not None:
+            self.wake("migrations", server.resize.migration)
 
     async def _failed(self, server: Server, reason: str, detail: str) -> None:
         """What the host can't do becomes the server's fault: it is in ERROR until its owner asks for something else.
@@ -163,6 +155,8 @@ class Servers:
     async def _resize(self, server: Server) -> None:
         """Claim what another flavor needs, let go of what it does not."""
         await server_resize.advance(self.db, server)
+        assert server.resize is not None  # next_step says so
+        self.wake("migrations", server.resize.migration)
 
     async def _snapshot(self, server: Server) -> None:
         """Copy the root disk on the host, take the file into the image store. An image that can't be filled is taken away, as by Nova."""
@@ -217,12 +211,15 @@ class Servers:
                 await _take_unfilled(tx, image_id)
             networks = await ports.release_ports(tx, server.id)
             await allocations.release(tx, server.id)
+            await migration_records.forget_server(tx, server)
             await actions.finish(tx, server.id, server.request_id, "compute_terminate_instance", host=server.host)
             await servers.record_removed(tx, server.id, time.time())
             return networks
 
         for network in await self.db.write(work):
             self.wake("routing", network)
+        if server.resize is not None:  # of which another host may keep a copy
+            self.wake("migrations", server.resize.migration)
 
     def _snapshot_file(self, image_id: str) -> Path:
         return self.config.directory / "node" / "snapshots" / f"{image_id}.qcow2"

@@ -7,8 +7,11 @@ from typing import Any
 import msgspec
 
 from pileus.model.errors import NotFound
-from pileus.model.migrations import Migration, MigrationKind, MigrationStep, NewMigration
-from pileus.model.servers import Server
+from pileus.model.guests import Power
+from pileus.model.migrations import ENDED, Migration, MigrationKind, MigrationStatus, MigrationStep, NewMigration
+from pileus.model.placement import Wanted
+from pileus.model.servers import Resize, ResizeStep, Server
+from pileus.store import allocations, servers
 from pileus.store.database import Reader, Transaction
 from pileus.store.tables import ResourceTable
 
@@ -36,8 +39,24 @@ async def start(tx: Transaction, server: Server, kind: MigrationKind, wanted: Ne
         project_id=wanted.project_id,
         request_id=wanted.request_id,
         options=wanted.options,
+        status=MigrationStatus.QUEUED if kind == MigrationKind.LIVE else MigrationStatus.ACCEPTED,
+        step=MigrationStep.VERIFY if kind == MigrationKind.RESIZE else MigrationStep.PLACE,  # a resize tries the server's own host first
     )
     return await MIGRATIONS.insert(tx, migration)
+
+
+async def begin(tx: Transaction, server: Server, kind: MigrationKind, wanted: NewMigration) -> Migration:
+    """Put a server into the hands of a new migration; wake "migrations" for its id. The action's record is the caller's to start.
+
+    LIVE: as it runs. COLD: off, then it waits to be confirmed; one that is suspended moves as it is, and nothing is to be confirmed.
+    """
+    migration = await start(tx, server, kind, wanted)
+    changes: dict[str, Any] = {"migration": migration.id, "request_id": wanted.request_id, "fault": None}
+    if kind == MigrationKind.COLD and server.power != Power.SUSPENDED:
+        changes["resize"] = Resize(step=ResizeStep.MOVE, old=server.flavor, new=server.flavor, migration=migration.id)
+        changes["power"] = server.power  # a new generation: the host is told to shut the guest down
+    await servers.save(tx, server, **changes)
+    return migration
 
 
 async def get(db: Reader, migration_id: str) -> Migration:
@@ -78,3 +97,39 @@ async def of_server(db: Reader, server_id: str) -> list[Migration]:
 async def of_host(db: Reader, host: str) -> list[Migration]:
     """Migrations from or to a host that are not over in every respect."""
     return await MIGRATIONS.find(db, "(source = ? OR destination = ?) AND step <> ?", host, host, MigrationStep.DONE.value)
+
+
+async def forget_server(tx: Transaction, server: Server) -> None:
+    """The server is gone from its host: what its migrations hold is free, and what other hosts keep of it goes."""
+    for one in await alive_of(tx, server.id):
+        if one.kind == MigrationKind.EVACUATION:
+            continue
+        await allocations.release(tx, one.id)
+        status = one.status if one.status in ENDED else MigrationStatus.CONFIRMED  # as in Nova, when it waited for a word
+        step = MigrationStep.DONE if one.source == server.host else MigrationStep.CLEAN
+        await save(tx, one, status=status, step=step, keys=None)
+
+
+async def swap_claims(tx: Transaction, migration: Migration, server: Server, destination: dict[str, dict[str, int]]) -> None:
+    """During the move the migration holds what the server has at the source, and the server what it takes of the destination."""
+    held = {one.provider_id: one.resources for one in await allocations.of_consumer(tx, server.id)}
+    await allocations.replace(tx, [_share(migration.id, server, held, "MIGRATION"), _share(server.id, server, destination, "INSTANCE")])
+
+
+async def return_claims(tx: Transaction, migration: Migration, server: Server) -> None:
+    """The server has again what the migration held for it."""
+    held = {one.provider_id: one.resources for one in await allocations.of_consumer(tx, migration.id)}
+    if held:
+        await allocations.replace(tx, [_share(migration.id, server, {}, "MIGRATION"), _share(server.id, server, held, "INSTANCE")])
+
+
+def _share(consumer_id: str, server: Server, shares: dict[str, dict[str, int]], kind: str) -> Wanted:
+    return Wanted(
+        consumer_id=consumer_id,
+        allocations=shares,
+        project_id=server.project_id,
+        user_id=server.user_id,
+        consumer_type=kind,
+        unguarded=True,
+        released=not shares,
+    )

@@ -42,7 +42,8 @@ _ADMIN = """
 os-flavor-manage:create os-flavor-manage:update os-flavor-manage:delete os-flavor-access os-flavor-access:add_tenant_access
 os-flavor-access:remove_tenant_access os-flavor-extra-specs:create os-flavor-extra-specs:update os-flavor-extra-specs:delete
 os-admin-actions:inject_network_info
-os-admin-actions:reset_state os-shelve:shelve_offload os-evacuate os-server-diagnostics servers:migrations:show os-quota-sets:update
+os-admin-actions:reset_state os-shelve:shelve_offload os-evacuate os-server-diagnostics servers:migrations:show
+servers:migrations:forecast os-quota-sets:update
 os-quota-sets:delete os-quota-class-sets:show os-quota-class-sets:update os-simple-tenant-usage:list os-hypervisors:list
 os-hypervisors:list-detail os-hypervisors:statistics os-hypervisors:show os-hypervisors:uptime os-hypervisors:search os-hypervisors:servers
 os-services:list os-services:update os-services:delete os-availability-zone:detail os-aggregates:index os-aggregates:create

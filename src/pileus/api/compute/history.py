@@ -24,6 +24,7 @@ FLAVORS = ("flavor", "flavors_detail")
 HYPERVISORS = ("hypervisor", "hypervisors", "hypervisors_detail")
 DETAILED = ("hypervisor", "hypervisors_detail")
 GROUPS = ("server_group", "server_groups")
+MIGRATIONS = ("migrations", "server_migrations")
 FILES = {
     "quota_set": t.with_quotas(t.FILE_QUOTAS), "quota_set_detail": t.with_quotas(t.FILE_QUOTAS, True),
     "quota_class_set": t.with_quotas(t.FILE_QUOTAS), "limits": t.absolute(t.PERSONALITY_LIMITS),
@@ -92,7 +93,7 @@ CHANGES = [
     _change(83, "More filters of servers for everybody."),
     _change(82, "The external event accelerator-request-bound."),
     _change(81, "Images are cached on an aggregate's hosts."),
-    _change(80, "Migrations show user and project."),
+    _change(80, "Migrations show user and project.", dict.fromkeys(MIGRATIONS, t.drop("user_id", "project_id"))),
     _change(79, "Whether a volume goes with its server is said when it is attached."),
     _change(78, "The NUMA topology of a server."),
     _change(77, "A shelved server may be brought to an availability zone."),
@@ -148,7 +149,7 @@ CHANGES = [
     _change(62, "Events of an action show their host.", responses={"action": t.of_events("host", "hostId")}),
     _change(61, "Flavors show their extra specs.", responses=dict.fromkeys(FLAVORS, t.drop("extra_specs"))),
     _change(60, "Volumes that several servers use."),
-    _change(59, "Migrations are paged and have UUIDs."),
+    _change(59, "Migrations are paged and have UUIDs.", dict.fromkeys(MIGRATIONS, t.drop("uuid"))),
     _change(58, "Instance actions are paged.", responses=dict.fromkeys(("actions", "action"), t.drop("updated_at"))),
     _change(
         57,
@@ -226,7 +227,7 @@ CHANGES = [
     _change(26, "Tags of servers.", responses=_servers(t.drop("tags"))),
     _change(25, "Live migration decides itself whether disks are copied."),
     _change(24, "A live migration can be aborted."),
-    _change(23, "Migrations of a server."),
+    _change(23, "Migrations of a server.", {"migrations": t.drop("links", "migration_type")}),
     _change(22, "A live migration can be forced to complete."),
     _change(21, "Actions of deleted servers."),
     _change(20, "Volumes of shelved servers."),

@@ -60,6 +60,7 @@ _BY_RULE: dict[str, str] = {
         os-quota-sets:update os-quota-sets:delete os-server-diagnostics os-server-groups:index:all_projects
         compute:server:topology:host:index servers:index:get_all_tenants servers:detail:get_all_tenants servers:allow_all_filters
         servers:show:host_status servers:create:forced_host compute:servers:create:requested_destination servers:migrations:show
+        servers:migrations:forecast
         os-services:list os-services:update os-services:delete os-shelve:unshelve_to_host os-shelve:shelve_offload
         os-simple-tenant-usage:list os-cells os-baremetal-nodes:list
     """,

@@ -109,7 +109,7 @@ ROUTES: list[Route] = [
     at("POST", "/os-aggregates/{aggregate_id}/action", aggregates.set_metadata, "os-aggregates:set_metadata", action="set_metadata",
        shape="aggregate", body=aggregates.SetMetadata),
     at("POST", "/os-aggregates/{aggregate_id}/images", gaps.missing("Caching images on hosts"), "compute:aggregates:images", since=81),
-    at("GET", "/os-migrations", migrations.index, "os-migrations:index"),
+    at("GET", "/os-migrations", migrations.index, "os-migrations:index", shape="migrations"),
     at("GET", "/os-console-auth-tokens/{token}", consoles.show_token, "os-console-auth-tokens", shape="console_token", since=31),
     # what other services do, or nobody any more
     at("GET", "/images", proxied_images.index, "images:index", until=35),

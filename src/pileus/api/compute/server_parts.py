@@ -147,19 +147,6 @@ async def topology(request: Request) -> dict[str, Any]:
     return {"nodes": [], "pagesize_kb": None}
 
 
-async def migrations(request: Request) -> dict[str, Any]:
-    """GET migrations: those that are under way; there are none yet."""
-    fields.check_queries(request, {}, STRICT)
-    await resource.visible(request, request.cloud.db)
-    return {"migrations": []}
-
-
-async def migration(request: Request) -> None:
-    """GET, DELETE migrations/{migration_id} and its action: there is none."""
-    server = await resource.visible(request, request.cloud.db)
-    raise NotFound(f"Migration {request.params['migration_id']} not found for server {server.id}")
-
-
 async def diagnostics(request: Request) -> dict[str, Any]:
     """GET diagnostics."""
     fields.check_queries(request, {}, STRICT)

@@ -12,13 +12,21 @@ from pileus.api.request import Request
 from pileus.model.base import Model
 from pileus.model.errors import Invalid, NotFound
 from pileus.model.flavors import Flavor
+from pileus.model.migrations import MigrationKind, NewMigration
 from pileus.model.servers import Resize, ResizeStep, Server
-from pileus.store import actions, quotas, servers
+from pileus.store import actions, migration_records, quotas, servers
 from pileus.store.database import Transaction
 
 
 def _to(step: ResizeStep) -> Any:
-    return lambda server: {"resize": msgspec.structs.replace(server.resize, step=step)}
+    """A change of the step; a server that has moved for it is in its migration's hands again."""
+
+    def change(server: Server) -> dict[str, Any]:
+        assert server.resize is not None  # its vm_state says so
+        resize = msgspec.structs.replace(server.resize, step=step)
+        return {"resize": resize, "migration": resize.migration if resize.moved else None}
+
+    return change
 
 
 RESIZE = Rule(name="resize", states=("active", "stopped"), change=lambda server: {})
@@ -40,7 +48,8 @@ class ResizeBody(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 async def resize(request: Request) -> None:
-    """The action resize: the server starts again with the new flavor, on its host, and waits there for a word about it."""
+    """The action resize: the server starts again with the new flavor and waits for a word about it: on its host when that has room,
+    else on another."""
     wanted: NewFlavor = request.body.resize
     try:
         flavor = await flavors.visible(request, str(wanted.flavor_ref))
@@ -54,7 +63,11 @@ async def resize(request: Request) -> None:
         more = {"cores": flavor.vcpus - server.vcpus, "ram": flavor.ram - server.memory_mib}
         await quotas.charge(tx, server.project_id, **more)
         await actions.start(tx, server.id, "resize", request.id, request.identity.user_id, server.project_id)
-        asked = Resize(step=ResizeStep.CLAIM, old=server.flavor, new=flavor.frozen())
+        made = NewMigration(
+            new_flavor_id=flavor.id, user_id=request.identity.user_id, project_id=request.identity.project_id, request_id=request.id
+        )
+        migration = await migration_records.start(tx, server, MigrationKind.RESIZE, made)
+        asked = Resize(step=ResizeStep.CLAIM, old=server.flavor, new=flavor.frozen(), migration=migration.id)
         mode = {} if wanted.disk_config is msgspec.UNSET else {"disk_config": wanted.disk_config}
         return await servers.save(tx, server, fault=None, request_id=request.id, resize=asked, **mode)
 
@@ -75,9 +88,15 @@ def _check(server: Server, flavor: Flavor) -> None:
 
 async def confirm(request: Request) -> None:
     """The action confirmResize: the new flavor stays."""
-    await perform(request, CONFIRM)
+    await _decide(request, CONFIRM)
 
 
 async def revert(request: Request) -> None:
-    """The action revertResize: the old flavor comes back, with another restart."""
-    await perform(request, REVERT)
+    """The action revertResize: the old flavor comes back, with another restart; a server that has moved goes back to the copy of before."""
+    await _decide(request, REVERT)
+
+
+async def _decide(request: Request, rule: Rule) -> None:
+    server = await perform(request, rule)
+    assert server.resize is not None  # just written
+    request.cloud.wake("migrations", server.resize.migration)

@@ -76,6 +76,8 @@ async def delete(request: Request) -> None:
 
     server = await request.cloud.db.write(work)
     request.cloud.wake("servers", server.id)
+    if server.migration is not None:  # which lets go of it first
+        request.cloud.wake("migrations", server.migration)
 
 
 async def visible(request: Request, db: Reader, removed: bool = False) -> Server:

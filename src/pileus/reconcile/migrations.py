@@ -1,0 +1,385 @@
+"""Migrations: a server goes from one host to another, step by step; each step looks at both sides and does one idempotent thing.
+
+Until the transaction that makes the destination the server's host, the source owns the guest, and everything can be undone; from then on
+the destination does. Neither side runs what it does not own, so whatever is killed, one copy remains: the one that the records name.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+
+from pileus.bus.local import Bus
+from pileus.config import Config
+from pileus.core.migrations import GIVEN_AWAY, QUICK, UNDOABLE, look_again
+from pileus.model.errors import Conflict, Invalid, NodeFailed, NotFound, Unavailable
+from pileus.model.guests import Guest, ObservedPower, Power
+from pileus.model.messages import (
+    ApplyGuest,
+    AskMove,
+    CancelMove,
+    FinishIncoming,
+    ForceMove,
+    ForecastMove,
+    GuestReply,
+    IncomingReady,
+    MoveReply,
+    NodeRequest,
+    PrepareIncoming,
+    RemoveGuest,
+    ResumeOutgoing,
+    StartOutgoing,
+)
+from pileus.model.migrations import Migration, MigrationKind, MigrationStatus, MigrationStep
+from pileus.model.moves import MoveForecast, MovePhase, MoveProgress
+from pileus.model.routing import RoutingDomain
+from pileus.model.servers import Server
+from pileus.reconcile import migration_outcomes, migration_place
+from pileus.reconcile.migration_place import is_live
+from pileus.reconcile.move_keys import BothKeys, make_keys
+from pileus.reconcile.server_inputs import guest_on
+from pileus.store import migration_records as records
+from pileus.store import ports, servers
+from pileus.store.database import Database
+from pileus.store.hosts import HOSTS
+from pileus.store.sealing import seal_of
+
+R = TypeVar("R")
+Wake = Callable[[str, str], None]
+Action = Callable[[Migration, Server], Awaitable[float | None]]
+APPLY_TIMEOUT, ASK_TIMEOUT, SWITCH_TIMEOUT = 300.0, 20.0, 5.0
+EARLIER = 30.0  # seconds that a move waits for what the server's last one left to be removed; then it goes elsewhere
+GIVE_UP = 120.0  # seconds after which a destination that does not answer is given up
+NOTE_EVERY = 0.5  # seconds between two records of the progress
+
+
+class Migrations:
+    """One migration a step."""
+
+    name = "migrations"
+
+    def __init__(self, db: Database, bus: Bus, config: Config, wake: Wake) -> None:
+        self.db = db
+        self.bus = bus
+        self.config = config
+        self.wake = wake
+        self._noted: dict[str, tuple[float, MovePhase, int]] = {}
+        self.actions: dict[MigrationStep, Action] = {
+            MigrationStep.PLACE: self._place,
+            MigrationStep.STOP: self._stop,
+            MigrationStep.PREPARE: self._prepare,
+            MigrationStep.SEND: self._send,
+            MigrationStep.FINISH: self._finish,
+            MigrationStep.CLEAN: self._clean,
+            MigrationStep.VERIFY: self._verify,
+            MigrationStep.REVERT: self._revert,
+            MigrationStep.RESUME: self._resume,
+            MigrationStep.UNDO: self._undo,
+        }
+
+    async def scan(self) -> list[str]:
+        """Moves that are not over."""
+        return await records.unsettled(self.db)
+
+    async def step(self, id: str) -> float | None:
+        """Do the next thing for a move. What fails before the switch ends it, with the reason in its record and in the server's history."""
+        migration = await records.MIGRATIONS.get(self.db, id)
+        if migration is None or migration.step == MigrationStep.DONE or migration.kind == MigrationKind.EVACUATION:
+            self._noted.pop(id, None)
+            return None
+        server = await servers.SERVERS.get(self.db, migration.server_id)
+        if server is None:
+            await self.db.write(lambda tx: records.save(tx, migration, step=MigrationStep.DONE, keys=None))
+            return None
+        try:
+            if migration.step in UNDOABLE and migration.step != MigrationStep.SEND and (reason := unwanted(migration, server)):
+                return await self._give_up(migration, MigrationStatus.CANCELLED, reason)
+            return await self.actions[migration.step](migration, server)
+        except Unavailable as error:
+            late = migration.step == MigrationStep.PREPARE and time.time() > migration.updated_at + GIVE_UP
+            if not late:
+                raise
+            return await self._give_up(migration, MigrationStatus.ERROR, error.message)
+        except (NodeFailed, Invalid, NotFound) as error:
+            if migration.step not in UNDOABLE:
+                raise
+            return await self._give_up(migration, MigrationStatus.ERROR, error.message)
+
+    async def _give_up(self, migration: Migration, status: MigrationStatus, reason: str) -> float:
+        """Record that it is to be undone; from now on the destination never begins."""
+        await self.db.write(lambda tx: records.save(tx, migration, step=MigrationStep.UNDO, status=status, error=reason))
+        return 0.0
+
+    # -- up to the switch ------------------------------------------------------------------------------------------------------------
+
+    async def _place(self, migration: Migration, server: Server) -> float | None:
+        earlier = [one for one in await records.alive_of(self.db, server.id) if one.id != migration.id]
+        if earlier and time.time() < migration.created_at + EARLIER:
+            return QUICK
+        found = await migration_place.choice(self.db, self.config, migration, server)
+        await self.db.write(lambda tx: migration_place.claim(tx, migration, found))
+        return 0.0
+
+    async def _stop(self, migration: Migration, server: Server) -> float | None:
+        """Shut the guest down where it is, cleanly."""
+        guest, domains = await guest_on(self.db, self.config, server, migration.source)
+        off = msgspec.structs.replace(guest, power=Power.STOPPED)
+        reply = await self._reply(migration.source, ApplyGuest(guest=off, domains=domains, seen=server.observed), GuestReply, APPLY_TIMEOUT)
+        if reply.guest.error is not None:
+            return await self._give_up(migration, MigrationStatus.ERROR, reply.guest.error)
+        if reply.guest.power in (ObservedPower.RUNNING, ObservedPower.PAUSED):
+            return QUICK
+        await self.db.write(lambda tx: migration_outcomes.stopped(tx, migration, reply.guest))
+        return 0.0
+
+    async def _prepare(self, migration: Migration, server: Server) -> float | None:
+        """Ports, keys, and a destination that waits."""
+        destination = migration.destination
+        assert destination is not None and server.observed is not None  # it was placed, and has run
+        if migration.keys is None:
+            text = msgspec.json.encode(make_keys(migration.id, time.time())).decode()
+            keys = seal_of(self.config.directory).close(text)
+            migration = await self.db.write(lambda tx: migration_outcomes.prepared(tx, migration, keys))
+        await self._wake_routing(server.id)
+        both = self._keys(migration)
+        guest, domains = await self._guest(migration, server, destination)
+        host = await HOSTS.first(self.db, "name = ?", destination)
+        address = host.report.address if host and host.report else ""
+        request = PrepareIncoming(
+            migration_id=migration.id,
+            guest=guest,
+            domains=domains,
+            copy_disks=migration.copy_disks,
+            address=address,
+            keys=both.destination,
+            machine=server.observed.machine if is_live(migration) else "",
+            cpu_model=server.observed.cpu_model if is_live(migration) else "",
+        )
+        reply = await self._reply(destination, request, IncomingReady, APPLY_TIMEOUT)
+        target = msgspec.structs.replace(reply.target, name=both.name)
+        forecast = await self._forecast(migration) if is_live(migration) else None
+        changes = {"target": target, "forecast": forecast, "step": MigrationStep.SEND, "status": MigrationStatus.RUNNING}
+        await self.db.write(lambda tx: records.save(tx, migration, **changes))
+        return 0.0
+
+    async def _forecast(self, migration: Migration) -> MoveForecast | None:
+        try:
+            request = ForecastMove(guest_id=migration.server_id, options=migration.options)
+            return (await self._reply(migration.source, request, MoveReply, ASK_TIMEOUT)).progress.forecast
+        except (NodeFailed, Unavailable):  # it is an estimate: the move does without
+            return None
+
+    async def _send(self, migration: Migration, server: Server) -> float | None:
+        """Begin to send, then look how far it is, until the source has given the guest away."""
+        if migration.started_at is None:
+            migration, progress = await self._begin(migration)
+        elif reason := unwanted(migration, server):
+            progress = await self._move(migration.source, CancelMove(migration_id=migration.id, guest_id=server.id))
+            if progress.phase not in GIVEN_AWAY:
+                return await self._give_up(migration, MigrationStatus.CANCELLED, reason)
+        elif migration.force_complete:
+            progress = await self._move(migration.source, ForceMove(migration_id=migration.id, guest_id=server.id))
+            migration = await self.db.write(lambda tx: records.save(tx, migration, force_complete=False))
+        else:
+            progress = await self._look(migration)
+        if progress.phase in GIVEN_AWAY:
+            return await self._switch(migration, progress)
+        await self._note(migration, progress)
+        if progress.phase in (MovePhase.FAILED, MovePhase.CANCELLED, MovePhase.UNKNOWN):
+            reason = progress.error or f"The source says that the move is {progress.phase}."
+            return await self._give_up(migration, MigrationStatus.ERROR, reason)
+        return look_again(progress)
+
+    async def _begin(self, migration: Migration) -> tuple[Migration, MoveProgress]:
+        assert migration.target is not None  # the step before
+        request = StartOutgoing(
+            migration_id=migration.id,
+            guest_id=migration.server_id,
+            target=migration.target,
+            options=migration.options,
+            keys=self._keys(migration).source,
+        )
+        started = await self.db.write(lambda tx: records.save(tx, migration, started_at=time.time()))
+        try:
+            return started, await self._move(migration.source, request, APPLY_TIMEOUT)
+        except NodeFailed as error:
+            return started, MoveProgress(phase=MovePhase.FAILED, error=error.message)
+
+    async def _look(self, migration: Migration) -> MoveProgress:
+        """What the source says. When it is silent: whether the destination has got everything."""
+        ask = AskMove(migration_id=migration.id, guest_id=migration.server_id)
+        try:
+            progress = await self._move(migration.source, ask)
+        except Unavailable:
+            assert migration.destination is not None  # it was placed
+            there = await self._move(migration.destination, ask)
+            if there.phase != MovePhase.SWITCHED:
+                raise
+            return there
+        if progress.phase != MovePhase.UNKNOWN:
+            return progress
+        return (await self._begin(migration))[1]  # killed before it was told to begin
+
+    async def _switch(self, migration: Migration, progress: MoveProgress) -> float | None:
+        """All is there. The destination gets the guest by one transaction, if it is alive to take it; else the source goes on."""
+        assert migration.destination is not None  # it was placed
+        try:
+            ask = AskMove(migration_id=migration.id, guest_id=migration.server_id)
+            there = await self._move(migration.destination, ask, SWITCH_TIMEOUT)
+        except Unavailable as error:
+            return await self._give_up(migration, MigrationStatus.ERROR, f"The destination is gone: {error.message}")
+        if there.phase in (MovePhase.UNKNOWN, MovePhase.FAILED, MovePhase.CANCELLED):
+            reason = there.error or "it knows nothing of the guest any more"
+            return await self._give_up(migration, MigrationStatus.ERROR, f"The destination has lost the guest: {reason}")
+        committed, server = await self.db.write(lambda tx: migration_outcomes.commit(tx, migration, progress))
+        return await self._finish(committed, server)
+
+    # -- the destination has it ------------------------------------------------------------------------------------------------------
+
+    async def _finish(self, migration: Migration, server: Server) -> float | None:
+        """Run it at the destination, while its traffic is turned there."""
+        assert migration.destination is not None  # it was placed
+        await self._wake_routing(server.id)
+        guest, _ = await self._guest(migration, server, migration.destination)
+        try:
+            reply = await self._reply(
+                migration.destination, FinishIncoming(migration_id=migration.id, guest=guest), GuestReply, APPLY_TIMEOUT
+            )
+        except NodeFailed as error:
+            if error.data.get("kind") == Conflict.__name__:  # the last of it is on its way
+                return QUICK
+            reason = error.message
+            await self.db.write(lambda tx: migration_outcomes.lost(tx, migration, reason))
+            return 0.0
+        last = await self._last(migration)
+        await self.db.write(lambda tx: migration_outcomes.arrived(tx, migration, reply.guest, last))
+        self.wake("servers", server.id)
+        return 0.0
+
+    async def _last(self, migration: Migration) -> MoveProgress | None:
+        """The figures of a live migration once it is over, when the source still has them."""
+        if not is_live(migration):
+            return None
+        try:
+            ask = AskMove(migration_id=migration.id, guest_id=migration.server_id)
+            return await self._move(migration.source, ask, SWITCH_TIMEOUT)
+        except (NodeFailed, Unavailable):
+            return None
+
+    async def _clean(self, migration: Migration, server: Server) -> float | None:
+        """Nothing is left at the source; that is tried until the source is back."""
+        if server.host != migration.source or server.removed_at is not None:
+            progress = await self._move(migration.source, AskMove(migration_id=migration.id, guest_id=server.id))
+            if progress.phase == MovePhase.POST_COPY:  # the destination still fetches from it
+                return QUICK
+            await self.bus.request(migration.source, RemoveGuest(guest_id=server.id))
+            if progress.phase != MovePhase.UNKNOWN and is_live(migration):
+                await self._note(migration, progress, always=True)
+        await self.db.write(lambda tx: migration_outcomes.cleaned(tx, migration))
+        await self._wake_routing(server.id)
+        return None
+
+    # -- cold: to be confirmed -------------------------------------------------------------------------------------------------------
+
+    async def _verify(self, migration: Migration, server: Server) -> float | None:
+        """Wait for a word about it; when there is a window, and it is over, the word is that it stays."""
+        after = await self.db.write(lambda tx: migration_outcomes.verify(tx, migration, self.config.resize_confirm_window, time.time()))
+        if after.step != MigrationStep.VERIFY:
+            self.wake("servers", server.id)
+            return 0.0
+        if after.due_at is None:
+            return None
+        if time.time() >= after.due_at:
+            self.wake("servers", server.id)
+            return 0.0 if server.resize is not None and server.resize.moved else None
+        return after.due_at - time.time()
+
+    async def _revert(self, migration: Migration, server: Server) -> float | None:
+        """Away from the destination first, then the records give it back to the source: it is never on both."""
+        assert migration.destination is not None  # it was placed
+        await self.bus.request(migration.destination, RemoveGuest(guest_id=server.id))
+        await self.db.write(lambda tx: migration_outcomes.given_back(tx, migration))
+        return 0.0
+
+    async def _resume(self, migration: Migration, server: Server) -> float | None:
+        """The source takes its copy up again; the server's next apply starts it with the flavor of before."""
+        await self._wake_routing(server.id)
+        request = ResumeOutgoing(migration_id=migration.id, guest_id=server.id)
+        try:
+            reply = await self._reply(migration.source, request, GuestReply, APPLY_TIMEOUT)
+        except NodeFailed as error:
+            reason = error.message
+            await self.db.write(lambda tx: migration_outcomes.lost(tx, migration, reason))
+        else:
+            await self.db.write(lambda tx: migration_outcomes.resumed(tx, migration, reply.guest))
+        self.wake("servers", server.id)
+        return None
+
+    # -- back to before --------------------------------------------------------------------------------------------------------------
+
+    async def _undo(self, migration: Migration, server: Server) -> float | None:
+        """The source goes on, its claim and ports are as before; then the destination forgets the guest, as soon as it can be reached."""
+        if not migration.restored:
+            fault = await self._restore(migration) if migration.started_at is not None else ""
+            migration = await self.db.write(lambda tx: migration_outcomes.undone(tx, migration, fault))
+            self.wake("servers", server.id)
+            await self._wake_routing(server.id)
+        if migration.destination is not None:
+            await self._move(migration.destination, CancelMove(migration_id=migration.id, guest_id=server.id))
+        await self.db.write(lambda tx: records.save(tx, migration, step=MigrationStep.DONE))
+        return None
+
+    async def _restore(self, migration: Migration) -> str:
+        """Have the source go on with the guest; why it can't, if so."""
+        progress = await self._move(migration.source, CancelMove(migration_id=migration.id, guest_id=migration.server_id))
+        if progress.phase not in GIVEN_AWAY:
+            return ""
+        try:
+            request = ResumeOutgoing(migration_id=migration.id, guest_id=migration.server_id)
+            await self._reply(migration.source, request, GuestReply, APPLY_TIMEOUT)
+        except NodeFailed as error:
+            return error.message
+        return ""
+
+    # -- what the steps share --------------------------------------------------------------------------------------------------------
+
+    async def _reply(self, host: str, request: NodeRequest, kind: type[R], timeout: float) -> R:
+        reply = await self.bus.request(host, request, timeout=timeout)
+        assert isinstance(reply, kind)  # the bus gives what the request asks for
+        return reply
+
+    async def _move(self, host: str, request: NodeRequest, timeout: float = ASK_TIMEOUT) -> MoveProgress:
+        return (await self._reply(host, request, MoveReply, timeout)).progress
+
+    async def _guest(self, migration: Migration, server: Server, host: str) -> tuple[Guest, list[RoutingDomain]]:
+        """The guest as it is now, not as it is to be next: that is applied once it is there."""
+        guest, domains = await guest_on(self.db, self.config, server, host)
+        seen = server.observed
+        changes = {} if seen is None else {"generation": seen.generation}
+        power = Power.STOPPED if server.resize is not None else guest.power
+        return msgspec.structs.replace(guest, power=power, **changes), domains
+
+    def _keys(self, migration: Migration) -> BothKeys:
+        assert migration.keys is not None  # made before the destination is prepared
+        return msgspec.json.decode(seal_of(self.config.directory).open(migration.keys), type=BothKeys)
+
+    async def _note(self, migration: Migration, progress: MoveProgress, always: bool = False) -> None:
+        """Record how far it is, now and then."""
+        now = time.monotonic()
+        at, phase, rounds = self._noted.get(migration.id, (0.0, MovePhase.UNKNOWN, -1))
+        if not always and now - at < NOTE_EVERY and (phase, rounds) == (progress.phase, len(progress.rounds)):
+            return
+        self._noted[migration.id] = now, progress.phase, len(progress.rounds)
+        await self.db.write(lambda tx: records.note(tx, migration, progress=progress))
+
+    async def _wake_routing(self, server_id: str) -> None:
+        for network in {port.network_id for port in (await ports.ports_of(self.db, [server_id]))[server_id]}:
+            self.wake("routing", network)
+
+
+def unwanted(migration: Migration, server: Server) -> str:
+    """Why a move that can still be undone is not wanted any more; empty when it is."""
+    if server.deleted_at is not None:
+        return "The server was deleted while it moved."
+    return "It was aborted as asked for." if migration.abort else ""
