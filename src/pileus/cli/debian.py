@@ -87,9 +87,9 @@ class Debian:
     def __init__(self) -> None:
         self.lists = threading.Event()  # apt has lists of packages, or never will
 
-    def missing(self, command: str) -> dict[str, str]:
+    def missing(self, command: str, many_hosts: bool = False) -> dict[str, str]:
         """What a command needs from Debian and this machine does not have: package -> what for."""
-        needed = {**HOST, **TESTS} if command == "test" else HOST
+        needed = {**HOST, **TESTS} if command == "test" else {**HOST, **CLUSTER} if many_hosts else HOST
         return {name: why for name, (proof, why) in needed.items() if not present(proof)}
 
     def install(self, packages: dict[str, str]) -> None:

@@ -33,10 +33,19 @@ def command(ctx: click.Context, destroy: bool, yes: bool) -> None:
         raise click.Abort
     pid = stop(state)
     click.echo(f"✓ The control plane (pid {pid}) has stopped." if pid else "✓ The control plane did not run.")
-    if destroy:
+    if config.hosts:
+        from pileus.cli.local_cluster import LocalCluster
+
+        cluster = LocalCluster(config)
+        cluster.stop()
+        click.echo(f"✓ The agents of {config.hosts} hosts, NATS and PostgreSQL have stopped.")
+        if destroy:
+            cluster.destroy()
+    elif destroy:
         asyncio.run(destroy_all(config))
         if config.database is not None:
             asyncio.run(erase_records(config))
+    if destroy:
         remove(state)
         click.echo(f"✓ Servers, devices, namespaces and {state} are gone.")
 

@@ -21,7 +21,7 @@ def reconcilers(cloud: Cloud, bus: Bus, wake: Callable[[str, str], None]) -> lis
 
     return [
         Hosts(cloud.db, bus, cloud.config, wake),
-        Routing(cloud.db, bus, wake, cloud.config.physical_networks),
+        Routing(cloud.db, bus, wake, cloud.config.physical_networks, cloud.config.node_silence),
         Servers(cloud.db, bus, cloud.config, wake, ingest),
         Migrations(cloud.db, bus, cloud.config, wake),
     ]

@@ -14,11 +14,16 @@ from pathlib import Path
 from typing import IO, Any
 
 import click
+import msgspec
 
 from pileus.cli import settings
 from pileus.cli.client import Api
 from pileus.cli.credentials import Credentials, base_url
+from pileus.cli.daemons import database_url
 from pileus.cli.demo import Demo
+from pileus.cli.down import stop
+from pileus.cli.local_cluster import LocalCluster
+from pileus.cli.local_cluster import settings as cluster_settings
 from pileus.cli.main import me, state_of
 from pileus.cli.progress import paint, step
 from pileus.cli.public_network import free_public_cidr, where_to_start
@@ -35,20 +40,22 @@ PATIENCE = 60.0
 @click.option("--detach", is_flag=True, help="Return when the cloud is ready.")
 @click.option("--no-demo", is_flag=True, help="No first network and server.")
 @click.option("--simulate", metavar="N", type=click.IntRange(1), default=None, help="N simulated hosts: no root, nothing real.")
+@click.option("--hosts", metavar="N", type=click.IntRange(1, 16), default=None, help="N hosts in network namespaces of this machine.")
 @settings.database_option
 @click.option("--beside", is_flag=True, hidden=True, help="Furnish the cloud whose control plane has just started in the terminal.")
 @click.pass_context
-def command(
-    ctx: click.Context, listen: str | None, detach: bool, no_demo: bool, simulate: int | None, database: str | None, beside: bool
-) -> None:
+def command(ctx: click.Context, detach: bool, no_demo: bool, beside: bool, **said: Any) -> None:
     """Start a cloud on this machine. May be run again at any time: it says what it found."""
     state = state_of(ctx)
     with _one_at_a_time(settings.prepare_directory(state)):
         try:
-            config = _configure(state, listen, simulate, database)
+            config = _configure(state, **said)
         except PileusError:
             settings.forget_unused(state)
             raise
+        if config.hosts and not beside:
+            _cluster(config, detach, not no_demo)
+            return
         running = read_pid(config.directory)
         if running:
             with step("Control plane") as current:
@@ -62,15 +69,45 @@ def command(
     _serve_here(config, demo=not no_demo)
 
 
-def _configure(state: Path, listen: str | None, simulate: int | None, database: str | None) -> Config:
+def _cluster(config: Config, detach: bool, demo: bool) -> None:
+    """Many hosts on this machine: networks and daemons, managers, agents; then what every cloud has."""
+    cluster = LocalCluster(config)
+    running = read_pid(config.directory)
+    cluster.prepare()
+    if running:
+        with step("Control plane") as current:
+            _wait_until_it_answers(config)
+            current.note(f"{base_url(config)}, pid {running}, runs already")
+    else:
+        start_detached(config)
+    cluster.start_hosts()
+    furnish(config, demo)
+    if detach:
+        return
+    click.echo("  Ctrl-C stops the control plane and the agents; servers go on.\n", err=True)
+    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.pause()
+    stop(config.directory)
+    cluster.stop()
+    click.echo("The control plane has stopped; servers go on. Start it again with the same command.", err=True)
+
+
+def _configure(state: Path, listen: str | None, simulate: int | None, database: str | None, hosts: int | None) -> Config:
     """The settings, with what was said now; checked before anything is kept."""
     before = settings.load(state)
-    settings.check_kind(before, simulate, database)
+    if hosts and (simulate or database):
+        raise Invalid("--hosts N brings a database of its own and real hosts: say it without --simulate and --database.")
+    settings.check_kind(before, simulate, database or (database_url(state) if hosts else None))
+    if hosts and (before.simulate or (before.database and not before.hosts) or hosts < before.hosts):
+        raise Conflict(f"The cloud in {state} is another one, or has {before.hosts} hosts. Choose another directory with --state DIR.")
     if not (simulate or before.simulate) and os.geteuid() != 0:
         raise Invalid("A real cloud needs root (network namespaces, guests' user ids): use sudo, or --simulate N.")
     config = settings.said(before, listen=listen, simulate=simulate, database=database)
     running = read_pid(state)
-    if running and config != before:
+    if hosts:
+        config = msgspec.structs.replace(config, hosts=hosts) if before.hosts else cluster_settings(config, hosts)
+    if running and msgspec.structs.replace(config, hosts=before.hosts) != before:
         raise Conflict(
             f"The control plane (pid {running}) runs with other settings. Stop it first (servers go on): {me(config.state)} down"
         )

@@ -1,0 +1,200 @@
+"""PostgreSQL and NATS of a cloud of many hosts on one machine: Debian's programs, in the state directory, started and stopped by us."""
+
+import contextlib
+import os
+import pwd
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from pileus.bus.authority import BusAuthority
+from pileus.cli.credentials import write_private
+from pileus.core.nats_config import text
+from pileus.model.errors import Invalid, Unavailable
+
+PATIENCE = 30.0
+
+
+def database_url(directory: Path) -> str:
+    """The URL of the database that `Postgresql` keeps for this state directory."""
+    return f"postgresql://pileus@/pileus?host={directory / 'postgresql' / 'run'}"
+
+
+class Postgresql:
+    """A server of the cloud's own: on a Unix socket alone, which root and nobody else may use as `pileus`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory / "postgresql"
+        found = [one.parent for one in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
+        self.programs = max(found, key=lambda one: float(one.parent.name), default=None)
+
+    def start(self) -> str:
+        """Start it where it does not run; says what was done."""
+        if self.programs is None:
+            raise Unavailable("PostgreSQL's server is missing: apt-get install postgresql")
+        if self.pid() is not None:
+            return "runs already"
+        data = self.directory / "data"
+        made = not (data / "PG_VERSION").exists()
+        if made:
+            self._make(data)
+        with (self.directory / "log").open("ab") as log:
+            options = [
+                "-k",
+                str(self.directory / "run"),
+                "-c",
+                "listen_addresses=",
+                "-c",
+                "max_connections=200",
+                "-c",
+                "shared_buffers=64MB",
+            ]
+            subprocess.Popen(
+                [str(self.programs / "postgres"), "-D", str(data), *options],
+                cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **self._user(),
+            )  # fmt: skip
+        wait_for(lambda: self._ready(), f"PostgreSQL did not start; see {self.directory / 'log'}")
+        if made:
+            self._run("createdb", "-h", str(self.directory / "run"), "-U", "postgres", "-O", "pileus", "pileus")
+        return "made" if made else "started"
+
+    def stop(self) -> None:
+        """Stop it; fine when it does not run."""
+        pid = self.pid()
+        if pid is not None:
+            end(pid, signal.SIGINT)
+
+    def pid(self) -> int | None:
+        """Its process, when it runs."""
+        try:
+            pid = int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
+        except (OSError, ValueError, IndexError):
+            return None
+        return pid if str(self.directory / "data") in command_line(pid) else None
+
+    def _make(self, data: Path) -> None:
+        for parent in self.directory.parents:
+            if not parent.stat().st_mode & 0o001 and parent.exists():
+                raise Invalid(f"PostgreSQL runs as its own user, who can't get into {parent}. Choose another directory with --state DIR.")
+        user = self._user()
+        for folder in (self.directory, self.directory / "run"):
+            folder.mkdir(mode=0o711, exist_ok=True)
+            os.chown(folder, user["user"], user["group"])
+        shutil.rmtree(data, ignore_errors=True)  # what an interrupted attempt left
+        (self.directory / "log").touch()
+        self._run("initdb", "-D", str(data), "-A", "peer", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8")
+        (data / "pg_ident.conf").write_text("ours root pileus\nours root postgres\nours postgres postgres\n")
+        (data / "pg_hba.conf").write_text("local all all peer map=ours\n")
+        with (data / "postgresql.auto.conf").open("a") as file:
+            file.write("log_min_messages = warning\n")
+        single = [str(self.programs / "postgres"), "--single", "-D", str(data), "postgres"]  # type: ignore[operator]
+        subprocess.run(single, input="CREATE ROLE pileus LOGIN\n", text=True, capture_output=True, check=True, **user)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        assert self.programs is not None
+        command = [str(self.programs / program), *arguments]
+        done = subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=False, **self._user())
+        if done.returncode != 0:
+            raise Unavailable(f"{program} failed: {(done.stderr or done.stdout).strip()[-300:]}")
+
+    def _ready(self) -> bool:
+        assert self.programs is not None
+        command = [str(self.programs / "pg_isready"), "-q", "-h", str(self.directory / "run")]
+        return subprocess.run(command, check=False).returncode == 0
+
+    def _user(self) -> dict[str, Any]:
+        found = pwd.getpwnam("postgres")
+        return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
+
+
+class Nats:
+    """A NATS server of the cloud's own, with TLS, on one address."""
+
+    def __init__(self, directory: Path, listen: str) -> None:
+        self.directory = directory / "nats"
+        self.listen = listen
+
+    def start(self, authority: BusAuthority, revoked: dict[str, int]) -> str:
+        """Start it where it does not run, with what its configuration is now; says what was done."""
+        if shutil.which("nats-server") is None:
+            raise Unavailable("NATS's server is missing: apt-get install nats-server")
+        self.configure(authority, revoked)
+        if self.pid() is not None:
+            return "runs already"
+        log = subprocess.DEVNULL
+        command = ["nats-server", "-c", str(self.directory / "nats.conf")]
+        process = subprocess.Popen(command, stdin=log, stdout=log, stderr=log, start_new_session=True)
+        (self.directory / "pid").write_text(f"{process.pid}\n")
+        host, _, port = self.listen.rpartition(":")
+        wait_for(lambda: reachable(host, int(port)), f"NATS did not start; see {self.directory / 'nats.log'}")
+        return "started"
+
+    def configure(self, authority: BusAuthority, revoked: dict[str, int]) -> None:
+        """Write its configuration; a server that runs reads it at once. `revoked`: public keys of removed hosts, and when."""
+        self.directory.mkdir(mode=0o700, exist_ok=True)
+        certificate, key = self.directory / "certificate.pem", self.directory / "key.pem"
+        if not certificate.exists():
+            made = authority.certificate_for([self.listen.rpartition(":")[0], socket.gethostname()])
+            write_private(key, made[1])
+            write_private(certificate, made[0])
+        server = authority.server(self.listen, str(certificate), str(key), revoked)
+        write_private(self.directory / "nats.conf", text(server) + f'log_file: "{self.directory / "nats.log"}"\n')
+        pid = self.pid()
+        if pid is not None:
+            os.kill(pid, signal.SIGHUP)
+
+    def stop(self) -> None:
+        """Stop it; fine when it does not run."""
+        pid = self.pid()
+        if pid is not None:
+            end(pid, signal.SIGTERM)
+
+    def pid(self) -> int | None:
+        """Its process, when it runs."""
+        try:
+            pid = int((self.directory / "pid").read_text())
+        except (OSError, ValueError):
+            return None
+        return pid if str(self.directory / "nats.conf") in command_line(pid) else None
+
+
+def command_line(pid: int) -> str:
+    """A process's arguments; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def reachable(host: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as one:
+        one.settimeout(1)
+        return one.connect_ex((host, port)) == 0
+
+
+def wait_for(condition: Any, otherwise: str) -> None:
+    """Return when it holds; Unavailable when that takes too long."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Unavailable(otherwise)
+        time.sleep(0.05)
+
+
+def end(pid: int, number: int, patience: float = 20.0) -> None:
+    """Ask a process to end and wait for it; kill it when it does not."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            for one in (number, signal.SIGKILL):
+                signal.pidfd_send_signal(descriptor, one)
+                if select.select([descriptor], [], [], patience)[0]:
+                    return
+        finally:
+            os.close(descriptor)
