@@ -17,15 +17,18 @@ class Outdated(Model, frozen=True, kw_only=True):
 
 
 def outdated(before: RoutingDomain | None, after: RoutingDomain) -> Outdated:
-    """Which connections to forget between two states. What was only added to ends nothing."""
+    """Which connections to forget between two states. What was only added to ends nothing, nor does a port's move to another host: others'
+    connections with it go on, and it may come back."""
     if before is None:
         return Outdated()
     old_groups = {group.id: group for group in before.security_groups}
     new_groups = {group.id: group for group in after.security_groups}
     now = {port.id: port for port in after.ports}
     filtered: set[str] = set()
-    for port in before.ports:
+    for port in (one for one in before.ports if one.local):
         kept = now.get(port.id)
+        if kept is not None and not kept.local:
+            continue
         addresses = {address for _, address in port.fixed_ips}
         gone = kept is None or (port.up and not kept.up)
         if gone or (kept and kept.port_security and (not port.port_security or _grants(port, old_groups) - _grants(kept, new_groups))):

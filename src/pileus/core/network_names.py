@@ -55,6 +55,21 @@ def bridge_uplink(network_id: str) -> str:
     return f"bu{short(network_id)}"
 
 
+def vxlan(network_id: str) -> str:
+    """The port of a network's bridge that leads to the other hosts."""
+    return f"vx{short(network_id)}"
+
+
+def bridge_mac(network_id: str) -> str:
+    """The MAC of a network's bridge, the same on every host: there, each host serves its own guests DHCP, DNS and metadata."""
+    return derived_mac("network", network_id)
+
+
+def resolver_leg(network_id: str) -> str:
+    """The leg by which a host's DNS forwarder asks through a router that is on another host."""
+    return f"qd{short(network_id)}"
+
+
 def leg(router_id: str, subnet_id: str) -> str:
     """A router's end of its leg on a network."""
     return f"qr{hashed(router_id, subnet_id)}"

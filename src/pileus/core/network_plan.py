@@ -3,6 +3,8 @@
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
 
 from pileus.core import network_names as names
+from pileus.core import network_vxlan
+from pileus.core.network_vxlan import Entry, Neighbour
 from pileus.model.base import Model
 from pileus.model.routing import DomainNetwork, DomainRouter, DomainSubnet, RouterInterface, RoutingDomain
 
@@ -15,7 +17,10 @@ ZONE_LOW, ZONE_HIGH = 1, 0xFFFF
 
 
 class LinkPlan(Model, frozen=True, kw_only=True):
-    """A device. `kind`: bridge, tap, veth. A veth's `peer` lies in the same namespace, or on `uplink` (a physical network)."""
+    """A device. `kind`: bridge, tap, veth, vxlan. A veth's `peer` lies in the same namespace, or on `uplink` (a physical network).
+
+    A vxlan's outer packets are the host's own, with the address `local`; `suppress`: the bridge answers ARP for neighbours that it knows.
+    """
 
     name: str
     kind: str
@@ -27,6 +32,9 @@ class LinkPlan(Model, frozen=True, kw_only=True):
     uplink: str | None = None
     ipv6: bool = False
     forwards: bool = False
+    vni: int | None = None
+    local: str = ""
+    suppress: bool = False
 
 
 class AddressPlan(Model, frozen=True, kw_only=True):
@@ -65,11 +73,13 @@ class DomainPlan(Model, frozen=True, kw_only=True):
     routes: list[RoutePlan]
     rules: list[RulePlan]
     announce: list[tuple[str, str]]  # (device, IPv4 address) to tell the neighbours about
+    forwarding: list[Entry] = []
+    neighbours: list[Neighbour] = []
 
 
 def active_routers(domain: RoutingDomain) -> list[DomainRouter]:
-    """Routers that forward: one that is down is not there at all, as in Neutron."""
-    return sorted((router for router in domain.routers if router.up), key=lambda router: router.id)
+    """Routers that forward here: one that is down is not there at all, as in Neutron, and one on another host is there."""
+    return sorted((router for router in domain.routers if router.up and not router.remote), key=lambda router: router.id)
 
 
 def tables(domain: RoutingDomain) -> dict[str, int]:
@@ -120,6 +130,12 @@ def build(domain: RoutingDomain, tag: str) -> DomainPlan:
     return plan
 
 
+def intercepted(domain: RoutingDomain) -> bool:
+    """Whether guests' requests for metadata that go to a router are answered here though the router is on another host, which does not
+    know them."""
+    return any(router.up and router.remote for router in domain.routers)
+
+
 def metadata_listeners(domain: RoutingDomain) -> list[tuple[str, str, str]]:
     """(network id, device, address) of each place where guests find the metadata service."""
     found: list[tuple[str, str, str]] = []
@@ -128,6 +144,8 @@ def metadata_listeners(domain: RoutingDomain) -> list[tuple[str, str, str]]:
             if any(subnet.dhcp and subnet.dhcp_ip and subnet.ip_version == 4 for subnet in network.subnets):
                 found.append((network.id, names.bridge(network.id), METADATA_ADDRESS))
             found.append((network.id, names.bridge(network.id), METADATA_ADDRESS_V6))
+        if intercepted(domain) and (network.id, names.bridge(network.id), METADATA_ADDRESS) not in found:
+            found.append((network.id, names.bridge(network.id), METADATA_ADDRESS))
     for router in active_routers(domain):
         found += sorted({(interface.network_id, device, METADATA_ADDRESS) for device, interface in legs(router)})
     return found
@@ -135,20 +153,30 @@ def metadata_listeners(domain: RoutingDomain) -> list[tuple[str, str, str]]:
 
 def _network(plan: DomainPlan, domain: RoutingDomain, network: DomainNetwork, tag: str) -> None:
     device = names.bridge(network.id)
-    mac = names.derived_mac("network", network.id)
-    plan.links.append(LinkPlan(name=device, kind="bridge", mtu=network.mtu, mac=mac, ipv6=serves(network)))
+    plan.links.append(LinkPlan(name=device, kind="bridge", mtu=network.mtu, mac=names.bridge_mac(network.id), ipv6=serves(network)))
     served = {4: False, 6: False}
     for subnet in network.subnets:
         if subnet.dhcp and subnet.dhcp_ip:
             length = ip_network(subnet.cidr).prefixlen
             plan.addresses.append(AddressPlan(device=device, address=f"{ip_address(subnet.dhcp_ip)}/{length}"))
             served[subnet.ip_version] = True
+        elif subnet.ip_version == 4 and intercepted(domain):
+            # Back to who asks for metadata.
+            plan.routes.append(RoutePlan(destination=str(ip_network(subnet.cidr)), device=device, table=254))
     if served[4] or served[6]:
         plan.addresses.append(AddressPlan(device=device, address=f"{METADATA_ADDRESS_V6}/64"))
     if network.uplink:
         peer = names.uplink_peer(tag, domain.id, network.id)
         link = LinkPlan(name=names.bridge_uplink(network.id), kind="veth", mtu=network.mtu, master=device, peer=peer, uplink=network.uplink)
         plan.links.append(link)
+    if network_vxlan.is_joined(domain, network):
+        link = LinkPlan(
+            name=names.vxlan(network.id), kind="vxlan", mtu=network.mtu, master=device, vni=network.vni, local=domain.address,
+            suppress=network_vxlan.suppresses(domain, network),
+        )  # fmt: skip
+        plan.links.append(link)
+        plan.forwarding.extend(network_vxlan.forwarding(domain, network))
+        plan.neighbours.extend(network_vxlan.neighbours(domain, network))
 
 
 def _router(plan: DomainPlan, domain: RoutingDomain, router: DomainRouter, tag: str) -> None:

@@ -6,7 +6,7 @@ tracking zone each, so that a routed packet passes the bridge's filter at the gu
 """
 
 from pileus.core import network_names as names
-from pileus.core import nft_ports, nft_router, nft_rules
+from pileus.core import nft_ports, nft_router, nft_rules, nft_vxlan
 from pileus.core.network_plan import METADATA_ADDRESS, METADATA_ADDRESS_V6, active_routers
 from pileus.core.nft_text import chain, quoted
 from pileus.model.errors import Invalid
@@ -30,7 +30,7 @@ ESSENTIAL_IN = [
 def ruleset(domain: RoutingDomain) -> str:
     """The whole text for `nft -f -`; it may be loaded before the devices exist, and loading it again keeps connections."""
     lines = ["add table bridge pileus", "delete table bridge pileus", "add table inet pileus", "delete table inet pileus"]
-    lines += nft_ports.table(domain.ports)
+    lines += nft_ports.table(domain.ports, nft_vxlan.chains(domain))
     lines += _inet(domain)
     if any("%" in line or "\n" in line for line in lines):  # an address with a zone: any text could follow
         raise Invalid(f"The routing domain {domain.id} has an address that is none.")

@@ -35,8 +35,8 @@ def secured_ports(ports: list[DomainPort]) -> list[tuple[int, DomainPort]]:
     return list(enumerate(chosen, start=1))
 
 
-def table(ports: list[DomainPort]) -> list[str]:
-    """The lines of the bridge table: marks for the inet table's security groups, and a chain of checks for each port."""
+def table(ports: list[DomainPort], more: list[str]) -> list[str]:
+    """The lines of the bridge table: marks for the inet table's security groups, a chain of checks for each port, and `more` chains."""
     secured = secured_ports(ports)
     taps = [(number, names.tap(port.id), port) for number, port in secured]
     free = sorted((names.tap(port.id), port) for port in ports if port.local and not port.port_security)
@@ -53,7 +53,7 @@ def table(ports: list[DomainPort]) -> list[str]:
     prerouting += ["iifname vmap @senders"] if taps or free else []
     lines += chain("prerouting", prerouting, "type filter hook prerouting priority -300; policy accept;")
     passing = [f"meta mark set meta mark & {IN_MASK} | {NOT_A_PORT:#06x}", *(["oifname vmap @receivers"] if taps else [])]
-    return [*lines, *chain("forwarding", passing, "type filter hook forward priority -200; policy accept;"), "}"]
+    return [*lines, *chain("forwarding", passing, "type filter hook forward priority -200; policy accept;"), *more, "}"]
 
 
 def _map(name: str, kind: str, elements: list[tuple[str, str]]) -> list[str]:

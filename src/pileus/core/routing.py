@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import msgspec
 
@@ -55,6 +55,22 @@ class DomainRows(Model, frozen=True, kw_only=True):
     members: dict[str, list[str]] = {}
 
 
+class Candidate(Model, frozen=True, kw_only=True):
+    """A host that could carry routers. `up`: it reports, and nobody forced it down."""
+
+    name: str
+    up: bool = True
+    enabled: bool = True
+
+
+class Places(Model, frozen=True, kw_only=True):
+    """Where a domain's hosts are: host -> address of its VXLAN tunnels' end (hosts that have none are left out), and the host that carries
+    the routers (None: no host is known)."""
+
+    router: str | None = None
+    addresses: dict[str, str] = {}
+
+
 def components(networks: Iterable[str], legs: Iterable[tuple[str, str]]) -> list[Component]:
     """Groups networks by the routers that join them; `legs` are (network id, router id). Sorted by id."""
     parent: dict[tuple[str, str], tuple[str, str]] = {("network", one): ("network", one) for one in networks}
@@ -80,35 +96,68 @@ def components(networks: Iterable[str], legs: Iterable[tuple[str, str]]) -> list
 
 
 def gateway_host(domain_id: str, hosts: Iterable[str]) -> str | None:
-    """The host that carries a domain's gateways: by highest hash, so that a host that comes or goes moves few of them."""
+    """A host for a domain's routers: by highest hash, so that a host that comes or goes moves few of them."""
     return max(hosts, key=lambda host: hashlib.sha256(f"{domain_id}\0{host}".encode()).digest(), default=None)
 
 
-def hosts_of(component: Component, rows: DomainRows, hosts: Iterable[str]) -> set[str]:
-    """The hosts that need the domain: those of its guests, and the gateway's when a router has one."""
-    needed = {port.host for port in rows.ports if port.host and _is_guest(port)}
-    if any(router.gateway_network_id for router in rows.routers):
-        gateway = gateway_host(component.id, hosts)
-        if gateway is not None:
-            needed.add(gateway)
+def assigned(component: Component, assignments: Mapping[str, str]) -> str | None:
+    """The host that was chosen for the component's routers; it keeps them when a router that came or went changed the component's name."""
+    return assignments.get(component.id) or next((assignments[one] for one in component.routers if one in assignments), None)
+
+
+def router_host(domain_id: str, hosts: Iterable[Candidate], current: str | None) -> str | None:
+    """The host that carries a domain's routers: `current` as long as it is up, else one that is up and enabled; where there is none,
+    `current` if it is still a host, else any."""
+    known = {one.name: one for one in hosts}
+    if current in known and known[current].up:
+        return current
+    fit = [one.name for one in known.values() if one.up and one.enabled]
+    if not fit and current in known:
+        return current
+    return gateway_host(domain_id, fit or known)
+
+
+def vtep(address: str) -> str:
+    """The address as the end of a VXLAN tunnel; empty where it is none that other hosts could reach."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return ""
+    return "" if found.is_loopback or found.is_unspecified else str(found)
+
+
+def hosts_of(component: Component, rows: DomainRows, router: str | None) -> set[str]:
+    """The hosts that need the domain: those of its guests, those that guests are moving to, and `router`, which carries its routers, if
+    these have anything to connect."""
+    needed = {host for port in rows.ports if _is_guest(port) for host in (port.host, port.migrating_to) if host}
+    if router is not None and rows.routers and (needed or any(one.gateway_network_id for one in rows.routers)):
+        needed.add(router)
     return needed
 
 
-def domain_on(component: Component, rows: DomainRows, host: str, gateway: bool, physical: Mapping[str, str]) -> RoutingDomain:
-    """What `host` is told. Guests' ports on other hosts are left out; gateways are there only when the host carries them (`gateway`).
+def domain_on(component: Component, rows: DomainRows, host: str, places: Places, physical: Mapping[str, str]) -> RoutingDomain:
+    """What `host` is told. Guests' ports on other hosts are in it where these can be reached; routers, whose gateways are on one host only,
+    are remote then, else every host has their legs.
 
     `physical` maps a physical network to the NIC that it is on; "" is host-only, behind NAT.
     """
-    ports = [port for port in rows.ports if port.host == host and _is_guest(port)]
-    routers = [_router(router, rows, gateway) for router in rows.routers]
-    networks = [_network(rows.networks[id], rows) for id in component.networks]
+    address = places.addresses.get(host, "")
+    others = hosts_of(component, rows, places.router) - {host}
+    remotes = {name: places.addresses[name] for name in others if address and places.addresses.get(name)}
+    carries = places.router in (host, None)
+    router_at = "" if carries else remotes.get(places.router or "", "")
+    ports = [found for port in rows.ports if _is_guest(port) and (found := _port(port, rows.networks.get(port.network_id), host, remotes))]
+    routers = [_router(router, rows, carries, router_at) for router in rows.routers]
+    networks = [_network(rows.networks[id], rows, not router_at) for id in component.networks]
     uplinked = [id for id in component.networks if rows.networks[id].uplink is not None]
     uplinked += [router.gateway.network_id for router in routers if router.gateway]
-    wanted = {group for port in ports for group in port.security_groups}
+    wanted = {group for port in ports if port.local for group in port.security_groups}
     return RoutingDomain(
         id=component.id,
+        address=address if remotes else "",
+        remotes=sorted(set(remotes.values())),
         networks=networks,
-        ports=[_port(port, rows.networks[port.network_id]) for port in ports],
+        ports=ports,
         routers=routers,
         security_groups=[_group(group, rows) for group in rows.groups if group.id in wanted],
         uplinks=[_uplink(rows.networks[id], rows, physical) for id in sorted(set(uplinked))],
@@ -124,8 +173,8 @@ def _is_guest(port: Port) -> bool:
     return not port.device_owner.startswith("network:")
 
 
-def _network(network: Network, rows: DomainRows) -> DomainNetwork:
-    legs = {one.ip_address for port in rows.ports if port.device_owner == ROUTER_INTERFACE for one in port.fixed_ips}
+def _network(network: Network, rows: DomainRows, routed_here: bool) -> DomainNetwork:
+    legs = {one.ip_address for port in rows.ports if port.device_owner == ROUTER_INTERFACE for one in port.fixed_ips if routed_here}
     served = {one.subnet_id: one.ip_address for port in rows.ports if port.device_owner == DHCP for one in port.fixed_ips}
     return DomainNetwork(
         id=network.id,
@@ -153,13 +202,19 @@ def _subnet(subnet: Subnet, dhcp_ip: str | None, legs: set[str]) -> DomainSubnet
     )
 
 
-def _port(port: Port, network: Network) -> DomainPort:
+def _port(port: Port, network: Network | None, host: str, remotes: Mapping[str, str]) -> DomainPort | None:
+    """The port as `host` sees it; None when it is nowhere, on a host that can't be reached from here, or of another domain."""
+    local = host in (port.host, port.migrating_to)
+    remote = "" if port.host == host else remotes.get(port.host or "", "")
+    if network is None or not (local or remote):
+        return None
     return DomainPort(
         id=port.id,
         network_id=port.network_id,
         mac=port.mac_address,
         fixed_ips=[(one.subnet_id, one.ip_address) for one in port.fixed_ips],
-        local=True,
+        local=local,
+        remote=remote,
         up=port.admin_state_up and network.admin_state_up,
         port_security=port.port_security_enabled,
         security_groups=port.security_groups,
@@ -202,13 +257,14 @@ def _group(group: SecurityGroup, rows: DomainRows) -> DomainSecurityGroup:
     return DomainSecurityGroup(id=group.id, rules=rules, stateful=group.stateful)
 
 
-def _router(router: Router, rows: DomainRows, gateway: bool) -> DomainRouter:
+def _router(router: Router, rows: DomainRows, gateway: bool, remote: str) -> DomainRouter:
     legs = [port for port in rows.ports if port.device_owner == ROUTER_INTERFACE and port.device_id == router.id]
     carried = gateway and router.gateway_network_id is not None
     floating = [one for one in rows.floating_ips if one.router_id == router.id and one.fixed_ip_address]
     return DomainRouter(
         id=router.id,
         up=router.admin_state_up,
+        remote=remote,
         interfaces=[
             RouterInterface(network_id=port.network_id, subnet_id=one.subnet_id, ip=one.ip_address, mac=port.mac_address)
             for port in legs

@@ -20,7 +20,8 @@ class DomainSubnet(Model, frozen=True, kw_only=True):
 
 
 class DomainNetwork(Model, frozen=True, kw_only=True):
-    """A network: one bridge. `uplink` names a physical network when the bridge is joined to the host's outside (external, flat)."""
+    """A network: one bridge. `vni` is its number in VXLAN. `uplink` names a physical network when the bridge is joined to the host's
+    outside (external, flat)."""
 
     id: str
     mtu: int = 1500
@@ -33,6 +34,7 @@ class DomainNetwork(Model, frozen=True, kw_only=True):
 class DomainPort(Model, frozen=True, kw_only=True):
     """A port. `local`: a guest on this host is plugged to it (tap device). A port with `up` False carries no traffic.
 
+    `remote`: address of the host to which frames for the port go over VXLAN; with `local` as well, its guest is about to come from there.
     `allowed_pairs` are {"ip_address": ip or cidr, "mac_address": mac or ""}. `port_security` False: no filter and no anti-spoofing.
     """
 
@@ -41,6 +43,7 @@ class DomainPort(Model, frozen=True, kw_only=True):
     mac: str
     fixed_ips: list[tuple[str, str]] = []  # (subnet id, address)
     local: bool = True
+    remote: str = ""
     up: bool = True
     port_security: bool = True
     security_groups: list[str] = []
@@ -100,10 +103,14 @@ class RouterGateway(Model, frozen=True, kw_only=True):
 
 
 class DomainRouter(Model, frozen=True, kw_only=True):
-    """A router: legs, gateway, floating addresses, static routes ({"destination", "nexthop"})."""
+    """A router: legs, gateway, floating addresses, static routes ({"destination", "nexthop"}).
+
+    `remote`: address of the host that carries it, when that is another one: here, its legs are reached over VXLAN.
+    """
 
     id: str
     up: bool = True
+    remote: str = ""
     interfaces: list[RouterInterface] = []
     gateway: RouterGateway | None = None
     floating: list[FloatingAddress] = []
@@ -124,9 +131,15 @@ class Uplink(Model, frozen=True, kw_only=True):
 
 
 class RoutingDomain(Model, frozen=True, kw_only=True):
-    """All that one host needs to know to realize a routing domain; whole, so that applying it twice does nothing the second time."""
+    """All that one host needs to know to realize a routing domain; whole, so that applying it twice does nothing the second time.
+
+    `remotes` are the addresses of the other hosts that have the domain, `address` is this host's among them: they send each other frames
+    over VXLAN. Both are empty while no other host has it.
+    """
 
     id: str
+    address: str = ""
+    remotes: list[str] = []
     networks: list[DomainNetwork] = []
     ports: list[DomainPort] = []
     routers: list[DomainRouter] = []

@@ -2,14 +2,19 @@
 
 A step's id is a network's, a router's or a domain's; `host/domain` says that the host may have something older than what was sent last.
 What was sent is remembered in this process only: after a start everything is sent again, which a host that has it takes in stride.
+A host that does not answer keeps nobody else waiting: what it is to be told goes on by itself.
+
+Routers are carried by one host of their domain. It is chosen here, kept as long as it is up, and another takes its place when it is not.
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 from pileus.bus.local import Bus
-from pileus.core.routing import Component, DomainRows, digest, domain_on, gateway_host, hosts_of
+from pileus.core.routing import Candidate, Component, DomainRows, Places, assigned, digest, domain_on, hosts_of, router_host
 from pileus.model.errors import Conflict
 from pileus.model.hosts import Host
 from pileus.model.messages import ApplyDomain, DomainReply, RemoveDomain
@@ -21,6 +26,12 @@ from pileus.store.network_status import record_realized
 
 Wake = Callable[[str, str], None]
 PAUSE = 0.05  # seconds between two steps of one id: a burst of changes is told at once
+PATIENCE = 10.0  # seconds that a step waits for the hosts that are up; what takes longer goes on without it
+PATIENCE_DOWN = 0.3  # and for those that seem to be down
+Key = tuple[str, str]
+"""Host and domain."""
+
+log = logging.getLogger("pileus.routing")
 
 
 class Routing:
@@ -28,18 +39,23 @@ class Routing:
 
     name = "routing"
 
-    def __init__(self, db: Database, bus: Bus, wake: Wake, physical: Mapping[str, str] = routing.HOST_ONLY) -> None:
+    def __init__(
+        self, db: Database, bus: Bus, wake: Wake, physical: Mapping[str, str] = routing.HOST_ONLY, silence: float = routing.SILENCE
+    ) -> None:
         self.db = db
         self.bus = bus
         self.wake = wake
         self.physical = physical
+        self.silence = silence
         self.sent: dict[tuple[str, str], str] = {}  # (host, domain) -> our digest of what was applied last
         self.replied: dict[tuple[str, str], str] = {}  # the host's own digest of that
         self._contents: dict[tuple[str, str], tuple[str, ...]] = {}  # the domain's networks then
         self._snapshots: dict[tuple[str, str], int] = {}  # (host, network or domain) -> number of the newest snapshot that was sent
         self._changed_at: dict[tuple[str, str], float] = {}  # when a host's domain was applied or removed; older reports say nothing of it
         self._number = 0
-        self._fresh: dict[Component, tuple[DomainRows, str | None]] = {}
+        self._fresh: dict[Component, tuple[DomainRows, Places]] = {}
+        self._under_way: dict[Key, asyncio.Task[None]] = {}  # what hosts are being told
+        self._missed: set[Key] = set()  # what took too long and failed then
         self._locks: dict[str, asyncio.Lock] = {}
         self._stepped: dict[str, float] = {}
 
@@ -51,6 +67,10 @@ class Routing:
             if id not in known:
                 ids.add(id)
         ids.update(await routing.waiting(self.db))
+        hosts = await routing.candidates(self.db, time.time(), self.silence)
+        ids.update(await self._orphans(hosts))
+        up = {one.name for one in hosts if one.up}
+        ids.update(f"{name}/{domain}" for name, domain in self._missed if name in up)
         for host in await every_host(self.db):
             reported = host.report.domains if host.report else {}
             mine = {domain: seen for (name, domain), seen in self.replied.items() if name == host.name}
@@ -64,6 +84,7 @@ class Routing:
         host, slash, domain_id = id.rpartition("/")
         if slash:  # forget, and look at the domain once for all hosts of which this is said
             self.sent.pop((host, domain_id), None)
+            self._missed.discard((host, domain_id))
             self.wake(self.name, domain_id)
             return None
         since = time.monotonic() - self._stepped.get(id, -PAUSE)
@@ -72,30 +93,90 @@ class Routing:
         self._stepped[id] = time.monotonic()
         self._number += 1
         number = self._number
+        hosts = await routing.candidates(self.db, time.time(), self.silence)
+        up = {one.name for one in hosts if one.up}
         component = await routing.component_of(self.db, domain_id)
         old = {domain_id}
         needed: set[str] = set()
+        failed: dict[str, BaseException] = {}
         if component is not None:
             old |= {*component.networks, *component.routers}
-            needed = await self._apply_everywhere(component, number)
-        await self._remove_old(old, component, needed, number)
+            needed, failed = await self._apply_everywhere(component, hosts, number)
+        failed |= await self._remove_old(old, component, needed, up, number)
+        for failure in failed.values():
+            raise failure
         if component is None:
             self._stepped.pop(id, None)
+            await routing.unassign(self.db, domain_id)
         return None
 
-    async def _apply_everywhere(self, component: Component, number: int) -> set[str]:
+    async def _apply_everywhere(
+        self, component: Component, hosts: list[Candidate], number: int
+    ) -> tuple[set[str], dict[str, BaseException]]:
+        """Tell the hosts that need the domain; returns them, and those that failed."""
+        await self._place(component, hosts)
         rows = await routing.load(self.db, component)
-        hosts = await routing.host_names(self.db)
-        needed = hosts_of(component, rows, hosts)
-        gateway = gateway_host(component.id, hosts)
-        wanted = {host: domain_on(component, rows, host, gateway == host, self.physical) for host in sorted(needed)}
-        news = [host for host, domain in wanted.items() if self.sent.get((host, domain.id)) != digest(domain)]
-        results = await asyncio.gather(*(self._apply(host, component, number) for host in news), return_exceptions=True)
-        failed = [one for one in results if isinstance(one, BaseException)]
-        await self._record(component, rows, bool(hosts) and not failed)
-        if failed:
-            raise failed[0]
-        return needed
+        places = await routing.places_of(self.db, component)
+        needed = hosts_of(component, rows, places.router)
+        wanted = {host: digest(domain_on(component, rows, host, places, self.physical)) for host in sorted(needed)}
+        news = [host for host in wanted if self.sent.get((host, component.id)) != wanted[host]]
+        up = {one.name for one in hosts if one.up}
+        failed, late = await self._patiently({(host, component.id): self._apply(host, component, number) for host in news}, up)
+        behind = set(failed) | late
+        await self._record(component, rows, bool(hosts) and not behind & up and (not needed or bool(needed - behind)))
+        return needed, failed
+
+    async def _place(self, component: Component, hosts: list[Candidate]) -> None:
+        """See to it that a host that is up carries the component's routers."""
+        if not component.routers:
+            return
+        before = await routing.assignments(self.db, component)
+        chosen = router_host(component.id, hosts, assigned(component, before))
+        if chosen is not None and before != {component.id: chosen}:
+            log.info("routers of %s are on host %s now", component.id, chosen)
+            await self.db.write(lambda tx: routing.assign(tx, component, chosen, time.time()))
+
+    async def _orphans(self, hosts: list[Candidate]) -> set[str]:
+        """Domains whose routers' host is down or gone, where another could take its place."""
+        assignments = await routing.router_hosts(self.db)
+        return {domain for domain, current in assignments.items() if router_host(domain, hosts, current) not in (current, None)}
+
+    async def _patiently(self, work: dict[Key, Coroutine[Any, Any, None]], up: set[str]) -> tuple[dict[str, BaseException], set[str]]:
+        """Do all at once; returns the hosts that failed and those that are late, which go on and have the domain looked at again."""
+        tasks: dict[Key, asyncio.Task[None]] = {}
+        late: set[str] = set()
+        for key, one in work.items():
+            if key in self._under_way:  # it may have been told what was true before
+                one.close()
+                late.add(key[0])
+                continue
+            tasks[key] = self._under_way[key] = asyncio.create_task(one)
+            tasks[key].add_done_callback(lambda _, key=key: self._under_way.pop(key, None))
+        try:
+            if tasks:
+                await asyncio.wait(tasks.values(), timeout=PATIENCE_DOWN)
+            if waited := [task for (host, _), task in tasks.items() if host in up and not task.done()]:
+                await asyncio.wait(waited, timeout=PATIENCE)
+        except asyncio.CancelledError:
+            for task in tasks.values():
+                task.cancel()
+            raise
+        failed: dict[str, BaseException] = {}
+        for key, task in tasks.items():
+            if not task.done():
+                late.add(key[0])
+                task.add_done_callback(lambda task, key=key: self._came_late(key, task))
+            elif (failure := task.exception()) is not None:
+                failed[key[0]] = failure
+        return failed, late
+
+    def _came_late(self, key: Key, task: asyncio.Task[None]) -> None:
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            log.warning("domain %s on host %s: %s", key[1], key[0], failure)
+            self._missed.add(key)
+        elif not task.cancelled():
+            self.wake(self.name, key[1])
 
     async def _apply(self, host: str, component: Component, number: int) -> None:
         """Tell a host what its domain is to be, from what the store says at the moment of telling: a server's own apply, which brings the
@@ -120,11 +201,11 @@ class Routing:
         if fresh is None:
             if await routing.component_of(self.db, component.id) != component:
                 raise Conflict(f"The routing domain {component.id} has changed meanwhile.", stale=True)
-            fresh = await routing.load(self.db, component), gateway_host(component.id, await routing.host_names(self.db))
+            fresh = await routing.load(self.db, component), await routing.places_of(self.db, component)
             self._fresh[component] = fresh  # for the other hosts that are told in this turn of the event loop, no longer
             asyncio.get_running_loop().call_soon(self._fresh.pop, component, None)
-        rows, gateway = fresh
-        return domain_on(component, rows, host, gateway == host, self.physical)
+        rows, places = fresh
+        return domain_on(component, rows, host, places, self.physical)
 
     async def _record(self, component: Component, rows: DomainRows, realized: bool) -> None:
         """Ports of routers and DHCP, and floating addresses, are ACTIVE once every host that needs them has them; where no guest needs them
@@ -135,19 +216,25 @@ class Routing:
         if own or floating:
             await self.db.write(lambda tx: record_realized(tx, own, floating, status))
 
-    async def _remove_old(self, old: set[str], component: Component | None, needed: set[str], number: int) -> None:
-        for host, domain_id in await self._present(old):
-            if component is not None and domain_id == component.id and host in needed:
-                continue
-            await self._apply_successors(host, domain_id, number)
-            async with self._lock(host):
-                if self._snapshots.get((host, domain_id), 0) > number:
-                    continue
-                await self.bus.request(host, RemoveDomain(domain_id=domain_id))
-                for known in (self.sent, self.replied, self._contents):
-                    known.pop((host, domain_id), None)
-                self._snapshots[host, domain_id] = number
-                self._changed_at[host, domain_id] = time.time()
+    async def _remove_old(
+        self, old: set[str], component: Component | None, needed: set[str], up: set[str], number: int
+    ) -> dict[str, BaseException]:
+        """Remove what took the domain's place before; returns the hosts that failed."""
+        kept = {(host, component.id) for host in needed} if component is not None else set[Key]()
+        gone = [key for key in await self._present(old) if key not in kept]
+        failed, _ = await self._patiently({key: self._remove(*key, number) for key in gone}, up)
+        return failed
+
+    async def _remove(self, host: str, domain_id: str, number: int) -> None:
+        await self._apply_successors(host, domain_id, number)
+        async with self._lock(host):
+            if self._snapshots.get((host, domain_id), 0) > number:
+                return
+            await self.bus.request(host, RemoveDomain(domain_id=domain_id))
+            for known in (self.sent, self.replied, self._contents):
+                known.pop((host, domain_id), None)
+            self._snapshots[host, domain_id] = number
+            self._changed_at[host, domain_id] = time.time()
 
     async def _present(self, ids: set[str]) -> list[tuple[str, str]]:
         """(host, domain) of these domains, as sent or reported."""
@@ -162,10 +249,9 @@ class Routing:
         """Before a domain goes, the ones that its networks are in now are there: a guest's tap moves over, it is never lost."""
         contents = self._contents.get((host, domain_id))
         components = await (routing.components_on(self.db, host) if contents is None else routing.components_of(self.db, list(contents)))
-        hosts = await routing.host_names(self.db)
         for component in components:
             rows = await routing.load(self.db, component)
-            if component.id != domain_id and host in hosts_of(component, rows, hosts):
+            if component.id != domain_id and host in hosts_of(component, rows, await routing.router_host_of(self.db, component)):
                 await self._apply(host, component, number)
 
     def _is_news(self, host: Host, domain_id: str) -> bool:

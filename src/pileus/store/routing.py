@@ -1,14 +1,28 @@
 """Routing domains from the store: which networks belong together, and what each host is told of them."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from pileus.core.routing import Component, DomainRows, components, domain_on, gateway_host, hosts_of
+from pileus.core.routing import (
+    Candidate,
+    Component,
+    DomainRows,
+    Places,
+    assigned,
+    components,
+    domain_on,
+    gateway_host,
+    hosts_of,
+    router_host,
+    vtep,
+)
+from pileus.model.base import Model
 from pileus.model.ports import DHCP, ROUTER_GATEWAY, ROUTER_INTERFACE, AddressPair
 from pileus.model.routing import RoutingDomain
-from pileus.store.database import Reader
+from pileus.store.database import Database, Reader, Transaction
 from pileus.store.floating_ips import FLOATING_IPS
 from pileus.store.networks import NETWORKS
 from pileus.store.ports import PORTS
@@ -17,29 +31,100 @@ from pileus.store.security_groups import SECURITY_GROUPS, rules_of
 from pileus.store.subnets import SUBNETS
 
 HOST_ONLY = {"public": ""}
+SILENCE = 60.0  # for a choice that is not kept; the one that is, the routing reconciler makes with the configured value
 PAIRS = msgspec.json.Decoder(list[AddressPair])
 LEGS = f"SELECT DISTINCT network_id, device_id FROM ports WHERE device_owner = '{ROUTER_INTERFACE}'"  # noqa: S608
 
 
+class Endpoint(Model, frozen=True, kw_only=True):
+    """Of a host's report, where its tunnels end."""
+
+    address: str = ""
+
+
+ENDPOINT = msgspec.json.Decoder(Endpoint)
+
+
 async def domains_of(db: Reader, network_ids: list[str], host: str, physical: Mapping[str, str] = HOST_ONLY) -> list[RoutingDomain]:
     """The domains that contain these networks, as `host` is to realize them. Networks that are not there are passed over."""
-    hosts = await host_names(db)
     found: list[RoutingDomain] = []
     for component in await components_of(db, network_ids):
-        rows = await load(db, component, host)
-        found.append(domain_on(component, rows, host, gateway_host(component.id, hosts) in (host, None), physical))
+        rows, places = await load_on(db, component, host)
+        found.append(domain_on(component, rows, host, places, physical))
     return found
 
 
 async def all_domains(db: Reader, host: str, physical: Mapping[str, str] = HOST_ONLY) -> list[RoutingDomain]:
-    """Every domain that the host is to realize: those of its guests, and those whose gateways it carries."""
-    hosts = await host_names(db)
+    """Every domain that the host is to realize: those of its guests, and those whose routers it carries."""
     found: list[RoutingDomain] = []
     for component in await components_on(db, host):
-        rows = await load(db, component, host)
-        if host in hosts_of(component, rows, hosts or [host]):
-            found.append(domain_on(component, rows, host, gateway_host(component.id, hosts) in (host, None), physical))
+        rows, places = await load_on(db, component, host)
+        if host in hosts_of(component, rows, places.router or host):
+            found.append(domain_on(component, rows, host, places, physical))
     return found
+
+
+async def load_on(db: Reader, component: Component, host: str) -> tuple[DomainRows, Places]:
+    """All that a component's domain on one host is made of: with the ports of other hosts only where these can be reached."""
+    places = await places_of(db, component, host)
+    return await load(db, component, None if places.addresses.get(host) else host), places
+
+
+async def places_of(db: Reader, component: Component, host: str | None = None) -> Places:
+    """Where the component's hosts are (None: for any host's eyes), and which of them carries its routers."""
+    router = await router_host_of(db, component)
+    names = {host} if host else set[str]()
+    if not host or await _addresses(db, names):
+        marks = _marks(component.networks)
+        for column in ("host", "migrating_to"):
+            found = f"SELECT DISTINCT {column} FROM ports WHERE {column} IS NOT NULL AND network_id IN ({marks})"  # noqa: S608
+            names |= {row[0] for row in await db.all(found, *component.networks)}
+        names |= {router} if router else set()
+    return Places(router=router, addresses=await _addresses(db, names))
+
+
+async def _addresses(db: Reader, names: set[str]) -> dict[str, str]:
+    rows = await _in(db, "SELECT name, report FROM hosts WHERE report IS NOT NULL AND name", sorted(names))
+    found = {row[0]: vtep(ENDPOINT.decode(row[1]).address) for row in rows}
+    return {name: address for name, address in found.items() if address}
+
+
+async def router_host_of(db: Reader, component: Component) -> str | None:
+    """The host that carries the component's routers, or that would if it was chosen now; None when there is no host."""
+    current = assigned(component, await assignments(db, component))
+    return current or router_host(component.id, await candidates(db, time.time(), SILENCE), None)
+
+
+async def assignments(db: Reader, component: Component) -> dict[str, str]:
+    """Router id -> the host that was chosen to carry the domain that had the router's id as its name."""
+    return {row[0]: row[1] for row in await _in(db, "SELECT domain_id, host FROM router_hosts WHERE domain_id", [*component.routers])}
+
+
+async def router_hosts(db: Reader) -> dict[str, str]:
+    """Domain id -> the host that was chosen to carry its routers."""
+    return {row[0]: row[1] for row in await db.all("SELECT domain_id, host FROM router_hosts")}
+
+
+async def assign(tx: Transaction, component: Component, host: str, now: float) -> None:
+    """Have a host carry the component's routers."""
+    marks = _marks(component.routers)
+    await tx.execute(f"DELETE FROM router_hosts WHERE domain_id IN ({marks})", *component.routers)  # noqa: S608
+    await tx.execute("INSERT INTO router_hosts (domain_id, host, since) VALUES (?, ?, ?)", component.id, host, now)
+
+
+async def unassign(db: Database, domain_id: str) -> None:
+    """Forget who carried a router that is gone."""
+    if await db.value("SELECT 1 FROM router_hosts WHERE domain_id = ?", domain_id) is not None:
+        await db.write(lambda tx: tx.execute("DELETE FROM router_hosts WHERE domain_id = ?", domain_id))
+
+
+async def candidates(db: Reader, now: float, silence: float) -> list[Candidate]:
+    """Every host, as one that could carry routers."""
+    rows = await db.all("SELECT name, enabled, forced_down, seen_at FROM hosts ORDER BY name")
+    return [
+        Candidate(name=name, up=not forced_down and now - seen_at < silence, enabled=bool(enabled))
+        for name, enabled, forced_down, seen_at in rows
+    ]
 
 
 async def host_names(db: Reader) -> list[str]:
@@ -48,13 +133,14 @@ async def host_names(db: Reader) -> list[str]:
 
 
 async def components_on(db: Reader, host: str) -> list[Component]:
-    """The components that may be on a host: those of its ports, and those whose routers have gateways."""
-    gateways = f"SELECT id FROM routers WHERE gateway_network_id IS NOT NULL AND id IN (SELECT device_id FROM ports WHERE device_owner = '{ROUTER_INTERFACE}')"  # noqa: E501, S608
+    """The components that may be on a host: those of its ports, those whose routers it carries, and those whose routers have gateways."""
+    legs = f"SELECT network_id FROM ports WHERE device_owner = '{ROUTER_INTERFACE}' AND device_id IN"  # noqa: S608
     networks = await db.all(
-        f"SELECT network_id FROM ports WHERE host = ? UNION SELECT network_id FROM ports WHERE device_owner = '{ROUTER_INTERFACE}' "  # noqa: S608
-        f"AND device_id IN ({gateways})",
-        host,
-    )
+        f"SELECT network_id FROM ports WHERE ? IN (host, migrating_to) "  # noqa: S608
+        f"UNION {legs} (SELECT domain_id FROM router_hosts WHERE host = ?) "
+        f"UNION {legs} (SELECT id FROM routers WHERE gateway_network_id IS NOT NULL)",
+        host, host,
+    )  # fmt: skip
     found = await components_of(db, sorted(row[0] for row in networks))
     alone = await db.all(
         f"SELECT id FROM routers WHERE gateway_network_id IS NOT NULL AND id NOT IN (SELECT device_id FROM ports WHERE device_owner = '{ROUTER_INTERFACE}')"  # noqa: E501, S608
@@ -140,7 +226,7 @@ async def _ports(db: Reader, component: Component, host: str | None) -> list[Any
     if host is None:
         where, args = "device_owner <> 'network:floatingip'", []
     else:
-        where, args = "(host = ? OR device_owner IN ('network:router_interface', 'network:dhcp'))", [host]
+        where, args = "(? IN (host, migrating_to) OR device_owner IN ('network:router_interface', 'network:dhcp'))", [host]
     ports = await PORTS.find(db, f"network_id IN ({_marks(ids)}) AND {where} ORDER BY id", *ids, *args)
     if component.routers:
         legs = f"device_owner = '{ROUTER_GATEWAY}' AND device_id IN ({_marks(component.routers)}) ORDER BY id"

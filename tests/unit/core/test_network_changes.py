@@ -24,7 +24,7 @@ def test_a_rule_more_ends_nothing() -> None:
 
 def test_a_rule_fewer_has_the_connections_of_the_groups_ports_judged_again() -> None:
     fewer = replace(GROUP, rules=GROUP.rules[:2])
-    assert outdated(DOMAIN, changed(fewer)).filtered == {"10.0.0.11", "10.0.0.12", "10.0.0.15", "fd00:1::f816:3eff:fe00:1"}
+    assert outdated(DOMAIN, changed(fewer)).filtered == {"10.0.0.11", "10.0.0.12", "fd00:1::f816:3eff:fe00:1"}
 
 
 def test_a_remote_groups_new_member_ends_nothing_and_a_lost_one_does() -> None:

@@ -64,7 +64,9 @@ async def networks_of(request: Request) -> dict[str, Any]:
 async def routers_of(request: Request) -> dict[str, Any]:
     """The routers that an agent's host carries."""
     agent = await _one(request, request.params["id"])
-    ids = [id for one in await routing.components_on(request.cloud.db, agent["host"]) for id in one.routers]
+    db = request.cloud.db
+    there = [one for one in await routing.components_on(db, agent["host"]) if await routing.router_host_of(db, one) == agent["host"]]
+    ids = [id for one in there for id in one.routers]
     rows = await ROUTER.table.find(request.cloud.db, f"id IN ({', '.join('?' * len(ids)) or 'NULL'})", *ids)
     return {"routers": await ROUTER.views(request, rows)}
 
@@ -74,10 +76,12 @@ async def _on_hosts(request: Request, id: str, kind: str) -> list[dict[str, Any]
     if component is None:
         return []
     rows = await routing.load(request.cloud.db, component)
-    hosts = await routing.host_names(request.cloud.db)
-    names = hosts_of(component, rows, hosts)
-    if not names and kind == "DHCP agent":
-        names = {gateway_host(component.id, hosts) or ""}
+    router = await routing.router_host_of(request.cloud.db, component)
+    names = hosts_of(component, rows, router)
+    if kind == "L3 agent":
+        names &= {router or ""}
+    elif not names:
+        names = {gateway_host(component.id, await routing.host_names(request.cloud.db)) or ""}
     return [one for one in await _all(request) if one["agent_type"] == kind and one["host"] in names]
 
 

@@ -23,6 +23,7 @@ NAMESPACE_SETTINGS = {
     "ipv6/conf/all/accept_ra": "0", "ipv6/conf/default/accept_ra": "0", "ipv6/conf/all/accept_redirects": "0",
     "ipv6/conf/default/accept_redirects": "0", "ipv6/conf/default/accept_dad": "0", "ipv6/conf/default/dad_transmits": "0",
     "ipv6/conf/default/ndisc_notify": "1", "ipv6/conf/default/disable_ipv6": "1", "ipv6/conf/all/forwarding": "1",
+    "netfilter/nf_conntrack_tcp_be_liberal": "1",  # a guest that moved away and comes back is far beyond the window seen last
     "bridge/bridge-nf-call-iptables": "1", "bridge/bridge-nf-call-ip6tables": "1", "bridge/bridge-nf-call-arptables": "0",
 }  # fmt: skip
 
@@ -118,12 +119,16 @@ class Links:
             self.netlink.link("set", index=found["index"], **changes)
         if link.peer is not None and not link.uplink:
             self._leg_peer(link)
+        if link.kind == "vxlan":  # where MACs are is told, not learned: a forged frame from afar moves nobody
+            self.netlink.brport("set", index=found["index"], learning=0, neigh_suppress=int(link.suppress))
 
     def _create(self, link: LinkPlan, root: int) -> None:
         if link.kind == "bridge":
             self.netlink.link("add", ifname=link.name, kind="bridge", address=link.mac, mtu=link.mtu, **BRIDGE)
         elif link.kind == "tap":
             taps.create(link.name)
+        elif link.kind == "vxlan":  # made in the host's own namespace, by vxlan.create
+            raise NodeFailed(f"The VXLAN device {link.name} is gone.")
         elif link.uplink:
             peer = {"ifname": link.peer, "net_ns_fd": root, "mtu": link.mtu}
             mac = {"address": link.mac} if link.mac else {}
@@ -224,7 +229,7 @@ class Links:
 
 
 def _is_ours(name: str) -> bool:
-    return name[:2] in ("br", "bu", "qr", "qp", "qg") or name.startswith("tap")
+    return name[:2] in ("br", "bu", "vx", "qr", "qp", "qg", "qd", "qe") or name.startswith("tap")
 
 
 def _family(version: int) -> int:

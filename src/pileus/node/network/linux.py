@@ -15,12 +15,13 @@ from msgspec.structs import replace
 from pileus.core import dnsmasq as dnsmasq_text
 from pileus.core import network_names as names
 from pileus.core import network_plan, nft
+from pileus.core.network_vxlan import joined
 from pileus.core.nft_ports import link_local
 from pileus.model.base import Model
 from pileus.model.errors import NodeFailed
 from pileus.model.hosts import Capability
 from pileus.model.routing import RoutingDomain
-from pileus.node.network import announce, conntrack, dnsmasq, namespaces, nft_load, probe, taps
+from pileus.node.network import announce, conntrack, dnsmasq, forwarding, namespaces, nft_load, probe, taps, vxlan
 from pileus.node.network.driver import MetadataOf
 from pileus.node.network.links import Links, device_names, planned_devices, planned_peers, prepare_namespace
 from pileus.node.network.metadata import MetadataListener, listening_socket
@@ -182,8 +183,8 @@ class LinuxNetwork:
     def _sweep(self) -> None:
         kept = {self._namespace(domain_id) for domain_id in self._records}
         for name in namespaces.listed(f"pileus-{self.tag}-"):
-            if name not in kept and not _held_taps(name):
-                namespaces.remove(name)
+            if name not in kept:
+                _remove_namespace(name)
 
     def _all_intact(self, domains: list[RoutingDomain]) -> list[bool]:
         joined = self.uplinks.joined() if any(domain.uplinks for domain in domains) else {}
@@ -225,6 +226,8 @@ class LinuxNetwork:
         stale = {link.peer for link in plan.links if link.peer and link.uplink and link.name not in present}
         self.uplinks.apply(domain.uplinks, stale)
         self._fetch_taps(domain, present)
+        with contextlib.closing(_Descriptor(str(namespaces.DIRECTORY / namespace))) as target:
+            vxlan.create(namespaces.inside(namespace, lambda: vxlan.missing(plan)), target.number)
         rules = nft.ruleset(domain)
 
         def build() -> None:
@@ -233,6 +236,7 @@ class LinuxNetwork:
             (self.directory / domain.id / "nft.rules").write_text(rules)
             with Links() as links:
                 links.converge(plan, root.number)
+            forwarding.converge(plan)
             dnsmasq.converge(self._dnsmasq(domain.id), _instances(domain))
 
         def settle() -> None:
@@ -247,11 +251,12 @@ class LinuxNetwork:
         namespaces.inside(namespace, settle)
 
     def _fetch_taps(self, domain: RoutingDomain, present: set[str]) -> None:
-        """Move taps here that are in another of our namespaces, where their network was before it was joined to a router (or left it)."""
-        missing = {names.tap(port.id) for port in domain.ports if port.local} - present
+        """Move taps here that are in another of our namespaces, where their network was before it was joined to a router (or left it).
+        A VXLAN device there makes way for the one here: a host has a network's number once."""
+        missing = _portable(domain, local=True) - present
         if not missing:
             return
-        recorded = {self._namespace(other): {names.tap(port.id) for port in record.domain.ports} for other, record in self._records.items()}
+        recorded = {self._namespace(other): _portable(record.domain) for other, record in self._records.items()}
         own = self._namespace(domain.id)
         for namespace in namespaces.listed(f"pileus-{self.tag}-"):
             if namespace == own or (namespace in recorded and not recorded[namespace] & missing):
@@ -272,8 +277,8 @@ class LinuxNetwork:
             if peers & device_names():
                 self.uplinks.apply([], peers)
         namespace = self._namespace(domain_id)
-        if namespaces.exists(namespace) and not _held_taps(namespace):
-            namespaces.remove(namespace)
+        if namespaces.exists(namespace):
+            _remove_namespace(namespace)
         shutil.rmtree(directory, ignore_errors=True)
 
     def _destroy_rest(self) -> None:
@@ -329,15 +334,24 @@ def _instances(domain: RoutingDomain) -> list[dnsmasq_text.Instance]:
     return [instance for network in domain.networks for instance in dnsmasq_text.instances(domain, network, resolvers)]
 
 
-def _held_taps(namespace: str) -> list[str]:
+def _remove_namespace(namespace: str) -> None:
+    """Remove a namespace that no domain needs; while a guest holds a tap in it, all but that goes."""
+
     def body() -> list[str]:
+        vxlan.remove_all()
         with Links() as links:
             return links.held_taps()
 
-    try:
-        return namespaces.inside(namespace, body)
-    except NamespaceMissing:  # it went after it was listed
-        return []
+    with contextlib.suppress(NamespaceMissing):  # it went after it was listed
+        if namespaces.inside(namespace, body):
+            return
+    namespaces.remove(namespace)
+
+
+def _portable(domain: RoutingDomain, local: bool = False) -> set[str]:
+    """Devices of a domain that there may be once on the host: taps (of ports that are `local`) and VXLANs."""
+    found = {names.tap(port.id) for port in domain.ports if port.local or not local}
+    return found | {names.vxlan(network.id) for network in joined(domain)}
 
 
 def _mover(wanted: set[str], target: int) -> Callable[[], None]:
@@ -345,7 +359,8 @@ def _mover(wanted: set[str], target: int) -> Callable[[], None]:
         found = wanted & device_names()
         if found:
             with Links() as links:
-                for name in sorted(found):
+                links.remove([name for name in found if name.startswith(vxlan.PREFIX)])
+                for name in sorted(name for name in found if not name.startswith(vxlan.PREFIX)):
                     links.move(name, target)
 
     return body
