@@ -132,11 +132,12 @@ class LocalCluster:
 
     def _bridges(self) -> None:
         public = ipaddress.IPv4Network(self.config.public_cidr or "172.24.4.0/24")
-        bridges = [
-            Uplink(name="under", addresses=[f"{self.range[1]}/24"], masquerade=False),
-            Uplink(name="ext", addresses=[f"{public[1]}/{public.prefixlen}"], masquerade=True),
-        ]
-        self.uplinks().apply(bridges, set())
+        self.uplinks().apply([Uplink(name="ext", addresses=[f"{public[1]}/{public.prefixlen}"], masquerade=True)], set())
+        under = uplink_bridge(self.tag, "under")  # not an uplink, from which this machine would be closed: API and bus are here
+        if not Path(f"/sys/class/net/{under}").exists():
+            _ip("link", "add", "name", under, "type", "bridge")
+        _ip("address", "replace", f"{self.range[1]}/24", "dev", under)
+        _ip("link", "set", under, "up")
 
     def _namespace(self, number: int, host: str) -> None:
         name = self.namespace(host)
@@ -166,7 +167,7 @@ class LocalCluster:
         if not (directory / "secrets" / "node.json").exists():
             environment["PILEUS_JOIN_TOKEN"] = api.post("/cluster/v1/tokens", {"lifetime": 600.0})["token"]
             arguments += ["--join", "-", f"http://{self.config.host_listen}", "--shared-disks", str(shared)]
-        with (directory / "output").open("wb") as output:
+        with (directory.with_suffix(".output")).open("wb") as output:
             process = subprocess.Popen(
                 self._command(host, *arguments), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment,
                 start_new_session=True, cwd="/",
@@ -174,7 +175,7 @@ class LocalCluster:
 
         def started() -> bool:
             if process.poll() is not None:
-                lines = (directory / "output").read_text(errors="replace").strip().splitlines() or ["it gave no reason"]
+                lines = (directory.with_suffix(".output")).read_text(errors="replace").strip().splitlines() or ["it gave no reason"]
                 raise Unavailable(f"Host {host} did not start: {lines[-1].removeprefix('pileus: ')}")
             return (directory / "ready").exists()
 
