@@ -15,7 +15,7 @@ from pileus.model.migrations import Migration, MigrationKind, MigrationStatus, M
 from pileus.model.moves import MoveProgress
 from pileus.model.servers import Resize, ResizeStep, Server, ServerFault
 from pileus.reconcile.migration_place import EVENTS
-from pileus.reconcile.observations import record
+from pileus.reconcile.observations import CARRY
 from pileus.store import actions, allocations, ports, servers
 from pileus.store import migration_records as records
 from pileus.store.database import Transaction
@@ -27,7 +27,7 @@ CONFIRM = "compute_confirm_resize"
 
 async def stopped(tx: Transaction, seen: Migration, guest: ObservedGuest) -> Migration:
     """The guest is off where it is, and may be moved."""
-    await record(tx, seen.server_id, guest, time.time())
+    await _record(tx, seen, guest)
     return await records.save(tx, seen, step=MigrationStep.PREPARE, status=MigrationStatus.MIGRATING)
 
 
@@ -50,7 +50,7 @@ async def commit(tx: Transaction, seen: Migration, progress: MoveProgress) -> tu
 
 async def arrived(tx: Transaction, seen: Migration, guest: ObservedGuest, progress: MoveProgress | None) -> None:
     """The guest is an ordinary one of the destination. A live migration is over; a cold one gets its flavor and waits for a word."""
-    await record(tx, seen.server_id, guest, time.time())
+    await _record(tx, seen, guest)
     server = await servers.get(tx, seen.server_id)
     changes: dict[str, Any] = {"finished_at": time.time(), "keys": None, "progress": progress or seen.progress}
     if server.resize is None:
@@ -139,7 +139,7 @@ async def given_back(tx: Transaction, seen: Migration) -> None:
 
 async def resumed(tx: Transaction, seen: Migration, guest: ObservedGuest) -> None:
     """The source has its guest again, off; it is brought to what is wanted as any other."""
-    await record(tx, seen.server_id, guest, time.time())
+    await _record(tx, seen, guest)
     server = await servers.get(tx, seen.server_id)
     assert server.resize is not None  # it is being reverted
     await records.save(tx, seen, step=MigrationStep.VERIFY)
@@ -162,6 +162,12 @@ async def undone(tx: Transaction, seen: Migration, fault: str) -> Migration:
     await actions.finish(tx, server.id, seen.request_id, event, result="Error", message=seen.error, host=seen.source)
     step = MigrationStep.DONE if seen.destination is None else MigrationStep.UNDO
     return await records.save(tx, seen, restored=True, keys=None, finished_at=time.time(), step=step)
+
+
+async def _record(tx: Transaction, seen: Migration, guest: ObservedGuest) -> None:
+    """What the host says that the server is at: however old, it is the truth, as what the other host said does not count any more."""
+    await servers.record_observed(tx, seen.server_id, guest, time.time())
+    await ports.set_ports_active(tx, seen.server_id, guest.power in CARRY)
 
 
 async def _change_flavor(tx: Transaction, server: Server, resize: Resize, back: bool) -> None:

@@ -18,6 +18,7 @@ from pileus.store import actions, decisions, host_views, migration_records, prov
 from pileus.store.database import Database, Reader, Transaction
 from pileus.store.hosts import HOSTS, is_up
 
+REASONS = 3
 TRIES = 50
 """Chosen hosts that can't take this guest before the search is given up."""
 EVENTS = {
@@ -65,7 +66,7 @@ async def _chosen(
         hosts = await host_views.hosts_of(db, time.time(), config.node_silence, metadata)
         decision = choose(request, hosts)
         if decision.host is None:
-            return Choice(decision=decision, reason=decision.message)
+            return Choice(decision=decision, reason=" ".join([decision.message, *_named(decision)]))
         host = await HOSTS.first(db, "name = ?", decision.host)
         report = host.report if host else None
         why = refusal(migration, server.observed, source, report, is_live(migration)) if report else "has not reported yet"
@@ -73,6 +74,12 @@ async def _chosen(
             return Choice(decision=decision, zone=hosts.by_name[decision.host].state.zone, copy_disks=copies_disks(source, report))
         request = msgspec.structs.replace(request, avoid={**request.avoid, decision.host: why})
     return Choice(decision=decision, reason=f"No valid host was found. The best {TRIES} can't take this guest: {why}")
+
+
+def _named(decision: Decision) -> list[str]:
+    """Why hosts could not be chosen that a server which is placed for the first time might have had."""
+    reasons = [one for removal in decision.removals if removal.filter == "retry" for one in removal.reasons]
+    return [f"{', '.join(one.hosts[:REASONS])}: {one.text}." for one in reasons[:REASONS]]
 
 
 async def _forced(db: Database, config: Config, request: PlacementRequest, migration: Migration, source: HostReport) -> Choice:
