@@ -10,7 +10,8 @@ from pileus.node.agent import Agent
 if TYPE_CHECKING:
     from pileus.cli.node_process import Membership
 
-PERIOD = 60.0
+REPORTS = 3
+"""Complete reports within the silence after which a host counts as down."""
 
 
 def make_agents(config: Config) -> list[Agent]:
@@ -27,11 +28,12 @@ def _simulated(config: Config, number: int) -> Agent:
 
     name = f"simulated-{number:05d}"
     driver = SimulatedDriver(config.directory / "node" / name)
-    return Agent(name, [driver], SimulatedNetwork(), SimulatedMachine())
+    period = config.node_silence / REPORTS * (0.75 + number % 100 / 400)  # apart from each other, though they start together
+    return Agent(name, [driver], SimulatedNetwork(), SimulatedMachine(), period=period)
 
 
 def _real(config: Config) -> Agent:
-    return _qemu(config, os.environ.get("PILEUS_HOST") or socket.gethostname(), "127.0.0.1", PERIOD)
+    return _qemu(config, os.environ.get("PILEUS_HOST") or socket.gethostname(), "127.0.0.1", config.node_silence / REPORTS)
 
 
 def member_agent(config: Config, member: "Membership", period: float) -> Agent:

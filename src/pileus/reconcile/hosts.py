@@ -1,7 +1,6 @@
 """Hosts: what their nodes report goes into the store, and what changed wakes the servers that it is about."""
 
 import asyncio
-import uuid
 from collections.abc import Callable
 
 import msgspec
@@ -13,12 +12,14 @@ from pileus.model.guests import ObservedGuest, ObservedPower
 from pileus.model.hosts import Host, HostReport
 from pileus.model.messages import RemoveGuest
 from pileus.model.servers import Server
+from pileus.reconcile.host_registry import HostRegistry
 from pileus.reconcile.observations import record
-from pileus.store import migration_records, providers, servers
+from pileus.store import migration_records, servers
 from pileus.store.database import Database, Transaction
 from pileus.store.hosts import HOSTS
 
 Wake = Callable[[str, str], None]
+FLUSH = 2.0  # seconds between writes of the times at which hosts with nothing new to say were seen
 
 
 class Hosts:
@@ -35,14 +36,24 @@ class Hosts:
         self.came: Callable[[], None] = lambda: None  # called when a host has come, or has come back
         self._reports: dict[str, list[HostReport]] = {}
         self._started: dict[str, float] = {}
+        self.registry = HostRegistry(db, config)
+        self._flush: asyncio.TimerHandle | None = None
 
     def receive(self, report: HostReport) -> None:
         """A report came in; called from the event loop."""
+        if not self._reports.get(report.host) and self._started.get(report.host) == report.started_at and self.registry.is_repeated(report):
+            self._flush_later(report.host)
+            return
         self._reports[report.host] = merged(self._reports.get(report.host, []), report)
         self.wake(self.name, report.host)
         if self._started.get(report.host) != report.started_at:
             self._started[report.host] = report.started_at
             self.came()
+
+    def _flush_later(self, host: str) -> None:
+        """Have the times written at which hosts were seen, those of some moments together."""
+        if self._flush is None or self._flush.when() < asyncio.get_running_loop().time():
+            self._flush = asyncio.get_running_loop().call_later(min(FLUSH, self.config.node_silence / 10), self.wake, self.name, host)
 
     async def scan(self) -> list[str]:
         """Hosts whose reports wait."""
@@ -50,36 +61,16 @@ class Hosts:
 
     async def step(self, host: str) -> float | None:
         """Record what the host reported. A report waits until it is recorded."""
+        await self.registry.flush()
         while waiting := self._reports.get(host):
             report = waiting[0]
             if report.complete:
-                await self._register(report)
+                await self.registry.register(report, self._reports)
                 self.domains[host] = report.domains
             await self._record(report)
+            self.registry.note(report)
             self._reports[host] = [one for one in self._reports[host] if one is not report]
         return None
-
-    async def _register(self, report: HostReport) -> None:
-        slim = msgspec.structs.replace(report, guests=[])
-
-        async def work(tx: Transaction) -> None:
-            known = await HOSTS.first(tx, "name = ?", report.host)
-            if known is None:
-                number = int(await tx.value("SELECT coalesce(max(number), 0) + 1 FROM hosts"))
-                known = Host(
-                    id=str(uuid.uuid4()),
-                    created_at=report.reported_at,
-                    updated_at=report.reported_at,
-                    name=report.host,
-                    number=number,
-                    service_id=str(uuid.uuid4()),
-                )
-                await HOSTS.insert(tx, known)
-            await HOSTS.set(tx, known.id, report=slim, seen_at=report.reported_at)
-            reserved = {"MEMORY_MB": self.config.reserved_memory_mib}
-            await providers.register_host(tx, report, provider_id=known.id, ratios=ratios(self.config), reserved=reserved)
-
-        await self.db.write(work)
 
     async def _record(self, report: HostReport) -> None:
         placed = {server.id: server for server in await servers.on_host(self.db, report.host)}
@@ -143,15 +134,6 @@ def merged(waiting: list[HostReport], report: HostReport) -> list[HostReport]:
 async def _record_all(tx: Transaction, guests: list[ObservedGuest], at: float) -> None:
     for guest in guests:
         await record(tx, guest.id, guest, at)
-
-
-def ratios(config: Config) -> dict[str, float]:
-    """The overcommit ratios that a new host's inventories start with."""
-    return {
-        "VCPU": config.cpu_allocation_ratio,
-        "MEMORY_MB": config.memory_allocation_ratio,
-        "DISK_GB": config.disk_allocation_ratio,
-    }
 
 
 async def wait_for_host(db: Database, name: str, timeout: float = 60.0) -> Host:

@@ -18,9 +18,9 @@ from pileus.model.placement import Cell, HostState, HostView, Inventory, Provide
 from pileus.store.database import Database, Row
 from pileus.store.provider_view import view_of
 
-RELOAD = 30.0
-CLOCKS = 10.0
-"""Seconds by which the clocks of those who change hosts may differ until the next reload."""
+RELOAD = 60.0
+RECHECK, CLOCKS = 5.0, 30.0
+"""How often rows are read again that may have been changed by a clock that is behind, and by how much."""
 CHUNK = 500
 COLUMNS = "SELECT id, name, cluster, availability_zone, enabled, disabled_reason, forced_down, updated_at FROM hosts"
 RATIOS = {"cpu_allocation_ratio": "VCPU", "ram_allocation_ratio": "MEMORY_MB", "disk_allocation_ratio": "DISK_GB"}
@@ -50,6 +50,7 @@ class HostViews:
         self._epoch = 0
         self._removals = 0
         self._reloaded = float("-inf")
+        self._rechecked = float("-inf")
         self._touched: set[str] = set()
         self._traits: dict[frozenset[str], frozenset[str]] = {}
         self._lock = asyncio.Lock()
@@ -61,10 +62,12 @@ class HostViews:
             epoch = view.epoch  # others may bring the view further while we wait for the database
             touched, self._touched = self._touched, set()
             if now - self._reloaded >= RELOAD:
-                self._reloaded = now
+                self._reloaded = self._rechecked = now
                 touched |= await self._reload()
             else:
-                since = min(self._updated, now - CLOCKS)
+                again = now - self._rechecked >= RECHECK
+                since = min(self._updated, now - CLOCKS) if again else self._updated
+                self._rechecked = now if again else self._rechecked
                 touched |= await self._note(await self.db.all(f"{COLUMNS} WHERE updated_at > ?", since))
             if metadata != self._metadata:
                 self._metadata = metadata

@@ -172,6 +172,34 @@ async def register_host(
     return await save(tx, provider, inventories=inventories, traits=traits)
 
 
+async def register_hosts(
+    tx: Transaction, reports: list[tuple[str, HostReport]], *, ratios: dict[str, float], reserved: dict[str, int] | None = None
+) -> None:
+    """As `register_host` for each (provider id, report); providers of new hosts are written together."""
+    marks = ", ".join("?" * len(reports))
+    wanted = [provider_id for provider_id, _ in reports], [report.host for _, report in reports]
+    sql = f"SELECT id, name FROM resource_providers WHERE id IN ({marks}) OR name IN ({marks})"  # noqa: S608
+    rows = await tx.all(sql, *wanted[0], *wanted[1])
+    known, names = {row[0] for row in rows}, {row[1] for row in rows}
+    fresh: list[Provider] = []
+    for provider_id, report in reports:
+        if provider_id in known or report.host in names:
+            await register_host(tx, report, provider_id=provider_id, ratios=ratios, reserved=reserved)
+            continue
+        now = time.time()
+        empty = Provider(id=provider_id, name=report.host, root_id=provider_id, created_at=now, updated_at=now)
+        inventories = _inventories(empty, report, ratios, reserved or {})
+        fresh.append(msgspec.structs.replace(empty, inventories=inventories, traits=sorted(capability_traits(report.capabilities))))
+    if not fresh:
+        return
+    for name in sorted({name for one in fresh for name in one.traits}):
+        await add_trait(tx, name)
+    for name in sorted({name for one in fresh for name in one.inventories}):
+        await add_resource_class(tx, name)
+    epoch = await next_epoch(tx)
+    await PROVIDERS.insert_many(tx, [msgspec.structs.replace(one, changed=epoch) for one in fresh])
+
+
 def _inventories(provider: Provider, report: HostReport, ratios: dict[str, float], reserved: dict[str, int]) -> dict[str, Inventory]:
     """What the provider has, with what the host reports of its own."""
     sizes = {"VCPU": report.vcpus, "MEMORY_MB": report.memory_mib, "DISK_GB": report.disk_gib, **pages_of(report.numa)}
