@@ -46,6 +46,8 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )  # name -> NIC that it is on; "" is host-only, behind NAT
     resize_confirm_window: float = 0.0  # seconds after which a resize or cold migration is confirmed by itself; 0: never
     node_silence: float = 60.0  # after this without a report a host counts as down
+    fencing: dict[str, str] = {}  # host ("*": all others) -> command:PROGRAM, ipmi://USER@HOST, redfish://USER@HOST/redfish/v1/Systems/ID
+    evacuate: str = "marked"  # servers that start elsewhere when their host is lost: none, marked (HA_Enabled in metadata or flavor), all
     shutdown_grace: float = 60.0
 
     def __repr__(self) -> str:

@@ -7,7 +7,9 @@ it says so every few seconds; silence, a lost connection or a host that has star
 import asyncio
 import itertools
 import logging
+import math
 import secrets
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +49,7 @@ class NatsBus:
         self.subjects = Subjects(cloud=credentials.cloud)
         self.listeners: list[Listener] = []
         self.wakers: list[Wake] = []
+        self.connected_at = math.inf  # by the monotonic clock; infinite while there is no connection
         self.came_back: list[Callable[[], None]] = []
         self.outgoing: Callable[[NodeRequest], NodeRequest] = lambda request: request  # what is changed about each request that is sent
         self._me = secrets.token_hex(8)
@@ -201,6 +204,7 @@ class NatsBus:
     # -- both ------------------------------------------------------------------------------------------------------------------------
 
     def _changed(self, connected: bool) -> None:
+        self.connected_at = time.monotonic() if connected else math.inf
         if connected:
             for callback in self.came_back:
                 callback()

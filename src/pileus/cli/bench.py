@@ -14,7 +14,7 @@ from pileus.model.errors import NotFound
 @click.argument("name", type=click.Choice(["control-plane", "boot", "scale"]))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(name: str, arguments: tuple[str, ...]) -> None:
-    """control-plane: CPU of the API on simulated hosts. scale: placement over many hosts. boot: a server's way to QEMU, beside QEMU by hand (needs root)."""
+    """control-plane: CPU of the API on simulated hosts. scale: placement over many hosts. boot: a server's way to QEMU (needs root)."""
     home = Path(os.environ.get("PILEUS_HOME") or Path(__file__).resolve().parents[3])
     program = home / "bench" / f"{name.replace('-', '_')}.py"
     if not program.exists():

@@ -7,6 +7,7 @@ from typing import Any
 from pileus.api.cloud import Cloud
 from pileus.api.image.content import ingest_file
 from pileus.bus.local import Bus
+from pileus.reconcile.availability import Availability
 from pileus.reconcile.hosts import Hosts
 from pileus.reconcile.migrations import Migrations
 from pileus.reconcile.routing import Routing
@@ -24,4 +25,5 @@ def reconcilers(cloud: Cloud, bus: Bus, wake: Callable[[str, str], None]) -> lis
         Routing(cloud.db, bus, wake, cloud.config.physical_networks, cloud.config.node_silence),
         Servers(cloud.db, bus, cloud.config, wake, ingest),
         Migrations(cloud.db, bus, cloud.config, wake),
+        Availability(cloud.db, bus, cloud.config, wake),
     ]

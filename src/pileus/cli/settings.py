@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from pileus.cli.credentials import write_private
 from pileus.config import Config
+from pileus.core.availability import Evacuate, parse_fence
 from pileus.model.errors import Conflict, Forbidden, Invalid, NotFound
 from pileus.store.open import check_url, without_password
 
@@ -164,6 +165,10 @@ def check(config: Config) -> None:
         raise Invalid("--bus needs --database: several processes share a cloud's records on PostgreSQL.")
     if config.bus_ca is not None and not Path(config.bus_ca).is_file():
         raise Invalid(f"--bus-ca {config.bus_ca}: there is no such file.")
+    for text in config.fencing.values():
+        parse_fence(text)
+    if config.evacuate not in tuple(Evacuate):
+        raise Invalid(f"evacuate: {config.evacuate!r} is none of {', '.join(Evacuate)}.")
     host, colon, port = config.listen.rpartition(":")
     if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
         raise Invalid(f"--listen {config.listen}: expected HOST:PORT, such as 127.0.0.1:5000.")

@@ -11,12 +11,13 @@ import msgspec
 from pileus.config import Config
 from pileus.core.network_names import namespace_name, tap
 from pileus.core.servers import Next, next_step
-from pileus.core.verify import World, WorldPort
+from pileus.core.verify import World, WorldMove, WorldPort
 from pileus.model.guests import ObservedGuest, ObservedPower
 from pileus.model.servers import Server
 from pileus.store import hosts, routing
 from pileus.store.database import Reader
 from pileus.store.images import IMAGES
+from pileus.store.migration_records import alive
 from pileus.store.ports import PORTS
 from pileus.store.providers import PROVIDERS
 from pileus.store.servers import SERVERS
@@ -47,6 +48,10 @@ async def gather(db: Reader, config: Config) -> World:
         subnets=frozenset([row[0] for row in await db.all("SELECT id FROM subnets")]),
         floating=[(row[0], row[1]) for row in await db.all("SELECT floating_ip_address, port_id FROM floating_ips")],
         provider_of_host={one.name: one.id for one in known},
+        moves=[
+            WorldMove(id=one.id, server_id=one.server_id, hosts=[host for host in (one.source, one.destination) if host])
+            for one in await alive(db)
+        ],
         **await _placement(db),
         **await _images(db, config.directory / "images"),
     )

@@ -74,5 +74,7 @@ class Host(Resource, frozen=True, kw_only=True):
     enabled: bool = True
     disabled_reason: str | None = None
     forced_down: bool = False
+    fenced_at: float | None = None  # since then it runs nothing, until it reports again
+    fence_error: str | None = None
     seen_at: float = 0.0
     report: HostReport | None = None  # the newest complete one, without its guests

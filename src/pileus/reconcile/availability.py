@@ -1,0 +1,188 @@
+"""High availability: a host that is lost is fenced, then its servers start elsewhere from the disks that survive; never two.
+
+A step's id is a host's name. What is to start elsewhere is what its policy says so of, and what an administrator asked to be evacuated.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pileus.bus.local import Bus
+from pileus.config import Config
+from pileus.core.availability import fence_of, is_fenced, restarts_elsewhere
+from pileus.core.migrations import UNDOABLE
+from pileus.model.errors import Conflict, Unavailable
+from pileus.model.hosts import Host
+from pileus.model.messages import RemoveGuest
+from pileus.model.migrations import Migration, MigrationKind, MigrationStatus, MigrationStep, NewMigration
+from pileus.model.servers import Server
+from pileus.reconcile import migration_outcomes
+from pileus.reconcile.fencing import fence
+from pileus.reconcile.liveness import Liveness
+from pileus.reconcile.migration_place import Choice, choice
+from pileus.store import actions, allocations, decisions, ports, providers, servers
+from pileus.store import migration_records as records
+from pileus.store.database import Database, Transaction
+from pileus.store.hosts import HOSTS, every_host, is_up
+
+log = logging.getLogger(__name__)
+Wake = Callable[[str, str], None]
+LOOK_AGAIN = 5.0
+EVENT = "compute_rebuild_instance"
+"""Nova's name of what an evacuation does at the destination."""
+
+
+class Availability:
+    """One host a step."""
+
+    name = "availability"
+
+    def __init__(self, db: Database, bus: Bus, config: Config, wake: Wake) -> None:
+        self.db = db
+        self.bus = bus
+        self.config = config
+        self.wake = wake
+        self.liveness = Liveness(bus, config.node_silence)
+
+    async def scan(self) -> list[str]:
+        """Hosts that are down, and those to which an evacuation left something to remove."""
+        waiting = await self.db.all(
+            "SELECT DISTINCT source FROM server_migrations WHERE kind = ? AND step <> ?", MigrationKind.EVACUATION, MigrationStep.DONE
+        )
+        lost = self.liveness.lost(await every_host(self.db), time.time())
+        return sorted({*lost, *(str(row[0]) for row in waiting)})
+
+    async def step(self, id: str) -> float | None:
+        """Do what is to be done about a host."""
+        host = await HOSTS.first(self.db, "name = ?", id)
+        if host is None:
+            return None
+        asked = [one for one in await records.of_host(self.db, id) if one.kind == MigrationKind.EVACUATION and one.source == id]
+        if is_up(host, time.time(), self.config.node_silence):
+            await self._came_back(host, [one for one in asked if one.step == MigrationStep.CLEAN])
+            return None
+        if id not in self.liveness.lost(await every_host(self.db), time.time()):
+            return LOOK_AGAIN  # silent, but for too short a time
+        to_place = [one for one in asked if one.step == MigrationStep.PLACE]
+        lost = [one for one in await servers.on_host(self.db, id) if self._restarts(one, host)]
+        if not lost and not to_place:
+            return None
+        if not is_fenced(host) and not await self._fence(host, by_hand=bool(to_place)):
+            return LOOK_AGAIN
+        known = {one.server_id for one in asked}
+        for server in lost:
+            if server.id not in known:
+                to_place.append(await self._begin(server))
+        settled = [await self._evacuate(one) for one in to_place]
+        return None if all(settled) else LOOK_AGAIN
+
+    def _restarts(self, server: Server, host: Host) -> bool:
+        survives = host.report is not None and host.report.shared_disks
+        return survives and restarts_elsewhere(server, self.config.evacuate)
+
+    async def _fence(self, host: Host, by_hand: bool) -> bool:
+        """Whether the host runs nothing now. Without a way to fence, an administrator's word that it is gone counts, nobody else's."""
+        how = fence_of(host.name, self.config.fencing)
+        changes: dict[str, Any]
+        if how is None:
+            if by_hand:
+                return True
+            reason = 'No way to fence it is configured ("fencing" in config.json), so that its servers stay where they are.'
+            changes = {"fence_error": reason}
+        else:
+            try:
+                said = await fence(host.name, host.report.address if host.report else "", how, self.config.directory / "secrets")
+            except Unavailable as error:
+                log.warning("%s", error.message)
+                changes = {"fence_error": error.message}
+            else:
+                log.warning("host %s gave no sign of life and was fenced by %s: %s", host.name, how.kind, said)
+                changes = {"fenced_at": time.time(), "fence_error": None}
+        if host.fence_error != changes["fence_error"] or "fenced_at" in changes:
+            await self.db.write(lambda tx: HOSTS.set(tx, host.id, **changes))
+        return "fenced_at" in changes
+
+    async def _begin(self, server: Server) -> Migration:
+        """The record of an evacuation that policy asks for."""
+
+        async def work(tx: Transaction) -> Migration:
+            current = await servers.get(tx, server.id)
+            return await records.start(tx, current, MigrationKind.EVACUATION, NewMigration(request_id=current.request_id))
+
+        return await self.db.write(work)
+
+    async def _evacuate(self, migration: Migration) -> bool:
+        """Give the server to another host. False: not yet, there is none; its event says why."""
+        server = await servers.SERVERS.get(self.db, migration.server_id)
+        if server is None or server.deleted_at is not None or server.host != migration.source:
+            done = {"step": MigrationStep.DONE, "status": MigrationStatus.CANCELLED, "finished_at": time.time()}
+            await self.db.write(lambda tx: records.save(tx, migration, **done))
+            return True
+        for other in await records.alive_of(self.db, server.id):
+            if other.kind != MigrationKind.EVACUATION and other.step in (*UNDOABLE, MigrationStep.UNDO) and not other.restored:
+                await self._end_move(other)
+                server = await servers.get(self.db, server.id)
+        found = await choice(self.db, self.config, migration, server)
+        if found.reason:
+            message = f"{found.reason} It is tried again."
+            await self.db.write(lambda tx: actions.wait(tx, server.id, migration.request_id or server.request_id, EVENT, message))
+            return False
+        try:
+            await self.db.write(lambda tx: evacuated(tx, migration, found))
+        except Conflict as error:
+            if error.data.get("stale"):
+                return False
+            raise
+        for network in {port.network_id for port in (await ports.ports_of(self.db, [server.id]))[server.id]}:
+            self.wake("routing", network)
+        self.wake("servers", server.id)
+        return True
+
+    async def _end_move(self, other: Migration) -> None:
+        """A move away from the lost host can't go on: its destination forgets what it has."""
+        reason = f"Host {other.source} was lost."
+
+        async def work(tx: Transaction) -> None:
+            current = await records.get(tx, other.id)
+            failed = await records.save(tx, current, step=MigrationStep.UNDO, status=MigrationStatus.ERROR, error=reason)
+            await migration_outcomes.undone(tx, failed, "")
+
+        await self.db.write(work)
+        self.wake("migrations", other.id)
+
+    async def _came_back(self, host: Host, left: list[Migration]) -> None:
+        """A host that was lost removes what is no longer its own; what survives of it elsewhere is not touched by that."""
+        for migration in left:
+            server = await servers.SERVERS.get(self.db, migration.server_id)
+            if server is None or server.host != host.name or server.removed_at is not None:
+                await self.bus.request(host.name, RemoveGuest(guest_id=migration.server_id))
+            await self.db.write(lambda tx, one=migration: _forgotten(tx, one))
+        if host.fenced_at is not None and not is_fenced(host):
+            await self.db.write(lambda tx: HOSTS.set(tx, host.id, fenced_at=None, fence_error=None))
+
+
+async def evacuated(tx: Transaction, seen: Migration, found: Choice) -> None:
+    """Another host owns the server from now on. What it held at the lost one is the migration's until that is back and clean."""
+    server = await servers.get(tx, seen.server_id)
+    decision = found.decision
+    if server.host != seen.source:
+        raise Conflict(f"Server {server.id} is on {server.host} meanwhile.", stale=True)
+    assert decision.host is not None and decision.provider_id is not None  # it was chosen
+    provider = await providers.get(tx, decision.provider_id)
+    if provider.generation != decision.generation:
+        raise Conflict(f"Host {decision.host} has changed since it was chosen.", stale=True)
+    await decisions.keep(tx, server.id, decision)
+    await records.swap_claims(tx, seen, server, {provider.id: decision.resources})
+    await ports.prepare_move(tx, server.id, decision.host)
+    await ports.finish_move(tx, server.id, decision.host)
+    await servers.save(tx, server, host=decision.host, availability_zone=found.zone, fault=None, power=server.power)
+    changes = {"step": MigrationStep.CLEAN, "status": MigrationStatus.DONE, "destination": decision.host, "finished_at": time.time()}
+    await records.save(tx, seen, **changes)
+    request_id = seen.request_id or server.request_id
+    await actions.finish(tx, server.id, request_id, EVENT, message=f"{seen.source} was lost. {decision.message}", host=decision.host)
+
+
+async def _forgotten(tx: Transaction, seen: Migration) -> None:
+    await allocations.release(tx, seen.id)
+    await records.save(tx, seen, step=MigrationStep.DONE)

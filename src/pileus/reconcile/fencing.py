@@ -1,0 +1,102 @@
+"""Fencing: a host that does not answer is made to run nothing, and that is made sure of, before any of its servers starts elsewhere."""
+
+import asyncio
+import base64
+import json
+import os
+import shlex
+import ssl
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from pileus.core.availability import Fence
+from pileus.model.errors import Unavailable
+
+TIMEOUT = 60.0
+"""Seconds for the whole."""
+LOOK_EVERY = 1.0
+
+
+async def fence(host: str, address: str, how: Fence, secrets: Path) -> str:
+    """Make the host run nothing and see that it is so; says what was done. Unavailable, with the reason, when that is not certain."""
+    drivers = {"command": _command, "ipmi": _ipmi, "redfish": _redfish}
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            return await drivers[how.kind](host, address, how, _password(host, secrets))
+    except TimeoutError as error:
+        raise Unavailable(f"Host {host} could not be fenced by {how.kind} within {TIMEOUT:g} s.") from error
+
+
+async def _command(host: str, address: str, how: Fence, password: str) -> str:
+    """Exit code 0 says: it runs nothing."""
+    environment = {**os.environ, "PILEUS_HOST": host, "PILEUS_ADDRESS": address, "PILEUS_FENCE_PASSWORD": password}
+    await _run(host, shlex.split(how.target), environment)
+    return "the command says so"
+
+
+async def _ipmi(host: str, address: str, how: Fence, password: str) -> str:
+    name, _, port = how.target.partition(":")
+    tool = ["ipmitool", "-I", "lanplus", "-H", name, *(["-p", port] if port else []), "-U", how.user, "-E", "chassis", "power"]
+    environment = {**os.environ, "IPMI_PASSWORD": password}
+    await _run(host, [*tool, "off"], environment)
+    while "is off" not in await _run(host, [*tool, "status"], environment):  # noqa: ASYNC110 a board tells nothing by itself
+        await asyncio.sleep(LOOK_EVERY)
+    return "its board says that the power is off"
+
+
+async def _redfish(host: str, address: str, how: Fence, password: str) -> str:
+    base = f"https://{how.target}"
+    word = base64.b64encode(f"{how.user}:{password}".encode()).decode()
+    state = await asyncio.to_thread(_call, host, base, word, None)
+    if state.get("PowerState") != "Off":
+        await asyncio.to_thread(_call, host, f"{base}/Actions/ComputerSystem.Reset", word, {"ResetType": "ForceOff"})
+    while (await asyncio.to_thread(_call, host, base, word, None)).get("PowerState") != "Off":  # noqa: ASYNC110
+        await asyncio.sleep(LOOK_EVERY)
+    return "its board says that the power is off"
+
+
+async def _run(host: str, command: list[str], environment: dict[str, str]) -> str:
+    pipe = asyncio.subprocess.PIPE
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=asyncio.subprocess.STDOUT, env=environment
+        )
+    except OSError as error:
+        raise Unavailable(f"Host {host} could not be fenced: {command[0]}: {error.strerror}.") from error
+    try:
+        output = (await process.communicate())[0].decode(errors="replace")
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        last = (output.strip().splitlines() or ["it said nothing"])[-1]
+        raise Unavailable(f"Host {host} could not be fenced: {command[0]} ended with {process.returncode}: {last[:300]}")
+    return output
+
+
+def _call(host: str, url: str, word: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    """Blocks. Boards have certificates of their own making: the address is the operator's word, and the network that of the boards."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Authorization": f"Basic {word}", "Content-Type": "application/json"})  # noqa: S310 https
+    try:
+        with urllib.request.urlopen(request, timeout=10, context=context) as answer:  # noqa: S310
+            text = answer.read()
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"Host {host} could not be fenced: its board: {error}") from error
+    try:
+        return dict(json.loads(text)) if text.strip() else {}
+    except ValueError as error:
+        raise Unavailable(f"Host {host} could not be fenced: its board does not speak Redfish.") from error
+
+
+def _password(host: str, secrets: Path) -> str:
+    try:
+        found = json.loads((secrets / "fencing.json").read_text())
+    except (OSError, ValueError):
+        return ""
+    return str(found.get(host, found.get("*", ""))) if isinstance(found, dict) else ""

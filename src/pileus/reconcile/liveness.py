@@ -1,0 +1,26 @@
+"""Whether a host is lost, as far as this process can know: silence counts only while we were there to hear, and somebody else is heard."""
+
+import time
+from collections.abc import Iterable
+
+from pileus.bus.local import Bus
+from pileus.model.hosts import Host
+from pileus.store.hosts import is_up
+
+
+class Liveness:
+    """Judges hosts for the reconcilers of one process. `silence`: seconds without a report after which a host is lost."""
+
+    def __init__(self, bus: Bus, silence: float) -> None:
+        self._bus = bus
+        self._silence = silence
+        self._since = time.monotonic()
+
+    def lost(self, hosts: Iterable[Host], now: float) -> set[str]:
+        """The names of the hosts that are lost. None while we have not listened long enough, or when nobody at all is heard: then it is us."""
+        known = list(hosts)
+        forced = {host.name for host in known if host.forced_down}
+        silent = {host.name for host in known if not host.forced_down and not is_up(host, now, self._silence)}
+        heard = len(known) - len(forced) - len(silent)
+        listening = time.monotonic() - max(self._since, getattr(self._bus, "connected_at", 0.0)) > self._silence
+        return forced | silent if listening and heard else forced
