@@ -19,6 +19,14 @@ class WorldPort(Model, frozen=True, kw_only=True):
     addresses: list[tuple[str, str]] = []  # (subnet id, address)
 
 
+class WorldMove(Model, frozen=True, kw_only=True):
+    """A migration that is not over in every respect: it holds allocations of its own, and its hosts may have a copy of the guest."""
+
+    id: str
+    server_id: str
+    hosts: list[str]
+
+
 class World(Model, frozen=True, kw_only=True):
     """All that is compared, gathered at one time. Lists of names are what was found on the host; the rest is what records say.
 
@@ -32,6 +40,7 @@ class World(Model, frozen=True, kw_only=True):
     networks: frozenset[str] = frozenset()
     subnets: frozenset[str] = frozenset()
     floating: list[tuple[str, str | None]] = []  # (floating address, port id)
+    moves: list[WorldMove] = []
     allocations: dict[str, dict[str, dict[str, int]]] = {}  # consumer -> provider -> resources
     provider_used: dict[str, dict[str, int]] = {}
     provider_capacity: dict[str, dict[str, int]] = {}
@@ -95,7 +104,7 @@ def stopped_servers_do_not_run(world: World) -> list[str]:
 
 def guests_have_servers(world: World) -> list[str]:
     """The hypervisor against records."""
-    known = {server.id for server in _here(world)}
+    known = {server.id for server in _here(world)} | {move.server_id for move in world.moves if world.host in move.hosts}
     return [f"guest {one} is on this host, no server of this host has that id" for one in world.guest_directories if one not in known]
 
 
@@ -123,7 +132,7 @@ def servers_have_allocations(world: World) -> list[str]:
     """Every placed server holds what its flavor says, on its host's provider and nowhere else."""
     wrong: list[str] = []
     for server in world.servers:
-        if server.host is None:
+        if server.host is None or server.migration is not None:  # which holds its old host's for it
             continue
         provider = world.provider_of_host.get(server.host)
         held = world.allocations.get(server.id, {})
@@ -136,7 +145,7 @@ def servers_have_allocations(world: World) -> list[str]:
 
 def allocations_have_consumers(world: World) -> list[str]:
     """Nothing is held by a server that is gone. (Consumers that are no servers of ours are their makers' business.)"""
-    living = {server.id for server in world.servers}
+    living = {server.id for server in world.servers} | {move.id for move in world.moves}
     hosts = set(world.provider_of_host.values())
     return [
         f"consumer {consumer} holds {held} and is no living server"

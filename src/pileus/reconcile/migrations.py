@@ -40,7 +40,7 @@ from pileus.reconcile.migration_place import is_live
 from pileus.reconcile.move_keys import BothKeys, make_keys
 from pileus.reconcile.server_inputs import guest_on
 from pileus.store import migration_records as records
-from pileus.store import ports, servers
+from pileus.store import ports, routing, servers
 from pileus.store.database import Database
 from pileus.store.hosts import HOSTS
 from pileus.store.sealing import seal_of
@@ -131,6 +131,7 @@ class Migrations:
         if reply.guest.power in (ObservedPower.RUNNING, ObservedPower.PAUSED):
             return QUICK
         await self.db.write(lambda tx: migration_outcomes.stopped(tx, migration, reply.guest))
+        await self._wake_routing(server.id, migration.source)
         return 0.0
 
     async def _prepare(self, migration: Migration, server: Server) -> float | None:
@@ -157,6 +158,7 @@ class Migrations:
             cpu_model=server.observed.cpu_model if is_live(migration) else "",
         )
         reply = await self._reply(destination, request, IncomingReady, APPLY_TIMEOUT)
+        await self._wake_routing(server.id, destination)
         target = msgspec.structs.replace(reply.target, name=both.name)
         forecast = await self._forecast(migration) if is_live(migration) else None
         changes = {"target": target, "forecast": forecast, "step": MigrationStep.SEND, "status": MigrationStatus.RUNNING}
@@ -255,6 +257,7 @@ class Migrations:
         last = await self._last(migration)
         await self.db.write(lambda tx: migration_outcomes.arrived(tx, migration, reply.guest, last))
         self.wake("servers", server.id)
+        await self._wake_routing(server.id, migration.source)
         return 0.0
 
     async def _last(self, migration: Migration) -> MoveProgress | None:
@@ -277,7 +280,7 @@ class Migrations:
             if progress.phase != MovePhase.UNKNOWN and is_live(migration):
                 await self._note(migration, progress, always=True)
         await self.db.write(lambda tx: migration_outcomes.cleaned(tx, migration))
-        await self._wake_routing(server.id)
+        await self._wake_routing(server.id, migration.source)
         return None
 
     # -- cold: to be confirmed -------------------------------------------------------------------------------------------------------
@@ -300,6 +303,7 @@ class Migrations:
         assert migration.destination is not None  # it was placed
         await self.bus.request(migration.destination, RemoveGuest(guest_id=server.id))
         await self.db.write(lambda tx: migration_outcomes.given_back(tx, migration))
+        await self._wake_routing(server.id, migration.destination)
         return 0.0
 
     async def _resume(self, migration: Migration, server: Server) -> float | None:
@@ -327,6 +331,7 @@ class Migrations:
             await self._wake_routing(server.id)
         if migration.destination is not None:
             await self._move(migration.destination, CancelMove(migration_id=migration.id, guest_id=server.id))
+            await self._wake_routing(server.id, migration.destination)
         await self.db.write(lambda tx: records.save(tx, migration, step=MigrationStep.DONE))
         return None
 
@@ -373,9 +378,12 @@ class Migrations:
         self._noted[migration.id] = now, progress.phase, len(progress.rounds)
         await self.db.write(lambda tx: records.note(tx, migration, progress=progress))
 
-    async def _wake_routing(self, server_id: str) -> None:
-        for network in {port.network_id for port in (await ports.ports_of(self.db, [server_id]))[server_id]}:
-            self.wake("routing", network)
+    async def _wake_routing(self, server_id: str, *hosts: str | None) -> None:
+        """Have the server's domains looked at: everywhere, or on hosts that may have something else than was sent there."""
+        networks = {port.network_id for port in (await ports.ports_of(self.db, [server_id]))[server_id]}
+        for component in await routing.components_of(self.db, sorted(networks)):
+            for id in [f"{host}/{component.id}" for host in hosts if host] or [component.id]:
+                self.wake("routing", id)
 
 
 def unwanted(migration: Migration, server: Server) -> str:

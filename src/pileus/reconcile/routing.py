@@ -58,6 +58,7 @@ class Routing:
         self._missed: set[Key] = set()  # what took too long and failed then
         self._locks: dict[str, asyncio.Lock] = {}
         self._stepped: dict[str, float] = {}
+        self._touched: set[Key] = set()  # of which somebody says that the host may have it, though we have not sent it
 
     async def scan(self) -> list[str]:
         """What was not sent yet, and domains that a host reports otherwise than we know them."""
@@ -85,6 +86,7 @@ class Routing:
         if slash:  # forget, and look at the domain once for all hosts of which this is said
             self.sent.pop((host, domain_id), None)
             self._missed.discard((host, domain_id))
+            self._touched.add((host, domain_id))
             self.wake(self.name, domain_id)
             return None
         since = time.monotonic() - self._stepped.get(id, -PAUSE)
@@ -191,6 +193,7 @@ class Routing:
             for part in parts:
                 self._snapshots[part] = number
             self.sent[host, domain.id] = wanted
+            self._touched.discard((host, domain.id))
             self._changed_at[host, domain.id] = time.time()
             self._contents[host, domain.id] = tuple(network.id for network in domain.networks)
             if isinstance(reply, DomainReply):
@@ -233,12 +236,13 @@ class Routing:
             await self.bus.request(host, RemoveDomain(domain_id=domain_id))
             for known in (self.sent, self.replied, self._contents):
                 known.pop((host, domain_id), None)
+            self._touched.discard((host, domain_id))
             self._snapshots[host, domain_id] = number
             self._changed_at[host, domain_id] = time.time()
 
     async def _present(self, ids: set[str]) -> list[tuple[str, str]]:
-        """(host, domain) of these domains, as sent or reported."""
-        found = {pair for pair in self.sent if pair[1] in ids}
+        """(host, domain) of these domains, as sent, told or reported."""
+        found = {pair for pair in self.sent.keys() | self._touched if pair[1] in ids}
         for host in await every_host(self.db):
             for domain in host.report.domains if host.report else {}:
                 if domain in ids and self._is_news(host, domain):

@@ -84,6 +84,11 @@ async def unsettled(db: Reader) -> list[str]:
     return [row[0] for row in await db.all(sql, MigrationStep.DONE.value, MigrationKind.EVACUATION.value)]
 
 
+async def alive(db: Reader) -> list[Migration]:
+    """Every migration that is not over in every respect."""
+    return await MIGRATIONS.find(db, "step <> ?", MigrationStep.DONE.value)
+
+
 async def alive_of(db: Reader, server_id: str) -> list[Migration]:
     """A server's migrations that are not over in every respect, newest first."""
     return await MIGRATIONS.find(db, "server_id = ? AND step <> ? ORDER BY created_at DESC", server_id, MigrationStep.DONE.value)

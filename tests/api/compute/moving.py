@@ -69,7 +69,7 @@ class Moving(Compute):
             agent = self.agents[name] = Agent(name, [driver], SimulatedNetwork(), SimulatedMachine(), address="127.0.0.1")
             self.cloud.bus.attach(name, agent.handle)
             await agent.start(self.cloud.bus.report)
-        while not self.engine.idle():  # noqa: ASYNC110 the engine has no event for it
+        while not self.engine.idle():
             await pause()
 
     def close(self) -> None:
