@@ -13,6 +13,7 @@ COMMANDS = {
     "why": "Explain where a server was placed, or why it could not be.",
     "verify": "Compare records, hypervisor, network devices and disks.",
     "doctor": "Try what this machine can do, and say what is missing.",
+    "host": "List, admit, drain, enable, fence and remove hosts.",
     "image": "Build the small guest image.",
     "serve": "Run the control plane in the foreground, nothing else.",
     "bench": "Measure this cloud.",

@@ -8,6 +8,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,8 @@ def settings(config: Config, hosts: int) -> Config:
     port = config.listen.rpartition(":")[2]
     return msgspec.structs.replace(
         config, hosts=hosts, database=database_url(config.directory), bus=f"tls://{free[1]}:{BUS_PORT}", host_listen=f"{free[1]}:{port}",
-        physical_networks={"public": EXTERNAL}, node_silence=SILENCE,
+        physical_networks={"public": EXTERNAL}, node_silence=SILENCE, evacuate="all",
+        fencing={"*": f"command:{shlex.join([sys.executable, '-m', 'pileus.cli.main', '--state', str(config.directory), 'host', 'fence'])}"},
     )  # fmt: skip
 
 

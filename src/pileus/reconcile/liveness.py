@@ -17,7 +17,7 @@ class Liveness:
         self._since = time.monotonic()
 
     def lost(self, hosts: Iterable[Host], now: float) -> set[str]:
-        """The names of the hosts that are lost. None while we have not listened long enough, or when nobody at all is heard: then it is us."""
+        """The names of the hosts that are lost. Silence says nothing while we have not listened long enough, or hear nobody at all."""
         known = list(hosts)
         forced = {host.name for host in known if host.forced_down}
         silent = {host.name for host in known if not host.forced_down and not is_up(host, now, self._silence)}

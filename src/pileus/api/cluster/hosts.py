@@ -29,6 +29,8 @@ def _view(request: Request, host: Host, servers: int) -> dict[str, Any]:
         "status": "enabled" if host.enabled else "disabled",
         "disabled_reason": host.disabled_reason,
         "forced_down": host.forced_down,
+        "fenced_at": host.fenced_at,
+        "fence_error": host.fence_error,
         "zone": host.availability_zone,
         "servers": servers,
         "seconds_since_report": round(request.received_at - host.seen_at, 1),

@@ -71,7 +71,6 @@ async def rebuild(request: Request) -> Response:
     new: NewBuild = request.body.rebuild
     seen = await resource.visible(request, request.cloud.db)
     image = await usable_image(request, new.image_ref, seen.flavor)
-    password = new.admin_pass or "".join(secrets.choice(LETTERS) for _ in range(PASSWORD_LENGTH))
     names = ("name", "metadata", "disk_config", "access_ip_v4", "access_ip_v6", "description", "key_name", "user_data", "hostname")
     changes: dict[str, Any] = {name: value for name in names if (value := getattr(new, name)) is not UNSET}
     check_addresses(changes.get("access_ip_v4", ""), changes.get("access_ip_v6", ""))
@@ -82,11 +81,19 @@ async def rebuild(request: Request) -> Response:
         changes["trusted_certificates"] = new.trusted_image_certificates
     if "key_name" in changes:
         changes["public_key"] = await _public_key(request, changes["key_name"])
-    changes |= {"image_id": image.id, "image": remembered(image), "admin_password": seal_of(request.cloud.config.directory).close(password)}
+    changes |= {"image_id": image.id, "image": remembered(image)}
+    password = seal_password(request, changes, new.admin_pass)
     server = await perform(request, REBUILD, changes)
     document = await server_views.one(request, server)
     document.pop("OS-EXT-SRV-ATTR:user_data", None)
     return Response(202, {"server": document | {"user_data": server.user_data, "adminPass": password}})
+
+
+def seal_password(request: Request, changes: dict[str, Any], given: str | None) -> str:
+    """The password that was given, or a new one, which is returned; sealed it goes into the server's changes."""
+    password = given or "".join(secrets.choice(LETTERS) for _ in range(PASSWORD_LENGTH))
+    changes["admin_password"] = seal_of(request.cloud.config.directory).close(password)
+    return password
 
 
 async def create_image(request: Request) -> dict[str, str]:
