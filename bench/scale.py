@@ -79,7 +79,7 @@ def arrivals(count: int, seed: int) -> Iterator[list[Server]]:
         reservation, now = f"r-{draw.getrandbits(40):x}", time.time()
         yield [
             Server(
-                id=str(uuid.UUID(int=draw.getrandbits(128), version=4)), created_at=now, updated_at=now, project_id="bench", user_id="bench",
+                id=str(uuid.UUID(int=draw.getrandbits(128), version=4)), created_at=now, updated_at=now, project_id="bench", user_id="b",
                 name=f"{reservation}-{number}", hostname="bench", flavor=flavor, vcpus=vcpus, memory_mib=memory,
                 image={"id": "i", "size": 1 << 30, "properties": {"hw_architecture": "x86_64"}},
                 reservation_id=reservation, launch_index=number, request_id=f"req-{reservation}",
@@ -112,9 +112,10 @@ class Cloud:
             vcpus, memory, disk = SIZES[number % len(SIZES)]
             machine = SimulatedMachine(vcpus=vcpus, memory_mib=memory, disk_gib=disk)
             agent = Agent(f"h{number:05}", [SimulatedDriver()], SimulatedNetwork(), machine, period=3600.0)
+            agent.cluster = f"cluster{number % self.clusters + 1}"
             self.agents.append(agent)
             await agent.start(self.bus.report)
-        while not self.engine.idle():
+        while not self.engine.idle():  # noqa: ASYNC110 the engine has no event for it
             await asyncio.sleep(0.01)
         return time.perf_counter() - began
 

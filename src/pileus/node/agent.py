@@ -323,6 +323,7 @@ class Agent:
             vcpus=self._machine.vcpus,
             memory_mib=self._machine.memory_mib,
             disk_gib=self._machine.disk_gib,
+            numa=self._machine.numa,
             memory_used_mib=memory,
             disk_used_gib=disk,
             capabilities=list(self._capabilities.values()),

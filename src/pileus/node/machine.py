@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 from pileus.model.guests import Guest
-from pileus.model.hosts import Capability
+from pileus.model.hosts import Capability, NumaNode
 
 MIB = 1 << 20
 GIB = 1 << 30
+NODES = Path("/sys/devices/system/node")
 
 
 class Machine(Protocol):
@@ -20,6 +21,7 @@ class Machine(Protocol):
     vcpus: int
     memory_mib: int
     disk_gib: int
+    numa: list[NumaNode]
 
     def used(self, guests: Iterable[Guest]) -> tuple[int, int]:
         """(MiB of memory, GiB of disk) in use now."""
@@ -34,6 +36,7 @@ class RealMachine:
         self.vcpus = len(os.sched_getaffinity(0))
         self.memory_mib = _memory("MemTotal") // MIB
         self.disk_gib = shutil.disk_usage(_existing(state)).total // GIB
+        self.numa = numa_nodes(NODES, os.sched_getaffinity(0))
 
     def used(self, guests: Iterable[Guest]) -> tuple[int, int]:
         """What the kernel says is in use, by guests or by anything else."""
@@ -44,12 +47,13 @@ class RealMachine:
 class SimulatedMachine:
     """A machine that is only said to exist; its use is what its guests were promised."""
 
-    __slots__ = ("disk_gib", "memory_mib", "vcpus")
+    __slots__ = ("disk_gib", "memory_mib", "numa", "vcpus")
 
     def __init__(self, vcpus: int = 64, memory_mib: int = 262144, disk_gib: int = 4096) -> None:
         self.vcpus = vcpus
         self.memory_mib = memory_mib
         self.disk_gib = disk_gib
+        self.numa: list[NumaNode] = []
 
     def used(self, guests: Iterable[Guest]) -> tuple[int, int]:
         """The sum over the guests."""
@@ -58,6 +62,32 @@ class SimulatedMachine:
             memory += guest.memory_mib
             disk += sum(one.size for one in guest.disks)
         return memory, disk // GIB
+
+
+def numa_nodes(nodes: Path, usable: set[int]) -> list[NumaNode]:
+    """The machine's NUMA nodes as its kernel describes them, with the CPUs that are ours to use; none where it says nothing."""
+    found: list[NumaNode] = []
+    for directory in sorted(nodes.glob("node[0-9]*"), key=lambda one: int(one.name.removeprefix("node"))):
+        try:
+            cpus = _cpu_list((directory / "cpulist").read_text())
+            total = next((line.split()[-2] for line in (directory / "meminfo").read_text().splitlines() if "MemTotal:" in line), "0")
+            pages: dict[int, int] = {}
+            for size in directory.glob("hugepages/hugepages-*kB"):
+                pages[int(size.name.removeprefix("hugepages-").removesuffix("kB"))] = int((size / "nr_hugepages").read_text())
+        except (OSError, ValueError):  # a kernel that does not say, or a container that does not show it
+            return []
+        found.append(NumaNode(cpus=len(cpus & usable), memory_mib=int(total) // 1024, pages={kib: n for kib, n in pages.items() if n}))
+    return found
+
+
+def _cpu_list(text: str) -> set[int]:
+    """The CPUs of a list like 0-3,8."""
+    found: set[int] = set()
+    for part in text.strip().split(","):
+        if part:
+            low, _, high = part.partition("-")
+            found.update(range(int(low), int(high or low) + 1))
+    return found
 
 
 def _memory(key: str) -> int:

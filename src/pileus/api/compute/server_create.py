@@ -16,6 +16,7 @@ from pileus.api.compute.server_bodies import NewServer, PersonalityFile, WantedD
 from pileus.api.compute.server_images import remembered, usable_image
 from pileus.api.compute.server_networks import Nic, group_ids, plug, wanted_nics
 from pileus.api.request import Request, Response
+from pileus.core.placement_request import check_hints
 from pileus.model.base import Model
 from pileus.model.errors import Invalid, NotFound, NotImplementedYet, QuotaExceeded
 from pileus.model.flavors import Flavor
@@ -86,6 +87,7 @@ async def check(request: Request) -> Order:
     keypair = await _keypair(request, new)
     zone, host = await _place(request, new)
     hints = {**request.body.old_hints, **request.body.hints}
+    check_hints(hints)
     groups = [one.name for one in new.security_groups or []]
     nics = await wanted_nics(request, new, most)
     image = await usable_image(request, image_id, flavor)
