@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pileus.bus import nats as nats_bus
@@ -257,6 +258,20 @@ def test_a_hostile_host_reads_nothing_of_others_and_speaks_for_nobody_else(serve
             await until(lambda: bool(reports))
             assert [one.host for one in reports] == ["evil"]
             assert stolen == []
+
+    asyncio.run(run())
+
+
+def test_a_host_whose_clock_is_wrong_or_jumps_is_understood_by_our_clock(server: TestServer) -> None:
+    async def run() -> None:
+        async with manager(server) as bus, host(server, "one", echo) as agent:
+            await heard(bus, "one")
+            got: list[HostReport] = []
+            bus.listeners.append(got.append)
+            for number, wrong in enumerate((0.0, -600.0, 600.0, 3600.0)):
+                agent.report(msgspec.structs.replace(report_of("one"), reported_at=time.time() + wrong))
+                await until(lambda wanted=number + 1: len(got) == wanted)  # type: ignore[misc]
+                assert abs(got[-1].reported_at - time.time()) < 5
 
     asyncio.run(run())
 

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from pileus.bus import encoding
 from pileus.bus.connection import BusCredentials, Connection
 from pileus.bus.local import Handle, Listener
@@ -23,6 +25,7 @@ from pileus.model.messages import Failed, NodeReply, NodeRequest
 
 log = logging.getLogger(__name__)
 SIGN_OF_LIFE = 2.0
+CLOCK_TOLERANCE = 60.0
 SILENCE = 10.0
 """Seconds without a sign of life after which a host is given up for this request."""
 Wake = Callable[[str, str], None]
@@ -57,6 +60,7 @@ class NatsBus:
         self._waiting: dict[str, _Waiting] = {}
         self._wakes: set[tuple[str, str]] = set()
         self._started: dict[str, float] = {}
+        self._clocks: dict[str, float] = {}  # host -> seconds that our clock is ahead of its own
         self._tasks: set[asyncio.Task[None]] = set()
         self.connection.changed = self._changed
 
@@ -138,8 +142,20 @@ class NatsBus:
                 if waiting.host == host:
                     waiting.fail(f"Host {host} has started anew.")
         self._started[host] = report.started_at
+        report = self._by_our_clock(report)
         for listener in self.listeners:
             listener(report)
+
+    def _by_our_clock(self, report: HostReport) -> HostReport:
+        """Reports are compared with what we did and when: a host's clock may differ, and jump. The quickest report of a host says by how
+        much it differs."""
+        late = time.time() - report.reported_at
+        known = self._clocks.get(report.host)
+        if known is None or late < known or late > known + SILENCE:
+            if abs(late) > CLOCK_TOLERANCE:
+                log.warning("the clock of host %s differs from ours by %.0f s; set it, by NTP for instance", report.host, late)
+            self._clocks[report.host] = known = late
+        return msgspec.structs.replace(report, reported_at=report.reported_at + known)
 
     def wake(self, name: str, id: str) -> None:
         """Tell the clusters to look at this soon. What is lost costs time only: they look at everything from time to time."""

@@ -47,10 +47,11 @@ def settings(config: Config, hosts: int) -> Config:
     if free is None:
         raise Invalid("No range below 10.213.0.0/16 is free on this machine for the network between the hosts.")
     port = config.listen.rpartition(":")[2]
+    fence = shlex.join([sys.executable, "-m", "pileus.cli.main", "--state", str(config.directory), "host", "fence"])
     return msgspec.structs.replace(
         config, hosts=hosts, database=database_url(config.directory), bus=f"tls://{free[1]}:{BUS_PORT}", host_listen=f"{free[1]}:{port}",
         physical_networks={"public": EXTERNAL}, node_silence=SILENCE, evacuate="all",
-        fencing={"*": f"command:{shlex.join([sys.executable, '-m', 'pileus.cli.main', '--state', str(config.directory), 'host', 'fence'])}"},
+        fencing={"*": f"command:{fence}"},
     )  # fmt: skip
 
 

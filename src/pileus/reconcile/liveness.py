@@ -16,11 +16,14 @@ class Liveness:
         self._silence = silence
         self._since = time.monotonic()
 
+    def judges(self, heard: bool) -> bool:
+        """Whether silence says something about a host: not before we have listened that long, nor when nobody at all is heard."""
+        listening_since = max(self._since, getattr(self._bus, "connected_at", 0.0))
+        return heard and time.monotonic() - listening_since > self._silence
+
     def lost(self, hosts: Iterable[Host], now: float) -> set[str]:
-        """The names of the hosts that are lost. Silence says nothing while we have not listened long enough, or hear nobody at all."""
+        """The names of the hosts that are lost."""
         known = list(hosts)
         forced = {host.name for host in known if host.forced_down}
         silent = {host.name for host in known if not host.forced_down and not is_up(host, now, self._silence)}
-        heard = len(known) - len(forced) - len(silent)
-        listening = time.monotonic() - max(self._since, getattr(self._bus, "connected_at", 0.0)) > self._silence
-        return forced | silent if listening and heard else forced
+        return forced | silent if self.judges(heard=len(known) > len(forced) + len(silent)) else forced

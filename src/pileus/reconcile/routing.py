@@ -13,12 +13,15 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+import msgspec
+
 from pileus.bus.local import Bus
 from pileus.core.routing import Candidate, Component, DomainRows, Places, assigned, digest, domain_on, hosts_of, router_host
 from pileus.model.errors import Conflict
 from pileus.model.hosts import Host
 from pileus.model.messages import ApplyDomain, DomainReply, RemoveDomain
 from pileus.model.routing import RoutingDomain
+from pileus.reconcile.liveness import Liveness
 from pileus.store import routing
 from pileus.store.database import Database
 from pileus.store.hosts import every_host
@@ -47,6 +50,7 @@ class Routing:
         self.wake = wake
         self.physical = physical
         self.silence = silence
+        self.liveness = Liveness(bus, silence)
         self.sent: dict[tuple[str, str], str] = {}  # (host, domain) -> our digest of what was applied last
         self.replied: dict[tuple[str, str], str] = {}  # the host's own digest of that
         self._contents: dict[tuple[str, str], tuple[str, ...]] = {}  # the domain's networks then
@@ -68,7 +72,7 @@ class Routing:
             if id not in known:
                 ids.add(id)
         ids.update(await routing.waiting(self.db))
-        hosts = await routing.candidates(self.db, time.time(), self.silence)
+        hosts = await self._candidates()
         ids.update(await self._orphans(hosts))
         up = {one.name for one in hosts if one.up}
         ids.update(f"{name}/{domain}" for name, domain in self._missed if name in up)
@@ -95,7 +99,7 @@ class Routing:
         self._stepped[id] = time.monotonic()
         self._number += 1
         number = self._number
-        hosts = await routing.candidates(self.db, time.time(), self.silence)
+        hosts = await self._candidates()
         up = {one.name for one in hosts if one.up}
         component = await routing.component_of(self.db, domain_id)
         old = {domain_id}
@@ -137,6 +141,13 @@ class Routing:
         if chosen is not None and before != {component.id: chosen}:
             log.info("routers of %s are on host %s now", component.id, chosen)
             await self.db.write(lambda tx: routing.assign(tx, component, chosen, time.time()))
+
+    async def _candidates(self) -> list[Candidate]:
+        """Every host, as one that could carry routers. One that is silent counts as up while that silence may be ours."""
+        found = await routing.candidates(self.db, time.time(), self.silence)
+        if self.liveness.judges(heard=any(one.up for one in found)):
+            return found
+        return [msgspec.structs.replace(one, up=True) for one in found]
 
     async def _orphans(self, hosts: list[Candidate]) -> set[str]:
         """Domains whose routers' host is down or gone, where another could take its place."""
