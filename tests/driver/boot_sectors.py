@@ -33,6 +33,21 @@ SHORT_LIVED = _sector(_POWER_OFF + _HALT)
 """Powers off at once."""
 
 
+_COUNT = bytes.fromhex(
+    "31c08ed88ec0"  # segments 0
+    "8816007e"  # keep the number of the disk
+    "b341"  # bl = 'A'
+    "fbf4"  # again: wait for a tick of the clock, some 18 a second
+    "88d8baf803ee"  # print bl
+    "881e0080"  # and write it, as a sector, to the second sector of the disk, by the firmware
+    "53b80103b902008a16007eb600bb0080cd135b"
+    "fec380fb5b7502b341"  # the next letter; A after Z
+    "ebd6"
+)
+COUNTING = _sector(_COUNT)
+"""Prints the alphabet again and again, a letter at each tick of the clock, and writes each letter to its disk's second sector."""
+
+
 def image(directory: Path, sector: bytes) -> DiskImage:
     """A raw image that starts with this sector."""
     path = directory / f"{uuid4()}.raw"

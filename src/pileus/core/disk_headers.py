@@ -34,6 +34,15 @@ def read_qcow2_header(data: bytes) -> Qcow2Header | None:
     )
 
 
+def read_backing_name(data: bytes) -> str:
+    """The name of the file that a qcow2 image is over, from its first 4096 bytes; empty when there is none."""
+    header = read_qcow2_header(data)
+    if header is None or not header.backing_file:
+        return ""
+    offset, length = struct.unpack_from(">QI", data, 8)
+    return data[offset : offset + length].decode(errors="replace")
+
+
 def empty_qcow2(size: int, backing: str | None = None, backing_format: str = "raw") -> bytes:
     """A qcow2 (version 3) image of `size` bytes that holds nothing yet, over a backing file if one is named.
 

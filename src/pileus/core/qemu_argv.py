@@ -70,6 +70,9 @@ class Launch(Model, frozen=True, kw_only=True):
     kernel: str | None = None
     initrd: str | None = None
     incoming_fd: int | None = None  # the memory of a suspended guest
+    incoming: bool = False  # wait for a guest that comes from another host
+    machine: str = ""  # that of the QEMU that the guest ran on, where its memory comes from there; empty: the guest's own choice
+    cpu_model: str = ""
     sandbox: bool = True
 
 
@@ -99,7 +102,7 @@ def qemu_argv(guest: Guest, launch: Launch) -> list[str]:
     binary = BINARIES.get(guest.architecture)
     if binary is None:
         raise Invalid(f"No QEMU is known for the architecture {guest.architecture!r}.")
-    machine = machine_of(guest)
+    machine = launch.machine or machine_of(guest)
     slots = _Slots(is_q35(machine))
     argv = [binary, "-name", f"guest={guest.id},debug-threads=on", "-uuid", guest.id]
     argv += ["-S", "-no-shutdown", "-nodefaults", "-no-user-config", "-msg", "timestamp=on"]
@@ -114,9 +117,31 @@ def qemu_argv(guest: Guest, launch: Launch) -> list[str]:
     argv += ["-device", "virtio-balloon-pci,id=balloon0" + slots.take("balloon")]
     if launch.incoming_fd is not None:
         argv += ["-incoming", f"fd:{launch.incoming_fd}"]
+    elif launch.incoming:
+        argv += ["-incoming", "defer"]
     if launch.sandbox:
         argv += ["-sandbox", SANDBOX]
     return argv
+
+
+def carrier_argv(guest: Guest, launch: Launch) -> list[str]:
+    """A QEMU without a machine, which carries the disks of a guest that is off to or from another host. Its nodes are `disk-NAME`."""
+    argv = [BINARIES.get(guest.architecture, BINARIES["x86_64"]), "-name", f"guest={guest.id},debug-threads=on"]
+    argv += ["-S", "-nodefaults", "-no-user-config", "-msg", "timestamp=on", "-machine", "none", "-display", "none"]
+    argv += ["-chardev", f"socket,id=qmp,fd={launch.qmp_fd},server=on,wait=off", "-mon", "chardev=qmp,mode=control"]
+    for name, file in launch.disks.items():
+        if not file.read_only:
+            argv += _blockdev(driver="file", filename=file.path, node_name=f"disk-{name}-file", aio="threads", discard="unmap")
+            argv += _blockdev(driver=file.format, file=f"disk-{name}-file", node_name=f"disk-{name}", discard="unmap")
+    return argv + (["-sandbox", SANDBOX] if launch.sandbox else [])
+
+
+def cpu_model_of(guest: Guest, accelerator: str) -> str:
+    """The CPU that a guest gets, as QEMU is told."""
+    if guest.cpu_model:
+        return guest.cpu_model
+    # la57=off: five-level page tables make TCG's page walks longer and bring a guest nothing.
+    return "host" if accelerator == "kvm" else "max,la57=off" if guest.architecture in ("x86_64", "i686") else "max"
 
 
 class _Slots:
@@ -141,8 +166,7 @@ def _machine(guest: Guest, machine: str, launch: Launch) -> list[str]:
         options.append("pflash0=firmware")
     if launch.firmware_variables:
         options.append("pflash1=firmware-variables")
-    # la57=off: five-level page tables make TCG's page walks longer and bring a guest nothing.
-    cpu = guest.cpu_model or ("host" if kvm else "max,la57=off" if x86 else "max")
+    cpu = launch.cpu_model or cpu_model_of(guest, launch.accelerator)
     accelerator = "kvm" if kvm else f"tcg,thread=multi,tb-size={launch.translation_mib}"
     argv = ["-machine", ",".join(options), "-accel", accelerator, "-cpu", cpu, "-smp", str(guest.vcpus), "-m", str(guest.memory_mib)]
     argv += ["-rtc", "base=utc,driftfix=slew" if kvm and x86 else "base=utc"]

@@ -10,18 +10,23 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pileus.core.qemu_argv import BINARIES
 from pileus.model.errors import NodeFailed, NotFound
 from pileus.model.guests import ConsoleKind, Diagnostics, Guest, ObservedGuest
 from pileus.model.hosts import DriverCapabilities
-from pileus.model.messages import SnapshotDone
-from pileus.node.hypervisor import qemu_figures, qemu_record, qemu_snapshot
+from pileus.model.messages import PrepareIncoming, SnapshotDone
+from pileus.node.hypervisor import qemu_figures, qemu_move_record, qemu_record, qemu_snapshot
 from pileus.node.hypervisor.accelerators import Accelerator, FindProbeImage, built_probe_image, find_accelerator
 from pileus.node.hypervisor.confinement import Confinement
 from pileus.node.hypervisor.driver import Changed, OpenTap
 from pileus.node.hypervisor.qemu_guest import Host, QemuGuest
+from pileus.node.hypervisor.qemu_move_record import MoveRecord
+from pileus.node.hypervisor.qemu_moves import QemuMoves
 from pileus.node.hypervisor.qemu_record import Record
 from pileus.node.storage.local import LocalStorage
+from pileus.node.storage.shared import SharedDisks
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +41,14 @@ class QemuDriver:
     name = "qemu"
 
     def __init__(
-        self, state: Path, tag: str, open_tap: OpenTap, *, find_probe_image: FindProbeImage = built_probe_image, grace: float = 60.0
+        self,
+        state: Path,
+        tag: str,
+        open_tap: OpenTap,
+        *,
+        find_probe_image: FindProbeImage = built_probe_image,
+        grace: float = 60.0,
+        shared: SharedDisks | None = None,
     ) -> None:
         self._state = state
         self._find_probe_image = find_probe_image
@@ -46,7 +58,7 @@ class QemuDriver:
         self._tasks: set[asyncio.Task[None]] = set()
         self._host = Host(
             guests=state / "guests",
-            storage=LocalStorage(state),
+            storage=LocalStorage(state, shared),
             confinement=Confinement(tag),
             open_tap=open_tap,
             accelerator=self._await_accelerator,
@@ -54,6 +66,7 @@ class QemuDriver:
             background=self._background,
             grace=grace,
         )
+        self.moves = QemuMoves(self._host, self._guests, self._adopt_incoming, self.remove)
 
     # -- life ------------------------------------------------------------------------------------------------------------------------
 
@@ -82,10 +95,13 @@ class QemuDriver:
         self._changed = changed
         await asyncio.to_thread(self._prepare)
         found = await asyncio.to_thread(self._records)
-        self._guests = {record.guest.id: QemuGuest(self._host, record) for record in found}
+        for record in found:
+            move = await asyncio.to_thread(qemu_move_record.load, self._host.guests / record.guest.id)
+            self._guests[record.guest.id] = QemuGuest(self._host, record, move)
         for result in await asyncio.gather(*(guest.adopt() for guest in self._guests.values()), return_exceptions=True):
             if isinstance(result, BaseException):
                 log.error("a guest could not be adopted: %s", result)
+        await self.moves.adopt()
         await asyncio.to_thread(self._collect)
         self._background(self._trim_logs())
         return await self.observe()
@@ -104,8 +120,9 @@ class QemuDriver:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.moves.close()
         await asyncio.gather(*(guest.release() for guest in self._guests.values()))
-        self._guests = {}
+        self._guests.clear()
 
     # -- verbs -----------------------------------------------------------------------------------------------------------------------
 
@@ -115,13 +132,14 @@ class QemuDriver:
         if known is None:
             known = QemuGuest(self._host, self._new_record(guest))
             self._guests[guest.id] = known
-            await asyncio.to_thread(qemu_record.make_directory, known.directory, known.record)
+            await asyncio.to_thread(qemu_record.make_directory, known.directory, known.record, self._host.storage)
         return await known.apply(guest)
 
     async def remove(self, guest_id: str) -> None:
         """End its QEMU, delete its directory and control groups."""
         if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z_-]*", guest_id):
             raise NodeFailed(f"{guest_id!r} can't be a guest's id.")
+        await self.moves.drop(guest_id)
         nameless = Guest(id=guest_id, name="", project_id="", vcpus=1, memory_mib=0)  # its record may be lost
         await (self._guests.get(guest_id) or QemuGuest(self._host, Record(guest=nameless))).end()
         await asyncio.to_thread(self._delete, guest_id)
@@ -158,7 +176,18 @@ class QemuDriver:
             raise NotFound(f"There is no guest {guest_id} on this host.")
         return guest
 
+    async def _adopt_incoming(self, request: PrepareIncoming, move: MoveRecord) -> QemuGuest:
+        """A new guest that comes from another host, known by its move from the first moment."""
+        record = msgspec.structs.replace(self._new_record(request.guest), machine=request.machine, cpu_model=request.cpu_model)
+        guest = QemuGuest(self._host, record, move)
+        self._guests[record.guest.id] = guest
+        await asyncio.to_thread(qemu_record.make_directory, guest.directory, record, self._host.storage, move)
+        return guest
+
     def _new_record(self, guest: Guest) -> Record:
+        shared = self._host.storage.shared
+        if shared and (user := shared.user_of(guest.id)):
+            return Record(guest=guest, user=user, reboots_soft=guest.reboots_soft, reboots_hard=guest.reboots_hard, builds=guest.builds)
         taken = {one.record.user for one in self._guests.values() if one.record.user is not None}
         return Record(
             guest=guest,
@@ -193,6 +222,8 @@ class QemuDriver:
             shutil.rmtree(doomed, ignore_errors=True)
             directory.rename(doomed)  # so that a crash leaves no half-deleted guest that looks like one
             shutil.rmtree(doomed)
+        if self._host.storage.shared:
+            self._host.storage.shared.remove(guest_id)
         self._host.confinement.remove(guest_id)
 
     def _collect(self) -> None:

@@ -30,7 +30,7 @@ async def read_figures(guest: QemuGuest) -> Diagnostics:
         nic_details=[{"mac_address": nic.mac} for nic in record.guest.nics],
         disk_details=[_disk(block["stats"]) for block in blocks if block.get("qdev")],
         memory_maximum=record.guest.memory_mib,
-        memory_used=_resident_mib(pid),
+        memory_used=resident_mib(pid),
         extra={"machine": record.machine, "accelerator_reason": record.accelerator_reason},
     )
 
@@ -60,7 +60,8 @@ def _disk(stats: dict[str, Any]) -> dict[str, int]:
     }
 
 
-def _resident_mib(pid: int) -> int:
+def resident_mib(pid: int) -> int:
+    """Memory that a process holds."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):

@@ -11,13 +11,15 @@ from typing import Any
 
 import msgspec
 
-from pileus.core.qemu_argv import machine_of, translation_buffer_mib
+from pileus.core.qemu_argv import DiskFile, cpu_model_of, machine_of, translation_buffer_mib
 from pileus.model.errors import NodeFailed, PileusError
 from pileus.model.guests import Guest, ObservedGuest, ObservedPower, Power
-from pileus.node.hypervisor import qemu_launch, qemu_process, qemu_record, qemu_suspend
+from pileus.node.hypervisor import qemu_launch, qemu_move_record, qemu_process, qemu_record, qemu_suspend
 from pileus.node.hypervisor.accelerators import Accelerator
 from pileus.node.hypervisor.confinement import Confinement
 from pileus.node.hypervisor.driver import OpenTap
+from pileus.node.hypervisor.qemu_launch import Kind
+from pileus.node.hypervisor.qemu_move_record import MoveRecord
 from pileus.node.hypervisor.qemu_process import Process
 from pileus.node.hypervisor.qemu_record import Record
 from pileus.node.hypervisor.qmp import Qmp
@@ -50,11 +52,13 @@ class Host:
 
 
 class QemuGuest:
-    """A guest's record, process and QMP session. All that changes it holds `lock`."""
+    """A guest's record, process and QMP session. All that changes it holds `lock`. `stirred`: something of a move happened in QEMU."""
 
-    def __init__(self, host: Host, record: Record) -> None:
+    def __init__(self, host: Host, record: Record, move: MoveRecord | None = None) -> None:
         self.lock = asyncio.Lock()
         self.record = record
+        self.move = move
+        self.stirred = asyncio.Event()
         self.qmp: Qmp | None = None
         self.process: Process | None = None
         self._host = host
@@ -71,13 +75,23 @@ class QemuGuest:
     @property
     def power(self) -> ObservedPower:
         """What is seen, not what is wanted."""
-        if self.process is None or self._down:
-            return ObservedPower(self.record.ended) if self.record.ended else ObservedPower.STOPPED
+        if self.process is None or self._down or self.carries:
+            given_away = self.move is not None and self.move.away
+            return ObservedPower(self.record.ended) if self.record.ended and not (given_away and self._crashed) else ObservedPower.STOPPED
         return _STATUS.get(self._status, ObservedPower.PAUSED if self._status else ObservedPower.RUNNING)
+
+    @property
+    def carries(self) -> bool:
+        """Whether its QEMU only carries the disks of a guest that is off to or from another host."""
+        return self.move is not None and self.move.holds and not self.move.live
+
+    @property
+    def _crashed(self) -> bool:
+        return self.record.ended == ObservedPower.CRASHED.value
 
     def observed(self) -> ObservedGuest:
         """For reports."""
-        record, runs = self.record, self.process is not None
+        record, runs = self.record, self.process is not None and not self.carries
         return ObservedGuest(
             id=record.guest.id,
             power=self.power,
@@ -85,11 +99,13 @@ class QemuGuest:
             reboots_soft=record.reboots_soft,
             reboots_hard=record.reboots_hard,
             builds=record.builds,
-            pid=self.process.pid if self.process else None,
+            pid=self.process.pid if self.process and runs else None,
             hypervisor="qemu",
             accelerator=record.accelerator,
             accelerator_reason=record.accelerator_reason,
             machine=record.machine,
+            cpu_model=record.cpu_model,
+            migration=self.move.id if self.move and self.move.away else "",
             started_at=record.started_at if runs else None,
             error=record.error,
             error_detail=record.error_detail,
@@ -98,20 +114,27 @@ class QemuGuest:
     # -- verbs -----------------------------------------------------------------------------------------------------------------------
 
     async def apply(self, guest: Guest) -> ObservedGuest:
-        """Bring it to this state, or ask it to go there; an error is noted in the answer, and the next apply tries again."""
+        """Bring it to this state, or ask it to go there; an error is noted in the answer, and the next apply tries again.
+
+        A guest that is being moved is left as it is.
+        """
         async with self.lock:
-            await self._apply(guest)
+            if self.move is None or not self.move.holds:
+                await self.apply_locked(guest)
             return self.observed()
 
-    async def _apply(self, guest: Guest) -> None:
+    async def apply_locked(self, guest: Guest) -> None:
+        """The same, for who holds the lock."""
         try:
-            await self._note(guest=guest)
+            if self._host.storage.shared:
+                await asyncio.to_thread(self._host.storage.shared.claim, guest.id, guest.generation)
+            await self.note(guest=guest)
             reached = await self._converge(guest)
-            await self._note(error=None, error_detail=None, **({"generation": guest.generation} if reached else {}))
+            await self.note(error=None, error_detail=None, **({"generation": guest.generation} if reached else {}))
         except PileusError as error:
-            await self._note(error=error.message, error_detail=str(error.data.get("detail", "")) or None)
+            await self.note(error=error.message, error_detail=str(error.data.get("detail", "")) or None)
         except OSError as error:
-            await self._note(error="The host could not prepare the guest.", error_detail=str(error))
+            await self.note(error="The host could not prepare the guest.", error_detail=str(error))
 
     async def adopt(self) -> None:
         """Take over a QEMU that an earlier process started, or note that it is gone."""
@@ -120,7 +143,7 @@ class QemuGuest:
             if lock is not None:
                 qemu_launch.close_all([lock])
                 if not self.record.ended:
-                    await self._note(ended=ObservedPower.CRASHED.value)
+                    await self.note(ended=ObservedPower.CRASHED.value)
 
     async def end(self) -> None:
         """End its QEMU, whatever it does; for removal. A snapshot under way is given up."""
@@ -131,7 +154,7 @@ class QemuGuest:
                 lock = await self._lock_or_adopt()  # it may run though we failed to adopt it
                 if lock is not None:
                     qemu_launch.close_all([lock])
-            await self._quit(patience=2.0)
+            await self.quit(patience=2.0)
 
     async def release(self) -> None:
         """Let go of it; it goes on."""
@@ -151,7 +174,7 @@ class QemuGuest:
         rebuild = guest.builds > self.record.builds
         hard = guest.reboots_hard > self.record.reboots_hard
         if rebuild or (hard and guest.power is not Power.STOPPED):
-            await self._quit()
+            await self.quit()
             qemu_suspend.forget(self.directory)
         if rebuild:
             await asyncio.to_thread(self._host.storage.remove, self.directory, "root")
@@ -166,19 +189,19 @@ class QemuGuest:
         elif self._asked:
             self._forget_deadline()  # it is wanted again: if it goes down after all, it is started again
         await self._paused(guest.power is Power.PAUSED)
-        await self._note(reboots_soft=guest.reboots_soft, reboots_hard=guest.reboots_hard, builds=guest.builds)
+        await self.note(reboots_soft=guest.reboots_soft, reboots_hard=guest.reboots_hard, builds=guest.builds)
         return True
 
     async def _stopped(self, guest: Guest) -> bool:
         if self.process is not None:
             if self.power is ObservedPower.RUNNING and self._seconds_of_grace(guest) > 0:
                 return await self._ask_to_shut_down(guest)
-            await self._quit()
+            await self.quit()
         if guest.builds > self.record.builds or not (self.directory / "disks" / "root").exists():
             await self._prepare(guest)
         qemu_suspend.forget(self.directory)
         counters = {"reboots_soft": guest.reboots_soft, "reboots_hard": guest.reboots_hard, "builds": guest.builds}
-        await self._note(ended=ObservedPower.STOPPED.value, **counters)
+        await self.note(ended=ObservedPower.STOPPED.value, **counters)
         return True
 
     async def _suspended(self, guest: Guest) -> bool:
@@ -187,10 +210,10 @@ class QemuGuest:
                 await self._connect(START_SECONDS)
             assert self.qmp
             await qemu_suspend.save(self.qmp, self.directory)
-            await self._quit(ended=ObservedPower.SUSPENDED)
+            await self.quit(ended=ObservedPower.SUSPENDED)
         elif self.power is not ObservedPower.SUSPENDED:
             raise NodeFailed("A server that does not run can't be suspended.")
-        await self._note(reboots_soft=guest.reboots_soft, reboots_hard=guest.reboots_hard, builds=guest.builds)
+        await self.note(reboots_soft=guest.reboots_soft, reboots_hard=guest.reboots_hard, builds=guest.builds)
         return True
 
     async def _ask_to_shut_down(self, guest: Guest) -> bool:
@@ -224,41 +247,75 @@ class QemuGuest:
 
     async def _start(self, guest: Guest) -> None:
         """Start QEMU with its CPUs stopped; `_paused` sets them going."""
-        accelerator = await self._host.accelerator()
         disks = await self._prepare(guest)
-        buffer = translation_buffer_mib(guest.memory_mib) if accelerator.name == "tcg" else 0
-        refused = self._host.confinement.limit(guest, buffer)
-        if refused:
-            log.warning("%s: not limited: %s", guest.id, "; ".join(refused))
-        lock = await self._lock_or_adopt()
-        if lock is None:
-            return
         saved = qemu_suspend.open_saved(self.directory) if self.power is ObservedPower.SUSPENDED else None
         try:
-            await self._note(
-                accelerator=accelerator.name, accelerator_reason=accelerator.reason, machine=machine_of(guest), started_at=None
-            )
-            start = qemu_launch.Start(
-                guest=guest, directory=self.directory, user=self.record.user, accelerator=accelerator.name, saved=saved
-            )
-            taps = qemu_launch.open_taps(guest, self._host.open_tap)
-            child = await asyncio.to_thread(qemu_launch.launch, start, disks, taps, lock, self._host)
-        finally:
-            qemu_launch.close_all([lock] if saved is None else [lock, saved])
-        self.process = Process(child.pid, child, self._exited)
-        self._host.confinement.enter(guest.id, child.pid)
-        try:
-            await self._connect(START_SECONDS)
+            await self.note(started_at=None)
+            if not await self.launch(guest, disks, saved=saved):
+                return
+            assert self.process
             if self.qmp and saved is not None:
                 await qemu_suspend.loaded(self.qmp, self.process, self.directory)
                 self._status = "paused"
         except NodeFailed as error:
-            await self._quit(patience=0, ended=ObservedPower(self.record.ended or ObservedPower.STOPPED))
-            said = qemu_process.said(self.directory) or str(error.data.get("detail"))
-            raise NodeFailed("The guest's QEMU did not start.", detail=said) from error
+            await self.quit(patience=0, ended=ObservedPower(self.record.ended or ObservedPower.STOPPED))
+            raise NodeFailed("The guest's QEMU did not start.", detail=str(error.data.get("detail", ""))) from error
+        finally:
+            if saved is not None:
+                qemu_launch.close_all([saved])
         qemu_launch.hide_display(self.directory)
-        await self._note(ended="", started_at=time.time())
+        await self.note(ended="", started_at=time.time())
         qemu_suspend.forget(self.directory)
+
+    async def launch(self, guest: Guest, disks: dict[str, DiskFile], kind: Kind = Kind.GUEST, saved: int | None = None) -> bool:
+        """Start a QEMU and connect to it; False when one that runs already was adopted. What gets its memory from another QEMU has that
+        one's machine and CPU."""
+        accelerator = await self._host.accelerator()
+        refused = self._host.confinement.limit(guest, translation_buffer_mib(guest.memory_mib) if accelerator.name == "tcg" else 0)
+        if refused:
+            log.warning("%s: not limited: %s", guest.id, "; ".join(refused))
+        lock = await self._lock_or_adopt()
+        if lock is None:
+            return False
+        same = saved is not None or kind is Kind.INCOMING
+        start = qemu_launch.Start(
+            guest=guest,
+            directory=self.directory,
+            user=self.record.user,
+            accelerator=accelerator.name,
+            saved=saved,
+            kind=kind,
+            machine=self.record.machine if same else "",
+            cpu_model=self.record.cpu_model if same else "",
+        )
+        try:
+            taps = {} if kind is Kind.CARRIER else qemu_launch.open_taps(guest, self._host.open_tap)
+            child = await asyncio.to_thread(qemu_launch.launch, start, disks, taps, lock, self._host)
+        finally:
+            qemu_launch.close_all([lock])
+        self.process = Process(child.pid, child, self._exited)
+        self._host.confinement.enter(guest.id, child.pid)
+        try:
+            await self._connect(START_SECONDS)
+            if kind is not Kind.CARRIER:
+                await self._note_machine(start)
+        except NodeFailed as error:
+            said = qemu_process.said(self.directory) or str(error.data.get("detail"))
+            await self.quit(patience=0, ended=ObservedPower(self.record.ended or ObservedPower.STOPPED))
+            raise NodeFailed("The guest's QEMU did not start.", detail=said) from error
+        return True
+
+    async def _note_machine(self, start: qemu_launch.Start) -> None:
+        """What the guest sees, by its full name: "pc-q35-7.2" where "q35" was asked for."""
+        assert self.qmp
+        machine = str(await self.qmp.execute("qom-get", path="/machine", property="type"))
+        accelerator = await self._host.accelerator()
+        await self.note(
+            machine=machine.removesuffix("-machine") or machine_of(start.guest),
+            cpu_model=start.cpu_model or cpu_model_of(start.guest, start.accelerator),
+            accelerator=accelerator.name,
+            accelerator_reason=accelerator.reason,
+        )
 
     async def _lock_or_adopt(self) -> int | None:
         """The guest's lock, or None when a QEMU that runs already holds it and was adopted."""
@@ -276,11 +333,12 @@ class QemuGuest:
     async def _adopt_running(self, pid: int) -> None:
         self.process = Process(pid, None, self._exited)
         self._status = ""
-        await self._note(ended="", started_at=self.record.started_at or time.time())
+        if self.move is None or not self.move.holds or not (self.move.incoming or self.carries):
+            await self.note(ended="", started_at=self.record.started_at or time.time())
         try:
             await self._connect(5.0)
         except NodeFailed as error:  # it runs all the same; the next command tries again
-            await self._note(error=error.message, error_detail=str(error.data.get("detail", "")))
+            await self.note(error=error.message, error_detail=str(error.data.get("detail", "")))
 
     async def _connect(self, seconds: float) -> None:
         qmp = Qmp(self.record.guest.id, self._event)
@@ -291,7 +349,7 @@ class QemuGuest:
             self._down = True
             self._host.background(self._after_shutdown(self.process))
 
-    async def _quit(self, patience: float = 5.0, ended: ObservedPower = ObservedPower.STOPPED) -> None:
+    async def quit(self, patience: float = 5.0, ended: ObservedPower = ObservedPower.STOPPED) -> None:
         """End QEMU: politely, so that it writes its disks out, then by force."""
         process = self.process
         if process is None:
@@ -306,7 +364,7 @@ class QemuGuest:
         if not self.qmp or not await process.wait(patience):
             await process.kill()
         await self._gone()
-        await self._note(ended=ended.value)
+        await self.note(ended=ended.value)
 
     async def _gone(self) -> None:
         """Nothing of the process is left: forget its session."""
@@ -328,9 +386,11 @@ class QemuGuest:
         if name == "SHUTDOWN" and data.get("guest"):
             self._down = True
             self._host.background(self._after_shutdown(self.process))
+        elif name in ("MIGRATION", "JOB_STATUS_CHANGE"):
+            self.stirred.set()
         elif name in ("STOP", "RESUME") and not self._down:
             self._status = "paused" if name == "STOP" else "running"
-            if not self.lock.locked():
+            if not self.lock.locked() and not (self.move and self.move.holds):
                 self._host.changed(self.observed())
 
     def _exited(self, process: Process) -> None:
@@ -345,9 +405,13 @@ class QemuGuest:
             self.process = None
             asked = self._asked
             await self._gone()
-            await self._note(ended=(ObservedPower.STOPPED if asked else ObservedPower.CRASHED).value)
+            self.stirred.set()
+            if self.carries or (self.move and self.move.incoming and self.move.holds):
+                self._host.changed(self.observed())
+                return
+            await self.note(ended=(ObservedPower.STOPPED if asked else ObservedPower.CRASHED).value)
             if asked:
-                await self._apply(self.record.guest)
+                await self.apply_locked(self.record.guest)
             self._host.changed(self.observed())
 
     async def _after_shutdown(self, process: Process | None) -> None:
@@ -358,14 +422,34 @@ class QemuGuest:
             asked = self._asked
             await self._went_down()
             if asked:
-                await self._apply(self.record.guest)
+                await self.apply_locked(self.record.guest)
             self._host.changed(self.observed())
 
     async def _went_down(self) -> None:
-        await self._quit()
-        await self._note(ended=ObservedPower.STOPPED.value)
+        await self.quit()
+        await self.note(ended=ObservedPower.STOPPED.value)
 
-    async def _note(self, **changes: Any) -> None:
+    async def connect_again(self) -> None:
+        """Ask QEMU how it is; a session that was lost is made anew."""
+        if self.qmp is None:
+            await self._connect(START_SECONDS)
+        else:
+            self._status = (await self.qmp.execute("query-status"))["status"]
+
+    async def quit_carrier(self) -> None:
+        """End the QEMU that only carries the disks of a guest that is off."""
+        if self.carries:
+            await self.quit(ended=ObservedPower(self.record.ended or ObservedPower.STOPPED))
+
+    async def note_move(self, durable: bool = True, **changes: Any) -> MoveRecord:
+        """Change the record of the move that is under way."""
+        assert self.move
+        self.move = msgspec.structs.replace(self.move, **changes)
+        await asyncio.to_thread(qemu_move_record.save, self.directory, self.move, durable)
+        return self.move
+
+    async def note(self, **changes: Any) -> None:
+        """Change the record."""
         record = msgspec.structs.replace(self.record, **changes)
         if record != self.record:
             self.record = record

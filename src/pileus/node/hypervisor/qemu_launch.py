@@ -5,10 +5,11 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pileus.core.qemu_argv import DiskFile, Launch, qemu_argv, translation_buffer_mib
+from pileus.core.qemu_argv import DiskFile, Launch, carrier_argv, qemu_argv, translation_buffer_mib
 from pileus.model.errors import NodeFailed
 from pileus.model.guests import Guest
 from pileus.node.hypervisor.accelerators import kvm_groups
@@ -28,6 +29,14 @@ _UEFI = [
 ]
 
 
+class Kind(StrEnum):
+    """What a QEMU is started for."""
+
+    GUEST = "guest"
+    INCOMING = "incoming"  # to wait for a guest from another host
+    CARRIER = "carrier"  # to carry the disks of a guest that is off
+
+
 @dataclass
 class Start:
     """One start of one guest."""
@@ -37,6 +46,9 @@ class Start:
     user: int | None
     accelerator: str
     saved: int | None = None  # descriptor of the memory to start from
+    kind: Kind = Kind.GUEST
+    machine: str = ""  # where its memory comes from another QEMU: that one's
+    cpu_model: str = ""
 
 
 def prepare(directory: Path, guest: Guest, user: int | None, storage: LocalStorage) -> dict[str, DiskFile]:
@@ -69,28 +81,12 @@ def launch(start: Start, disks: dict[str, DiskFile], taps: dict[str, int], lock:
     """Start QEMU with its CPUs stopped. Owns `taps`; `lock` stays the caller's (QEMU inherits a copy)."""
     sockets = []
     try:
-        sockets = [listening_socket(start.directory / name) for name in ("qmp.sock", "serial.sock")]
-        _console_log(start)
-        _run_directory(start)
-        firmware, variables = _firmware(start)
-        guest = start.guest
-        argv = qemu_argv(
-            guest,
-            Launch(
-                accelerator=start.accelerator,
-                translation_mib=translation_buffer_mib(guest.memory_mib),
-                qmp_fd=sockets[0].fileno(),
-                serial_fd=sockets[1].fileno(),
-                taps=taps,
-                disks=disks,
-                config_drive="config.iso" if guest.config_drive else None,
-                firmware=firmware,
-                firmware_variables=variables,
-                kernel=_base_file(start, host.storage, guest.kernel),
-                initrd=_base_file(start, host.storage, guest.initrd),
-                incoming_fd=start.saved,
-            ),
-        )
+        names = ("qmp.sock",) if start.kind is Kind.CARRIER else ("qmp.sock", "serial.sock")
+        sockets = [listening_socket(start.directory / name) for name in names]
+        if start.kind is Kind.CARRIER:
+            argv = carrier_argv(start.guest, Launch(accelerator="tcg", qmp_fd=sockets[0].fileno(), serial_fd=-1, disks=disks))
+        else:
+            argv = _argv(start, [one.fileno() for one in sockets], disks, taps, host.storage)
         groups = kvm_groups() or [] if start.accelerator == "kvm" else []
         descriptors = [lock, *taps.values(), *(one.fileno() for one in sockets), *([] if start.saved is None else [start.saved])]
         return spawn(start.directory, host.confinement.prefix(start.user, groups) + argv, descriptors)
@@ -98,6 +94,31 @@ def launch(start: Start, disks: dict[str, DiskFile], taps: dict[str, int], lock:
         close_all(taps.values())
         for one in sockets:
             one.close()
+
+
+def _argv(start: Start, sockets: list[int], disks: dict[str, DiskFile], taps: dict[str, int], storage: LocalStorage) -> list[str]:
+    _console_log(start)
+    _run_directory(start)
+    firmware, variables = _firmware(start)
+    guest = start.guest
+    launch = Launch(
+        accelerator=start.accelerator,
+        translation_mib=translation_buffer_mib(guest.memory_mib),
+        qmp_fd=sockets[0],
+        serial_fd=sockets[1],
+        taps=taps,
+        disks=disks,
+        config_drive="config.iso" if guest.config_drive else None,
+        firmware=firmware,
+        firmware_variables=variables,
+        kernel=_base_file(start, storage, guest.kernel),
+        initrd=_base_file(start, storage, guest.initrd),
+        incoming_fd=start.saved,
+        incoming=start.kind is Kind.INCOMING,
+        machine=start.machine,
+        cpu_model=start.cpu_model,
+    )
+    return qemu_argv(guest, launch)
 
 
 def hide_display(directory: Path) -> None:

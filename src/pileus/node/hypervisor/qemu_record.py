@@ -8,6 +8,9 @@ import msgspec
 
 from pileus.model.base import Model
 from pileus.model.guests import Guest, ObservedPower
+from pileus.node.hypervisor import qemu_move_record
+from pileus.node.hypervisor.qemu_move_record import MoveRecord
+from pileus.node.storage.local import LocalStorage
 
 FILE = "guest.json"
 PARTIAL = ".partial"
@@ -29,7 +32,8 @@ class Record(Model, frozen=True, kw_only=True):
     started_at: float | None = None
     accelerator: str = ""
     accelerator_reason: str = ""
-    machine: str = ""
+    machine: str = ""  # with its version: what is suspended or moved needs the same
+    cpu_model: str = ""
     error: str | None = None
     error_detail: str | None = None
 
@@ -53,14 +57,16 @@ def save(directory: Path, record: Record) -> None:
     partial.rename(directory / FILE)
 
 
-def make_directory(directory: Path, record: Record) -> None:
+def make_directory(directory: Path, record: Record, storage: LocalStorage, move: MoveRecord | None = None) -> None:
     """The guest's directory, never seen without its record. QEMU's user may search it and owns only what it must write."""
     partial = directory.with_name(f".{directory.name}{PARTIAL}")
     shutil.rmtree(partial, ignore_errors=True)
-    (partial / "disks").mkdir(parents=True)
-    for path in (partial, partial / "disks"):
-        path.chmod(0o750)
-        if record.user is not None:
-            os.chown(path, 0, record.user)
+    partial.mkdir()
+    partial.chmod(0o750)
+    if record.user is not None:
+        os.chown(partial, 0, record.user)
+    storage.lay(partial / "disks", record.guest.id, record.user)
     save(partial, record)
+    if move:
+        qemu_move_record.save(partial, move)
     partial.rename(directory)

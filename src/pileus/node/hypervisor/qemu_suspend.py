@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -25,6 +26,28 @@ def open_saved(directory: Path) -> int | None:
 def forget(directory: Path) -> None:
     """Delete the saved state: once the guest goes on, its disks no longer belong to it."""
     (directory / FILE).unlink(missing_ok=True)
+
+
+def hand_over(directory: Path) -> None:
+    """Put a copy of the saved state beside the guest's disks, where another host that sees them finds it."""
+    partial = directory / "disks" / (FILE + ".partial")
+    with (directory / FILE).open("rb") as reader, partial.open("wb") as writer:
+        shutil.copyfileobj(reader, writer, 1 << 20)
+        writer.flush()
+        os.fsync(writer.fileno())
+    partial.rename(directory / "disks" / FILE)
+
+
+def take_over(directory: Path) -> None:
+    """Make what came from another host ours: it lies beside the disks, or was copied to its place by a QEMU that owns it."""
+    if (beside := directory / "disks" / FILE).exists():
+        partial = directory / (FILE + ".partial")
+        shutil.copyfile(beside, partial)
+        partial.chmod(0o600)
+        partial.rename(directory / FILE)
+        beside.unlink()
+    if os.geteuid() == 0:
+        os.chown(directory / FILE, 0, 0)
 
 
 async def save(qmp: Qmp, directory: Path) -> None:

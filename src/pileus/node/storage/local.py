@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
@@ -13,24 +14,46 @@ from pileus.core.disk_headers import empty_qcow2, read_qcow2_header, swap_header
 from pileus.core.qemu_argv import DiskFile
 from pileus.model.errors import Invalid, NodeFailed
 from pileus.model.guests import DiskImage, GuestDisk
+from pileus.node.storage.shared import BASE, SharedDisks
 
 FICLONE = 0x40049409
 _PARTIAL = ".partial"
+FRESH = 3600.0
+"""Seconds for which a base image that hosts share is left alone, as one of them may be about to use it."""
 
 
 class LocalStorage:
-    """Files under `node`: `base/<sha256>` and each guest's `disks/`. All verbs block; call them in a thread. All may be repeated."""
+    """Files under `node`: `base/<sha256>` and each guest's `disks/`. All verbs block; call them in a thread. All may be repeated.
 
-    def __init__(self, node: Path) -> None:
-        self.base = node / "base"
+    With `shared`, base images and disks lie there instead, and a guest's `disks` is a link: other hosts see them too. Users of guests must
+    be able to pass through the directories between `node` and it.
+    """
+
+    def __init__(self, node: Path, shared: SharedDisks | None = None) -> None:
+        self.shared = shared
+        self.base = (shared.root if shared else node) / BASE
         self._placing = threading.Lock()
+
+    def lay(self, disks: Path, guest_id: str, user: int | None) -> None:
+        """Make the directory of a guest's disks. Its user may search it."""
+        if self.shared:
+            there = self.shared.lay(guest_id, user).resolve()
+            disks.symlink_to(os.path.relpath(there, disks.parent.resolve()))  # so that only what is between the two must be passable
+            return
+        disks.mkdir()
+        disks.chmod(0o750)
+        if user is not None:
+            os.chown(disks, 0, user)
 
     def prepare(self) -> None:
         """Make the directory of base images, and clear away what an interrupted copy left."""
+        if self.shared:
+            self.shared.prepare()
         self.base.mkdir(parents=True, exist_ok=True)
         self.base.chmod(0o711)  # guests' users open images by name, and can't list them
         for path in self.base.glob("*" + _PARTIAL):
-            path.unlink(missing_ok=True)
+            if not self.shared or _older(path, FRESH):
+                path.unlink(missing_ok=True)
 
     def place(self, image: DiskImage) -> Path:
         """The image as a base file, made by the cheapest means. NodeFailed when it is missing or refers to other files."""
@@ -39,6 +62,8 @@ class LocalStorage:
             if not target.exists():
                 _refuse_references(image)
                 self._place(Path(image.path), target)
+            if self.shared:
+                os.utime(target)  # another host that tidies up sees that it is about to be used
         return target
 
     def place_file(self, source: Path) -> Path:
@@ -97,8 +122,9 @@ class LocalStorage:
         size = disk.size or needed
         if size < needed:
             raise NodeFailed(f"The disk {disk.name} has {_gib(size)} but the image needs {_gib(needed)}.")
+        # Without links: QEMU finds the base from where the disk really is.
         # A relative name: the state directory can be moved, and QEMU needs no right to search the directories above it.
-        return empty_qcow2(size, os.path.relpath(base, path.parent), image.format)
+        return empty_qcow2(size, os.path.relpath(base.resolve(), path.parent.resolve()), image.format)
 
     def collect(self, used: Callable[[], set[str]]) -> list[str]:
         """Delete the base images that no guest uses any more; returns the names deleted.
@@ -108,12 +134,21 @@ class LocalStorage:
         """
         gone: list[str] = []
         with self._placing:
-            keep = used()
+            keep = used() | (self.shared.bases() if self.shared else set())
             for path in self.base.iterdir():
+                if self.shared and not _older(path, FRESH):
+                    continue
                 if path.name not in keep and not path.name.endswith(_PARTIAL) and not path.name.startswith("file-"):
                     path.unlink(missing_ok=True)
                     gone.append(path.name)
         return gone
+
+
+def _older(path: Path, seconds: float) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > seconds
+    except OSError:
+        return False
 
 
 def _refuse_references(image: DiskImage) -> None:
