@@ -30,12 +30,13 @@ from pileus.model.messages import NodeReply, NodeRequest
 from pileus.model.projects import DEFAULT_DOMAIN
 from pileus.store import routing
 from pileus.store.database import Work
+from pileus.store.migration_records import alive
 from pileus.store.projects import project_named
 from pileus.store.servers import SERVERS
 from pileus.store.users import user_named
 
 KILLED = 9
-TIMES = ("updated_at", "seen_at", "report")  # columns that say when, not what
+TIMES = ("updated_at", "seen_at", "report", "progress")  # columns that say when and how far, not what
 IMPORTED_LATE = ("pileus.cli.reconcilers", "pileus.cli.first_start", "pileus.node.hypervisor.simulated", "pileus.node.network.simulated")
 SETTLES_WITHIN = 20.0
 LADDER = ("admin", "manager", "member", "reader")
@@ -131,6 +132,9 @@ class Life:
         servers, hosts, networks = reconcilers["servers"], reconcilers["hosts"], reconcilers["routing"]
         for kind, action in list(servers.actions.items()):
             servers.actions[kind] = self._twice(action, f"servers {kind.value}")
+        migrations = reconcilers["migrations"]
+        for step, action in list(migrations.actions.items()):
+            migrations.actions[step] = self._twice(action, f"migrations {step.value}")
         record = hosts._record
 
         async def record_twice(report: Any) -> None:
@@ -140,11 +144,11 @@ class Life:
         hosts._record = record_twice
         networks.step = self._twice(networks.step, "routing")
 
-    def _twice(self, action: Callable[[Any], Awaitable[Any]], name: str) -> Callable[[Any], Awaitable[Any]]:
-        async def twice(argument: Any) -> Any:
-            result = await action(argument)
+    def _twice(self, action: Callable[..., Awaitable[Any]], name: str) -> Callable[..., Awaitable[Any]]:
+        async def twice(*arguments: Any) -> Any:
+            result = await action(*arguments)
             if not result:  # else it was put off, and nothing was done yet
-                await self._again(lambda: action(argument), name)
+                await self._again(lambda: action(*arguments), name)
             return result
 
         return twice
@@ -240,6 +244,7 @@ class Life:
         while True:
             rows = await SERVERS.find(self.db, "removed_at IS NULL")
             open_ = [f"{one.name} {one.status} {one.task_state} {one.next_step}" for one in rows if one.next_step != "nothing"]
+            open_ += [f"{one.kind} {one.status} {one.step} {one.error}" for one in await alive(self.db) if one.step != "verify"]
             if engine.quiet() and not open_ and not engine.failing:
                 return
             assert time.monotonic() < deadline, f"not settled within {within:g} s: {open_}, failing: {engine.failing}"

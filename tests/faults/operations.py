@@ -30,8 +30,8 @@ class Operation(msgspec.Struct, frozen=True):
 
 async def fill(life: Life) -> None:
     """Flavors, an image, a network, an external network."""
-    for key, vcpus in (("tiny", 1), ("huge", 90)):
-        flavor = {"id": key, "name": key, "ram": 64, "vcpus": vcpus, "disk": 1}
+    for key, vcpus, ram in (("tiny", 1, 64), ("huge", 90, 64), ("large", 2, 512)):
+        flavor = {"id": key, "name": key, "ram": ram, "vcpus": vcpus, "disk": 1}
         await life.do("POST", "/compute/v2.1/flavors", {"flavor": flavor}, who="admin")
     await image(life, "linux")
     await network(life, "private", "10.1.0.0/24")
@@ -94,8 +94,8 @@ async def server_id(life: Life, name: str = "one") -> str:
     return found[0]["id"]
 
 
-async def act(life: Life, action: str, value: Any = None) -> Any:
-    return await life.do("POST", f"{SERVERS}/{await server_id(life)}/action", {action: value})
+async def act(life: Life, action: str, value: Any = None, who: str = "member") -> Any:
+    return await life.do("POST", f"{SERVERS}/{await server_id(life)}/action", {action: value}, who=who)
 
 
 async def running(life: Life) -> None:
@@ -138,7 +138,19 @@ async def history(life: Life) -> str:
     newest = await life.get(f"{SERVERS}/{await server_id(life)}/os-instance-actions/{found[0]['request_id']}")
     events = newest["instanceAction"]["events"]
     assert events and all(event["finish_time"] and event["result"] for event in events), newest
-    return f"{await status(life)} after {found[0]['action']} {events[-1]['result']}"
+    result = "Error" if any(event["result"] == "Error" for event in events) else "Success"
+    return f"{await status(life)} after {found[0]['action']} {result}"
+
+
+async def whereabouts(life: Life) -> str:
+    """As `history`; but for a copy that waits to be taken back, the guest is on the server's host alone."""
+    told = await history(life)
+    host = (await life.get(f"{SERVERS}/{await server_id(life)}"))["server"]["OS-EXT-SRV-ATTR:host"]
+    kept = {agent.host: guest for agent in life.control.agents for guest in await agent._hypervisors[0].observe()}
+    assert kept.pop(host).power == ("stopped" if told.startswith("SHUTOFF") else "running"), kept
+    assert not kept or (told.startswith("VERIFY_RESIZE") and [one.power for one in kept.values()] == ["stopped"]), (told, kept)
+    assert life.control.engine.failing == {}
+    return told
 
 
 async def guest_counters(life: Life) -> str:
@@ -232,6 +244,37 @@ async def rebuild(life: Life) -> None:
 
 async def create_image(life: Life) -> None:
     await act(life, "createImage", {"name": "snap"})
+
+
+async def move_live(life: Life) -> None:
+    await act(life, "os-migrateLive", {"host": None, "block_migration": "auto"}, who="admin")
+
+
+async def move_and_delete(life: Life) -> None:
+    await move_live(life)
+    await delete(life)
+
+
+async def narrow(life: Life) -> None:
+    """A server whose host has no memory left."""
+    await running(life)
+    host = (await life.get(f"{SERVERS}/{await server_id(life)}"))["server"]["OS-EXT-SRV-ATTR:host"]
+    provider = (await life.get(f"/placement/resource_providers?name={host}"))["resource_providers"][0]
+    path = f"/placement/resource_providers/{provider['uuid']}/inventories/MEMORY_MB"
+    stock = await life.get(path)
+    await life.do("PUT", path, {**stock, "reserved": stock["total"] - 100}, who="admin")
+    await life.settled()
+
+
+def moved_off(name: str, value: Any, who: str, word: str) -> Script:
+    """A move while the server is off, and the word about it."""
+
+    async def requests(life: Life) -> None:
+        await act(life, name, value, who=who)
+        await life.settled()
+        await act(life, word)
+
+    return requests
 
 
 async def delete(life: Life) -> None:
@@ -329,6 +372,9 @@ async def write_identity(life: Life) -> None:
 
 
 FLOATED = ["none", "free", "associated"]
+MOVED_LIVE = "ACTIVE after live-migration Success|ACTIVE after live-migration Error"  # a life that ends may end a move with it
+MOVED_OFF = "VERIFY_RESIZE after migrate Success|ACTIVE after migrate Error"
+RESIZED = "VERIFY_RESIZE after resize Success|ACTIVE after resize Error"
 OPERATIONS = [
     Operation("create", nothing, create_server, status, ["none", "ACTIVE"]),
     Operation("create several", nothing, create_several, status, ["none", "ACTIVE ACTIVE ACTIVE"]),
@@ -346,6 +392,16 @@ OPERATIONS = [
     Operation("rebuild", running, rebuild, guest_counters, ["running soft 0 hard 0 builds 0", "running soft 0 hard 0 builds 1"]),
     Operation("rename", running, rename, guest_name, ["one", "one-renamed"]),
     Operation("create image", running, create_image, snapshots, ["ACTIVE", "ACTIVE active"]),
+    Operation("live migration", running, move_live, whereabouts, ["ACTIVE after create Success", MOVED_LIVE]),
+    Operation("delete while moving", running, move_and_delete, status, ["ACTIVE", "ACTIVE", "none"]),
+    Operation("cold migration, confirmed", running, moved_off("migrate", None, "admin", "confirmResize"), whereabouts,
+              ["ACTIVE after create Success", MOVED_OFF, "ACTIVE after confirmResize Success"]),
+    Operation("cold migration, reverted", running, moved_off("migrate", None, "admin", "revertResize"), whereabouts,
+              ["ACTIVE after create Success", MOVED_OFF, "ACTIVE after revertResize Success"]),
+    Operation("resize to another host, confirmed", narrow, moved_off("resize", {"flavorRef": "large"}, "member", "confirmResize"),
+              whereabouts, ["ACTIVE after create Success", RESIZED, "ACTIVE after confirmResize Success"]),
+    Operation("resize to another host, reverted", narrow, moved_off("resize", {"flavorRef": "large"}, "member", "revertResize"),
+              whereabouts, ["ACTIVE after create Success", RESIZED, "ACTIVE after revertResize Success"]),
     Operation("delete", running, delete, status, ["ACTIVE", "none"]),
     Operation("delete while building", nothing, delete_while_building, status, ["none", "ACTIVE", "none"]),
     Operation("delete while copied", running, delete_while_copied, snapshots, ["ACTIVE", "ACTIVE active", "none|none active"]),

@@ -114,7 +114,6 @@ async def _find(request: Request, db: Reader, server: Server) -> Migration:
 
 def _view(migration: Migration) -> dict[str, Any]:
     seen = migration.progress or MoveProgress(phase=MovePhase.READY)
-    known = migration.progress is not None
     figures = {
         "memory_total_bytes": seen.memory_total,
         "memory_processed_bytes": seen.memory_sent,
@@ -124,4 +123,4 @@ def _view(migration: Migration) -> dict[str, Any]:
         "disk_remaining_bytes": max(seen.disk_total - seen.disk_sent, 0),
     }
     view = {"id": migration.number, "uuid": migration.id, "server_uuid": migration.server_id, **common(migration)}
-    return view | {name: value if known else None for name, value in figures.items()}
+    return view | {name: value or None for name, value in figures.items()}  # Nova's schema has no zero here
