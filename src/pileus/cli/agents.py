@@ -2,6 +2,7 @@
 
 import os
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pileus.config import Config
@@ -38,18 +39,20 @@ def _real(config: Config) -> Agent:
 
 def member_agent(config: Config, member: "Membership", period: float) -> Agent:
     """The agent of a host that has joined a cluster; it reports each `period` seconds."""
-    agent = _qemu(config, member.host, member.address, period)
+    agent = _qemu(config, member.host, member.address, period, member.shared_disks)
     agent.cluster, agent.shared_disks = member.cluster, member.shared_disks is not None
     return agent
 
 
-def _qemu(config: Config, host: str, address: str, period: float) -> Agent:
+def _qemu(config: Config, host: str, address: str, period: float, shared_disks: str | None = None) -> Agent:
     from pileus.node.hypervisor.qemu import QemuDriver
     from pileus.node.machine import RealMachine
     from pileus.node.network.linux import LinuxNetwork
+    from pileus.node.storage.shared import SharedDisks
 
     state = config.directory / "node"
     state.mkdir(mode=0o711, exist_ok=True)
     network = LinuxNetwork(state, config.tag)
-    driver = QemuDriver(state, config.tag, network.open_tap, grace=config.shutdown_grace)
+    shared = SharedDisks(Path(shared_disks), host) if shared_disks else None
+    driver = QemuDriver(state, config.tag, network.open_tap, grace=config.shutdown_grace, shared=shared)
     return Agent(host, [driver], network, RealMachine(state), address=address, period=period)
