@@ -112,6 +112,27 @@ def test_why_explains_the_placement(cloud: Cloud) -> None:
     assert "There is no server nobody" in cloud.run("why", "nobody", code=1).stderr
 
 
+def test_a_migration_is_forecast_watched_and_listed(cloud: Cloud) -> None:
+    assert cloud.document("migration", "forecast", "hello")["converges"] is True
+    assert "forecast: 1 round" in cloud.run("migration", "forecast", "hello").stdout
+    assert "never moved" in cloud.run("migration", "watch", "hello", code=1).stderr
+    words = [
+        "--os-compute-api-version",
+        "2.30",
+        "server",
+        "migrate",
+        "--live-migration",
+        "--wait",
+        cloud.document("status")["servers"][0]["id"],
+    ]
+    cloud.run("openstack", "--os-cloud", "pileus-admin", *words)
+    watched = cloud.run("migration", "watch", "hello").stdout
+    assert "simulated-00001" in watched and "simulated-00002" in watched and "completed" in watched
+    assert cloud.document("migration", "list", "--server", "hello")[0]["status"] == "completed"
+    assert "live-migration" in cloud.run("migration", "list").stdout
+    assert cloud.document("verify")["breaches"] == []
+
+
 def test_verify_finds_records_and_hosts_of_one_mind(cloud: Cloud) -> None:
     found = cloud.document("verify")
     assert found["breaches"] == []
