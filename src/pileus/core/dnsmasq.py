@@ -14,11 +14,13 @@ from pileus.model.errors import Invalid
 from pileus.model.routing import DomainNetwork, DomainPort, DomainSubnet, RoutingDomain
 
 LEASE = "86400s"
+TAGGED = ",set:"
+"""What a host's line has that has options of its own: dnsmasq (2.90) that reads such lines again after a lease was given crashes."""
 OPTION_NAME = re.compile(r"[a-z0-9-]{1,60}")
 
 
 class Instance(Model, frozen=True, kw_only=True):
-    """One dnsmasq. A change of `options` needs a restart; `hosts`, `names` and `extra` are read again at SIGHUP."""
+    """One dnsmasq. A change of `options` needs a restart; `hosts` (unless TAGGED), `names` and `extra` are read again at SIGHUP."""
 
     name: str
     interface: str
@@ -144,7 +146,8 @@ def _hosts(ports: list[DomainPort], subnets: dict[str, DomainSubnet]) -> str:
             if subnet_id in subnets:
                 ip = ip_address(address)
                 text = f"[{ip}]" if ip.version == 6 else str(ip)
-                lines.append(f"{port.mac.lower()},set:{_port_tag(port)},{text},{_host_name(port, address)}")
+                tag = f"{TAGGED}{_port_tag(port)}" if port.dhcp_options else ""
+                lines.append(f"{port.mac.lower()}{tag},{text},{_host_name(port, address)}")
     return "".join(f"{line}\n" for line in lines)
 
 

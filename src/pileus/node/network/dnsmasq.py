@@ -10,7 +10,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from pileus.core.dnsmasq import Instance
+from pileus.core.dnsmasq import TAGGED, Instance
 from pileus.model.errors import NodeFailed
 
 START_TIMEOUT = 10.0
@@ -84,8 +84,9 @@ def _converge_one(path: Path, instance: Instance) -> None:
     place = f"# in {os.readlink('/proc/thread-self/ns/net')}, device {socket.if_nametoindex(instance.interface)}\n"
     configuration = place + instance.configuration(str(path), _user(path))
     files = {"hosts": instance.hosts, "names": instance.names, "extra": instance.extra}
+    tagged = TAGGED in _read(path / "hosts")
     rewritten = [_write(path / name, text) for name, text in files.items()]
-    restart = _write(path / "conf", configuration)
+    restart = _write(path / "conf", configuration) or (tagged and any(rewritten))
     pid = running(path)
     if pid is not None and not restart:
         if any(rewritten):
@@ -108,14 +109,19 @@ def _converge_one(path: Path, instance: Instance) -> None:
 
 def _write(path: Path, text: str) -> bool:
     """Replace the file if its content differs."""
-    with contextlib.suppress(OSError):
-        if path.read_text() == text:
-            return False
+    if path.exists() and _read(path) == text:
+        return False
     temporary = path.with_name(path.name + ".new")
     temporary.write_text(text)
     temporary.chmod(0o644)
     temporary.replace(path)
     return True
+
+
+def _read(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text()
+    return ""
 
 
 def _user(path: Path) -> str:
