@@ -259,7 +259,7 @@ class Life:
 
     async def verify(self) -> list[tuple[str, str]]:
         """Breaches, with what the simulated hosts say taken in."""
-        world = await gather(self.db, self.control.config)
+        world = await gather(self.db, self.control.config, "")
         found = set(breaches(world))
         for agent in self.control.agents:
             found |= set(breaches(await self._world_of(world, agent)))

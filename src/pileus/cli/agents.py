@@ -1,5 +1,6 @@
 """The Computer Managers of a process: one for this machine, or as many simulated ones as asked."""
 
+import functools
 import os
 import socket
 from pathlib import Path
@@ -45,6 +46,7 @@ def member_agent(config: Config, member: "Membership", period: float) -> Agent:
 
 
 def _qemu(config: Config, host: str, address: str, period: float, shared_disks: str | None = None) -> Agent:
+    from pileus.node.census import take
     from pileus.node.hypervisor.qemu import QemuDriver
     from pileus.node.machine import RealMachine
     from pileus.node.network.linux import LinuxNetwork
@@ -55,4 +57,6 @@ def _qemu(config: Config, host: str, address: str, period: float, shared_disks: 
     network = LinuxNetwork(state, config.tag)
     shared = SharedDisks(Path(shared_disks), host) if shared_disks else None
     driver = QemuDriver(state, config.tag, network.open_tap, grace=config.shutdown_grace, shared=shared)
-    return Agent(host, [driver], network, RealMachine(state), address=address, period=period)
+    agent = Agent(host, [driver], network, RealMachine(state), address=address, period=period)
+    agent.census = functools.partial(take, state, config.tag)
+    return agent

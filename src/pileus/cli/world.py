@@ -1,6 +1,5 @@
 """Gathers what `verify` compares: the records of the store, and a census of this host."""
 
-import asyncio
 import os
 import socket
 from pathlib import Path
@@ -12,6 +11,7 @@ from pileus.config import Config
 from pileus.core.network_names import namespace_name, tap
 from pileus.core.servers import Next, next_step
 from pileus.core.verify import World, WorldMove, WorldPort
+from pileus.model.census import Census
 from pileus.model.guests import ObservedGuest, ObservedPower
 from pileus.model.servers import Server
 from pileus.store import hosts, routing
@@ -23,12 +23,11 @@ from pileus.store.providers import PROVIDERS
 from pileus.store.servers import SERVERS
 
 
-async def gather(db: Reader, config: Config) -> World:
-    """The world as it is now. The host's part is empty for a cloud of simulated hosts."""
+async def gather(db: Reader, config: Config, host: str) -> World:
+    """The world as the records say, to be seen from a host."""
     servers = await SERVERS.find(db, "removed_at IS NULL")
     ports = await PORTS.find(db)
     known = await hosts.every_host(db)
-    host = this_host()
     world = World(
         host=host,
         servers=servers,
@@ -55,7 +54,7 @@ async def gather(db: Reader, config: Config) -> World:
         **await _placement(db),
         **await _images(db, config.directory / "images"),
     )
-    return world if config.simulate else await _with_host(db, config, world)
+    return world
 
 
 async def _placement(db: Reader) -> dict[str, Any]:
@@ -78,12 +77,10 @@ async def _images(db: Reader, folder: Path) -> dict[str, Any]:
     return {"image_contents": contents, "image_files": files}
 
 
-async def _with_host(db: Reader, config: Config, world: World) -> World:
-    from pileus.node.census import take
-
-    census = await asyncio.to_thread(take, config.directory / "node", config.tag)
+async def with_host(db: Reader, world: World, census: Census) -> World:
+    """The world as one host's part of it says: `world.host` is that host."""
     domains = {
-        namespace_name(config.tag, domain.id): [tap(port.id) for port in domain.ports if port.local]
+        namespace_name(census.tag, domain.id): [tap(port.id) for port in domain.ports if port.local]
         for domain in await routing.all_domains(db, world.host)
     }
     return msgspec.structs.replace(

@@ -4,6 +4,7 @@ A node is reachable by these alone. Each request is idempotent and carries whole
 """
 
 from pileus.model.base import Model
+from pileus.model.census import Census
 from pileus.model.guests import ConsoleKind, Diagnostics, Guest, ObservedGuest
 from pileus.model.hosts import HostReport
 from pileus.model.moves import MoveKeys, MoveOptions, MoveProgress, MoveTarget
@@ -41,6 +42,10 @@ class RemoveDomain(Model, frozen=True, kw_only=True, tag="remove_domain"):
 
 class Observe(Model, frozen=True, kw_only=True, tag="observe"):
     """Report now. Reply: HostReport."""
+
+
+class TakeCensus(Model, frozen=True, kw_only=True, tag="take_census"):
+    """Look at the host itself: processes, namespaces, devices, disks. Reply: CensusReply."""
 
 
 class ReadConsoleLog(Model, frozen=True, kw_only=True, tag="read_console_log"):
@@ -201,6 +206,12 @@ class DomainReply(Model, frozen=True, kw_only=True, tag="domain"):
     digest: str
 
 
+class CensusReply(Model, frozen=True, kw_only=True, tag="census"):
+    """What is on the host."""
+
+    census: Census
+
+
 class ReportReply(Model, frozen=True, kw_only=True, tag="report"):
     """A host's report; also sent unasked, as an event, when something changed."""
 
@@ -219,6 +230,7 @@ NodeRequest = (
     | ApplyDomain
     | RemoveDomain
     | Observe
+    | TakeCensus
     | ReadConsoleLog
     | OpenConsole
     | Snapshot
@@ -238,6 +250,7 @@ NodeReply = (
     | GuestReply
     | DomainReply
     | ReportReply
+    | CensusReply
     | ConsoleLog
     | ConsoleEndpoint
     | SnapshotDone

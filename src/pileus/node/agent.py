@@ -10,6 +10,7 @@ from typing import Any
 
 import pileus
 from pileus.core.guests import Asked, crossed
+from pileus.model.census import Census
 from pileus.model.errors import NodeFailed, NotFound, PileusError
 from pileus.model.guests import Guest, ObservedGuest, ObservedPower
 from pileus.model.hosts import DriverCapabilities, HostReport
@@ -18,6 +19,7 @@ from pileus.model.messages import (
     ApplyGuest,
     AskMove,
     CancelMove,
+    CensusReply,
     ConsoleEndpoint,
     ConsoleLog,
     DiagnosticsReply,
@@ -43,6 +45,7 @@ from pileus.model.messages import (
     ResumeOutgoing,
     Snapshot,
     StartOutgoing,
+    TakeCensus,
 )
 from pileus.model.moves import MovePhase, MoveProgress
 from pileus.model.routing import RoutingDomain
@@ -73,6 +76,7 @@ class Agent:
         self.host = host
         self.address = address
         self.cluster = "default"
+        self.census: Callable[[], Census] | None = None  # looks at the host itself, for `verify`
         self.shared_disks = False  # guests' disks are where the cluster's other hosts see them
         self._hypervisors = hypervisors
         self._network = network
@@ -154,6 +158,10 @@ class Agent:
                 return Done()
             case Observe():
                 return ReportReply(report=await self._complete())
+            case TakeCensus():
+                if self.census is None:
+                    raise NodeFailed("There is nothing of this host to be looked at: it is simulated.")
+                return CensusReply(census=await asyncio.to_thread(self.census))
             case ReadConsoleLog(guest_id=guest_id, lines=lines):
                 return ConsoleLog(text=await self._driver_of(guest_id).console_log(guest_id, lines))
             case OpenConsole(guest_id=guest_id, kind=kind):

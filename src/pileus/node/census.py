@@ -5,18 +5,8 @@ import subprocess
 from pathlib import Path
 
 from pileus.core.network_names import namespace_name, tap
-from pileus.model.base import Model
+from pileus.model.census import Census
 from pileus.node.network import links, namespaces
-
-
-class Census(Model, frozen=True, kw_only=True):
-    """Names as the kernel and the file system have them. `processes`: guest id -> pids; `taps`: namespace -> names of tap devices."""
-
-    guest_directories: list[str] = []
-    processes: dict[str, list[int]] = {}
-    namespaces: list[str] = []
-    taps: dict[str, list[str]] = {}
-    broken_disks: list[str] = []
 
 
 def take(state: Path, tag: str) -> Census:
@@ -27,6 +17,7 @@ def take(state: Path, tag: str) -> Census:
     found = namespaces.listed(namespace_name(tag, "").rstrip("-") + "-")
     prefix = tap("")
     return Census(
+        tag=tag,
         guest_directories=guests,
         processes=processes,
         namespaces=sorted(found),
