@@ -173,3 +173,46 @@ class Moving(Compute):
 async def pause() -> None:
     """Let the others run for a moment."""
     await asyncio.sleep(0.005)
+
+
+class Silence:
+    """A host that falls silent before or after a numbered request of the reconcilers, until `end`; requests of all are counted."""
+
+    def __init__(self, moving: Moving, host: str, number: int, after: bool) -> None:
+        self.moving = moving
+        self.host = host
+        self.number = number
+        self.after = after
+        self.seen = 0
+        self.name = ""
+        self.ended = False
+        self._request = moving.cloud.bus.request
+
+    def begin(self) -> None:
+        """Count from now on."""
+        request = self._request
+
+        async def counted(host: str, message: NodeRequest, timeout: float = 120.0) -> NodeReply:
+            self.seen += 1
+            mine = self.seen == self.number
+            if mine:
+                self.name = f"{type(message).__name__} to {host}"
+            if mine and not self.after:
+                self.moving.away.add(self.host)
+            try:
+                return await request(host, message, timeout)
+            finally:
+                if mine and self.after and not self.ended:
+                    self.moving.away.add(self.host)
+
+        self._replace(counted)
+
+    def end(self) -> None:
+        """The host is back, if it went."""
+        self.ended = True
+        self._replace(self._request)
+        if self.host in self.moving.away:
+            self.moving.come_back(self.host)
+
+    def _replace(self, request: Any) -> None:
+        self.moving.cloud.bus.request = request  # type: ignore[method-assign]
