@@ -1,5 +1,6 @@
 """A migration: one move of a server from a host to another, as Nova's API shows it and as the reconciler goes through it."""
 
+import uuid
 from enum import StrEnum
 
 from pileus.model.base import Model, Resource
@@ -84,10 +85,26 @@ class Migration(Resource, frozen=True, kw_only=True):
     force_complete: bool = False  # wishes of whoever may
     abort: bool = False
     error: str = ""
+    back: bool = False  # REVERT, where the disks are shared: the guest is sent back to the source
     restored: bool = False  # UNDO: the source goes on, the destination is still to forget it
     started_at: float | None = None  # of the sending
     finished_at: float | None = None  # when the server was at the destination, or everything was as before
     due_at: float | None = None  # VERIFY: when it is confirmed by itself
+
+    @property
+    def move_id(self) -> str:
+        """What the hosts call it: the way back is a move of its own."""
+        return str(uuid.uuid5(uuid.UUID(self.id), "back")) if self.back else self.id
+
+    @property
+    def sender(self) -> str:
+        """The host that has the guest and sends it."""
+        return self.destination or "" if self.back else self.source
+
+    @property
+    def receiver(self) -> str:
+        """The host that is to have it; empty until one was chosen."""
+        return self.source if self.back else self.destination or ""
 
 
 class NewMigration(Model, frozen=True, kw_only=True):

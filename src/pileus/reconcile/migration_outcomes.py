@@ -33,8 +33,7 @@ async def stopped(tx: Transaction, seen: Migration, guest: ObservedGuest) -> Mig
 
 async def prepared(tx: Transaction, seen: Migration, keys: str) -> Migration:
     """Both hosts have the server's ports from now on; traffic goes to the source."""
-    assert seen.destination is not None  # it was placed
-    await ports.prepare_move(tx, seen.server_id, seen.destination)
+    await ports.prepare_move(tx, seen.server_id, seen.receiver)
     return await records.save(tx, seen, keys=keys)
 
 
@@ -42,10 +41,9 @@ async def commit(tx: Transaction, seen: Migration, progress: MoveProgress) -> tu
     """The destination owns the guest. Whoever reads the records before this sees the source as its host, afterwards the destination."""
     server = await servers.get(tx, seen.server_id)
     migration = await records.save(tx, seen, step=MigrationStep.FINISH, status=MigrationStatus.POST_MIGRATING, progress=progress)
-    assert migration.destination is not None  # it was placed
-    await ports.finish_move(tx, server.id, migration.destination)
-    zone = await _zone(tx, migration.destination)
-    return migration, await servers.save(tx, server, host=migration.destination, availability_zone=zone)
+    await ports.finish_move(tx, server.id, migration.receiver)
+    zone = await _zone(tx, migration.receiver)
+    return migration, await servers.save(tx, server, host=migration.receiver, availability_zone=zone)
 
 
 async def arrived(tx: Transaction, seen: Migration, guest: ObservedGuest, progress: MoveProgress | None) -> None:
@@ -60,6 +58,11 @@ async def arrived(tx: Transaction, seen: Migration, guest: ObservedGuest, progre
         event = LIVE if seen.kind == MigrationKind.LIVE else RESIZE
         await actions.finish(tx, server.id, seen.request_id, event, host=seen.destination)
         return
+    if seen.back:
+        await allocations.release(tx, seen.id)
+        await records.save(tx, seen, step=MigrationStep.CLEAN, status=MigrationStatus.REVERTING, **changes)
+        await _change_flavor(tx, server, msgspec.structs.replace(server.resize, step=ResizeStep.REVERTED, moved=False), back=True)
+        return
     await records.save(tx, seen, step=MigrationStep.VERIFY, **changes)
     await _change_flavor(tx, server, msgspec.structs.replace(server.resize, step=ResizeStep.APPLY, moved=True), back=False)
     await actions.finish(tx, server.id, seen.request_id, RESIZE, host=seen.destination)
@@ -71,7 +74,7 @@ async def lost(tx: Transaction, seen: Migration, reason: str) -> None:
     One that was off, of which the source keeps the copy, goes back there instead.
     """
     server = await servers.get(tx, seen.server_id)
-    if server.resize is not None and seen.step == MigrationStep.FINISH:
+    if server.resize is not None and seen.step == MigrationStep.FINISH and not seen.back:
         await records.save(tx, seen, step=MigrationStep.REVERT, status=MigrationStatus.REVERTING, error=reason)
         await servers.save(tx, server, resize=msgspec.structs.replace(server.resize, step=ResizeStep.REVERT, moved=True))
         return
@@ -137,6 +140,16 @@ async def given_back(tx: Transaction, seen: Migration) -> None:
     await servers.save(tx, server, host=seen.source, availability_zone=await _zone(tx, seen.source))
 
 
+async def turned_back(tx: Transaction, seen: Migration) -> None:
+    """The guest is to be shut down where it is and sent back: what each holds of the other's host changes hands."""
+    server = await servers.get(tx, seen.server_id)
+    held = {one.provider_id: one.resources for one in await allocations.of_consumer(tx, seen.id)}
+    await records.swap_claims(tx, seen, server, held)
+    fresh: dict[str, Any] = {"started_at": None, "target": None, "progress": None, "finished_at": None}
+    await records.save(tx, seen, back=True, step=MigrationStep.STOP, **fresh)
+    await servers.save(tx, server, power=server.power)  # a new generation: the host is told to shut the guest down
+
+
 async def resumed(tx: Transaction, seen: Migration, guest: ObservedGuest) -> None:
     """The source has its guest again, off; it is brought to what is wanted as any other."""
     await _record(tx, seen, guest)
@@ -158,9 +171,9 @@ async def undone(tx: Transaction, seen: Migration, fault: str) -> Migration:
         text = f"The server could not go on after a move that failed: {fault} A hard reboot starts it."
         changes["fault"] = ServerFault(code=500, message=text, created_at=time.time())
     await servers.save(tx, server, **changes)
-    event = EVENTS[seen.kind] if seen.destination is None else LIVE if seen.kind == MigrationKind.LIVE else RESIZE
-    await actions.finish(tx, server.id, seen.request_id, event, result="Error", message=seen.error, host=seen.source)
-    step = MigrationStep.DONE if seen.destination is None else MigrationStep.UNDO
+    event = FINISH if seen.back else EVENTS[seen.kind] if seen.destination is None else LIVE if seen.kind == MigrationKind.LIVE else RESIZE
+    await actions.finish(tx, server.id, seen.request_id, event, result="Error", message=seen.error, host=seen.sender)
+    step = MigrationStep.DONE if not seen.receiver else MigrationStep.UNDO
     return await records.save(tx, seen, restored=True, keys=None, finished_at=time.time(), step=step)
 
 

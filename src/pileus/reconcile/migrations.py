@@ -123,21 +123,21 @@ class Migrations:
 
     async def _stop(self, migration: Migration, server: Server) -> float | None:
         """Shut the guest down where it is, cleanly."""
-        guest, domains = await guest_on(self.db, self.config, server, migration.source)
+        guest, domains = await guest_on(self.db, self.config, server, migration.sender)
         off = msgspec.structs.replace(guest, power=Power.STOPPED)
-        reply = await self._reply(migration.source, ApplyGuest(guest=off, domains=domains, seen=server.observed), GuestReply, APPLY_TIMEOUT)
+        reply = await self._reply(migration.sender, ApplyGuest(guest=off, domains=domains, seen=server.observed), GuestReply, APPLY_TIMEOUT)
         if reply.guest.error is not None:
             return await self._give_up(migration, MigrationStatus.ERROR, reply.guest.error)
         if reply.guest.power in (ObservedPower.RUNNING, ObservedPower.PAUSED):
             return QUICK
         await self.db.write(lambda tx: migration_outcomes.stopped(tx, migration, reply.guest))
-        await self._wake_routing(server.id, migration.source)
+        await self._wake_routing(server.id, migration.sender)
         return 0.0
 
     async def _prepare(self, migration: Migration, server: Server) -> float | None:
         """Ports, keys, and a destination that waits."""
-        destination = migration.destination
-        assert destination is not None and server.observed is not None  # it was placed, and has run
+        destination = migration.receiver
+        assert server.observed is not None  # it has run
         if migration.keys is None:
             text = msgspec.json.encode(make_keys(migration.id, time.time())).decode()
             keys = seal_of(self.config.directory).close(text)
@@ -148,7 +148,7 @@ class Migrations:
         host = await HOSTS.first(self.db, "name = ?", destination)
         address = host.report.address if host and host.report else ""
         request = PrepareIncoming(
-            migration_id=migration.id,
+            migration_id=migration.move_id,
             guest=guest,
             domains=domains,
             copy_disks=migration.copy_disks,
@@ -168,7 +168,7 @@ class Migrations:
     async def _forecast(self, migration: Migration) -> MoveForecast | None:
         try:
             request = ForecastMove(guest_id=migration.server_id, options=migration.options)
-            return (await self._reply(migration.source, request, MoveReply, ASK_TIMEOUT)).progress.forecast
+            return (await self._reply(migration.sender, request, MoveReply, ASK_TIMEOUT)).progress.forecast
         except (NodeFailed, Unavailable):  # it is an estimate: the move does without
             return None
 
@@ -177,11 +177,11 @@ class Migrations:
         if migration.started_at is None:
             migration, progress = await self._begin(migration)
         elif reason := unwanted(migration, server):
-            progress = await self._move(migration.source, CancelMove(migration_id=migration.id, guest_id=server.id))
+            progress = await self._move(migration.sender, CancelMove(migration_id=migration.move_id, guest_id=server.id))
             if progress.phase not in GIVEN_AWAY:
                 return await self._give_up(migration, MigrationStatus.CANCELLED, reason)
         elif migration.force_complete:
-            progress = await self._move(migration.source, ForceMove(migration_id=migration.id, guest_id=server.id))
+            progress = await self._move(migration.sender, ForceMove(migration_id=migration.move_id, guest_id=server.id))
             migration = await self.db.write(lambda tx: records.save(tx, migration, force_complete=False))
         else:
             progress = await self._look(migration)
@@ -196,7 +196,7 @@ class Migrations:
     async def _begin(self, migration: Migration) -> tuple[Migration, MoveProgress]:
         assert migration.target is not None  # the step before
         request = StartOutgoing(
-            migration_id=migration.id,
+            migration_id=migration.move_id,
             guest_id=migration.server_id,
             target=migration.target,
             options=migration.options,
@@ -204,18 +204,17 @@ class Migrations:
         )
         started = await self.db.write(lambda tx: records.save(tx, migration, started_at=time.time()))
         try:
-            return started, await self._move(migration.source, request, APPLY_TIMEOUT)
+            return started, await self._move(migration.sender, request, APPLY_TIMEOUT)
         except NodeFailed as error:
             return started, MoveProgress(phase=MovePhase.FAILED, error=error.message)
 
     async def _look(self, migration: Migration) -> MoveProgress:
         """What the source says. When it is silent: whether the destination has got everything."""
-        ask = AskMove(migration_id=migration.id, guest_id=migration.server_id)
+        ask = AskMove(migration_id=migration.move_id, guest_id=migration.server_id)
         try:
-            progress = await self._move(migration.source, ask)
+            progress = await self._move(migration.sender, ask)
         except Unavailable:
-            assert migration.destination is not None  # it was placed
-            there = await self._move(migration.destination, ask)
+            there = await self._move(migration.receiver, ask)
             if there.phase != MovePhase.SWITCHED:
                 raise
             return there
@@ -225,10 +224,9 @@ class Migrations:
 
     async def _switch(self, migration: Migration, progress: MoveProgress) -> float | None:
         """All is there. The destination gets the guest by one transaction, if it is alive to take it; else the source goes on."""
-        assert migration.destination is not None  # it was placed
         try:
-            ask = AskMove(migration_id=migration.id, guest_id=migration.server_id)
-            there = await self._move(migration.destination, ask, SWITCH_TIMEOUT)
+            ask = AskMove(migration_id=migration.move_id, guest_id=migration.server_id)
+            there = await self._move(migration.receiver, ask, SWITCH_TIMEOUT)
         except Unavailable as error:
             return await self._give_up(migration, MigrationStatus.ERROR, f"The destination is gone: {error.message}")
         if there.phase in (MovePhase.UNKNOWN, MovePhase.FAILED, MovePhase.CANCELLED):
@@ -241,12 +239,11 @@ class Migrations:
 
     async def _finish(self, migration: Migration, server: Server) -> float | None:
         """Run it at the destination, while its traffic is turned there."""
-        assert migration.destination is not None  # it was placed
         await self._wake_routing(server.id)
-        guest, _ = await self._guest(migration, server, migration.destination)
+        guest, _ = await self._guest(migration, server, migration.receiver)
         try:
             reply = await self._reply(
-                migration.destination, FinishIncoming(migration_id=migration.id, guest=guest), GuestReply, APPLY_TIMEOUT
+                migration.receiver, FinishIncoming(migration_id=migration.move_id, guest=guest), GuestReply, APPLY_TIMEOUT
             )
         except NodeFailed as error:
             if error.data.get("kind") == Conflict.__name__:  # the last of it is on its way
@@ -257,7 +254,7 @@ class Migrations:
         last = await self._last(migration)
         await self.db.write(lambda tx: migration_outcomes.arrived(tx, migration, reply.guest, last))
         self.wake("servers", server.id)
-        await self._wake_routing(server.id, migration.source)
+        await self._wake_routing(server.id, migration.sender)
         return 0.0
 
     async def _last(self, migration: Migration) -> MoveProgress | None:
@@ -265,22 +262,22 @@ class Migrations:
         if not is_live(migration):
             return None
         try:
-            ask = AskMove(migration_id=migration.id, guest_id=migration.server_id)
-            return await self._move(migration.source, ask, SWITCH_TIMEOUT)
+            ask = AskMove(migration_id=migration.move_id, guest_id=migration.server_id)
+            return await self._move(migration.sender, ask, SWITCH_TIMEOUT)
         except (NodeFailed, Unavailable):
             return None
 
     async def _clean(self, migration: Migration, server: Server) -> float | None:
         """Nothing is left at the source; that is tried until the source is back."""
-        if server.host != migration.source or server.removed_at is not None:
-            progress = await self._move(migration.source, AskMove(migration_id=migration.id, guest_id=server.id))
+        if server.host != migration.sender or server.removed_at is not None:
+            progress = await self._move(migration.sender, AskMove(migration_id=migration.move_id, guest_id=server.id))
             if progress.phase == MovePhase.POST_COPY:  # the destination still fetches from it
                 return QUICK
-            await self.bus.request(migration.source, RemoveGuest(guest_id=server.id))
+            await self.bus.request(migration.sender, RemoveGuest(guest_id=server.id))
             if progress.phase != MovePhase.UNKNOWN and is_live(migration):
                 await self._note(migration, progress, always=True)
         await self.db.write(lambda tx: migration_outcomes.cleaned(tx, migration))
-        await self._wake_routing(server.id, migration.source)
+        await self._wake_routing(server.id, migration.sender)
         return None
 
     # -- cold: to be confirmed -------------------------------------------------------------------------------------------------------
@@ -299,17 +296,22 @@ class Migrations:
         return after.due_at - time.time()
 
     async def _revert(self, migration: Migration, server: Server) -> float | None:
-        """Away from the destination first, then the records give it back to the source: it is never on both."""
-        assert migration.destination is not None  # it was placed
-        await self.bus.request(migration.destination, RemoveGuest(guest_id=server.id))
+        """Away from where it is first, then the records give it back to the source: it is never on both. Disks that both see are not
+        removed with it: there it is sent back as it came."""
+        assert server.host is not None  # it was placed
+        if not migration.copy_disks:
+            await self.bus.request(migration.source, RemoveGuest(guest_id=server.id))
+            await self.db.write(lambda tx: migration_outcomes.turned_back(tx, migration))
+            return 0.0
+        await self.bus.request(server.host, RemoveGuest(guest_id=server.id))
         await self.db.write(lambda tx: migration_outcomes.given_back(tx, migration))
-        await self._wake_routing(server.id, migration.destination)
+        await self._wake_routing(server.id, server.host)
         return 0.0
 
     async def _resume(self, migration: Migration, server: Server) -> float | None:
         """The source takes its copy up again; the server's next apply starts it with the flavor of before."""
         await self._wake_routing(server.id)
-        request = ResumeOutgoing(migration_id=migration.id, guest_id=server.id)
+        request = ResumeOutgoing(migration_id=migration.move_id, guest_id=server.id)
         try:
             reply = await self._reply(migration.source, request, GuestReply, APPLY_TIMEOUT)
         except NodeFailed as error:
@@ -329,20 +331,20 @@ class Migrations:
             migration = await self.db.write(lambda tx: migration_outcomes.undone(tx, migration, fault))
             self.wake("servers", server.id)
             await self._wake_routing(server.id)
-        if migration.destination is not None:
-            await self._move(migration.destination, CancelMove(migration_id=migration.id, guest_id=server.id))
-            await self._wake_routing(server.id, migration.destination)
+        if migration.receiver:
+            await self._move(migration.receiver, CancelMove(migration_id=migration.move_id, guest_id=server.id))
+            await self._wake_routing(server.id, migration.receiver)
         await self.db.write(lambda tx: records.save(tx, migration, step=MigrationStep.DONE))
         return None
 
     async def _restore(self, migration: Migration) -> str:
         """Have the source go on with the guest; why it can't, if so."""
-        progress = await self._move(migration.source, CancelMove(migration_id=migration.id, guest_id=migration.server_id))
+        progress = await self._move(migration.sender, CancelMove(migration_id=migration.move_id, guest_id=migration.server_id))
         if progress.phase not in GIVEN_AWAY:
             return ""
         try:
-            request = ResumeOutgoing(migration_id=migration.id, guest_id=migration.server_id)
-            await self._reply(migration.source, request, GuestReply, APPLY_TIMEOUT)
+            request = ResumeOutgoing(migration_id=migration.move_id, guest_id=migration.server_id)
+            await self._reply(migration.sender, request, GuestReply, APPLY_TIMEOUT)
         except NodeFailed as error:
             return error.message
         return ""

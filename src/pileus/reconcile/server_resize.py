@@ -76,9 +76,11 @@ async def _move(tx: Transaction, seen: Server, reason: str) -> None:
 
 
 async def _tell(tx: Transaction, resize: Resize, **changes: Any) -> None:
-    """Write it into the migration's record."""
+    """Write it into the migration's record. One that has still to remove something goes on with that."""
     migration = await migration_records.MIGRATIONS.get(tx, resize.migration)
     if migration is not None:
+        if migration.step == MigrationStep.CLEAN:
+            changes.pop("step", None)
         await migration_records.save(tx, migration, **changes)
 
 

@@ -28,9 +28,10 @@ SETTLED = ("ACTIVE", "SHUTOFF", "PAUSED", "SUSPENDED", "ERROR", "VERIFY_RESIZE")
 class Moving(Compute):
     """Hosts h1, h2 ...; `requests` holds what was asked of which; a host in `away` answers nothing."""
 
-    def __init__(self, cloud: TestCloud, hosts: int = 2) -> None:
+    def __init__(self, cloud: TestCloud, hosts: int = 2, shared_disks: bool = False) -> None:
         super().__init__(cloud)
         cloud.write(lambda tx: tx.execute("DELETE FROM hosts WHERE name = 'one'"))
+        self.shared_disks = shared_disks
         self.away: set[str] = set()
         self.requests: list[tuple[str, str]] = []
         self.agents: dict[str, Agent] = {}
@@ -67,6 +68,7 @@ class Moving(Compute):
         for name in self.names:
             driver = self.drivers[name] = SimulatedDriver()
             agent = self.agents[name] = Agent(name, [driver], SimulatedNetwork(), SimulatedMachine(), address="127.0.0.1")
+            agent.shared_disks = self.shared_disks
             self.cloud.bus.attach(name, agent.handle)
             await agent.start(self.cloud.bus.report)
         while not self.engine.idle():

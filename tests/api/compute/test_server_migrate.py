@@ -247,6 +247,29 @@ def test_a_cold_migration_is_taken_back(moving: Moving) -> None:
     assert moving.port_hosts(server) == {(source, None)}
 
 
+def test_where_disks_are_shared_a_server_is_sent_back_when_it_is_reverted(cloud: TestCloud) -> None:
+    moving = Moving(cloud, shared_disks=True)
+    try:
+        server = moving.placed()
+        source, destination = str(moving.record(server).host), moving.other(server)
+        assert live(moving, server, block_migration=True).status == 202
+        assert "are shared" in moving.wait_move(server, "error").error
+        moving.wait(server)
+        assert moving.act(server, "migrate", who="admin").status == 202
+        moving.wait(server, "VERIFY_RESIZE")
+        moving.requests.clear()
+        assert moving.act(server, "revertResize").status == 202
+        moving.wait(server)
+        migration = moving.wait_move(server, "reverted")
+        assert moving.requests.index((source, "RemoveGuest")) < moving.requests.index((source, "PrepareIncoming"))
+        assert moving.requests.index((source, "FinishIncoming")) < moving.requests.index((destination, "RemoveGuest"))
+        assert moving.guests(server) == {source: "running"}
+        assert (set(moving.shares(server)), moving.shares(migration.id)) == ({source}, {})
+        assert moving.port_hosts(server) == {(source, None)}
+    finally:
+        moving.close()
+
+
 def test_a_stopped_server_stays_off(moving: Moving) -> None:
     server = moving.placed()
     destination = moving.other(server)

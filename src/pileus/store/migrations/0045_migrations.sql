@@ -5,7 +5,7 @@ CREATE TABLE server_migrations (
   source TEXT NOT NULL, destination TEXT, requested_host TEXT, force BIGINT NOT NULL, block_migration BIGINT, copy_disks BIGINT NOT NULL,
   old_flavor_id TEXT NOT NULL, new_flavor_id TEXT NOT NULL, user_id TEXT, project_id TEXT, request_id TEXT NOT NULL,
   options TEXT NOT NULL, target TEXT, keys TEXT, progress TEXT, forecast TEXT, force_complete BIGINT NOT NULL, abort BIGINT NOT NULL,
-  error TEXT NOT NULL, restored BIGINT NOT NULL, started_at DOUBLE PRECISION, finished_at DOUBLE PRECISION, due_at DOUBLE PRECISION
+  error TEXT NOT NULL, back BIGINT NOT NULL, restored BIGINT NOT NULL, started_at DOUBLE PRECISION, finished_at DOUBLE PRECISION, due_at DOUBLE PRECISION
 );
 CREATE INDEX server_migrations_of_server ON server_migrations (server_id, created_at);
 CREATE INDEX server_migrations_alive ON server_migrations (id) WHERE step <> 'done';
