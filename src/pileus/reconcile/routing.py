@@ -9,11 +9,10 @@ Routers are carried by one host of their domain. It is chosen here, kept as long
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
-
-import msgspec
 
 from pileus.bus.local import Bus
 from pileus.core.routing import Candidate, Component, DomainRows, Places, assigned, digest, domain_on, hosts_of, router_host
@@ -72,9 +71,8 @@ class Routing:
             if id not in known:
                 ids.add(id)
         ids.update(await routing.waiting(self.db))
-        hosts = await self._candidates()
+        hosts, up = await self._candidates()
         ids.update(await self._orphans(hosts))
-        up = {one.name for one in hosts if one.up}
         ids.update(f"{name}/{domain}" for name, domain in self._missed if name in up)
         for host in await every_host(self.db):
             reported = host.report.domains if host.report else {}
@@ -99,15 +97,14 @@ class Routing:
         self._stepped[id] = time.monotonic()
         self._number += 1
         number = self._number
-        hosts = await self._candidates()
-        up = {one.name for one in hosts if one.up}
+        hosts, up = await self._candidates()
         component = await routing.component_of(self.db, domain_id)
         old = {domain_id}
         needed: set[str] = set()
         failed: dict[str, BaseException] = {}
         if component is not None:
             old |= {*component.networks, *component.routers}
-            needed, failed = await self._apply_everywhere(component, hosts, number)
+            needed, failed = await self._apply_everywhere(component, hosts, up, number)
         failed |= await self._remove_old(old, component, needed, up, number)
         for failure in failed.values():
             raise failure
@@ -117,7 +114,7 @@ class Routing:
         return None
 
     async def _apply_everywhere(
-        self, component: Component, hosts: list[Candidate], number: int
+        self, component: Component, hosts: list[Candidate], up: set[str], number: int
     ) -> tuple[set[str], dict[str, BaseException]]:
         """Tell the hosts that need the domain; returns them, and those that failed."""
         await self._place(component, hosts)
@@ -126,7 +123,6 @@ class Routing:
         needed = hosts_of(component, rows, places.router)
         wanted = {host: digest(domain_on(component, rows, host, places, self.physical)) for host in sorted(needed)}
         news = [host for host in wanted if self.sent.get((host, component.id)) != wanted[host]]
-        up = {one.name for one in hosts if one.up}
         failed, late = await self._patiently({(host, component.id): self._apply(host, component, number) for host in news}, up)
         behind = set(failed) | late
         await self._record(component, rows, bool(hosts) and not behind & up and (not needed or bool(needed - behind)))
@@ -142,12 +138,14 @@ class Routing:
             log.info("routers of %s are on host %s now", component.id, chosen)
             await self.db.write(lambda tx: routing.assign(tx, component, chosen, time.time()))
 
-    async def _candidates(self) -> list[Candidate]:
-        """Every host, as one that could carry routers. One that is silent counts as up while that silence may be ours."""
+    async def _candidates(self) -> tuple[list[Candidate], set[str]]:
+        """Every host, as one that could carry routers, and those that were heard of lately. One that is silent may carry routers on while
+        that silence may be ours; it is not waited for."""
         found = await routing.candidates(self.db, time.time(), self.silence)
-        if self.liveness.judges(heard=any(one.up for one in found)):
-            return found
-        return [msgspec.structs.replace(one, up=True) for one in found]
+        heard = {one.name for one in found if one.up}
+        if not self.liveness.judges(heard=bool(heard)):
+            found = await routing.candidates(self.db, time.time(), math.inf)
+        return found, heard
 
     async def _orphans(self, hosts: list[Candidate]) -> set[str]:
         """Domains whose routers' host is down or gone, where another could take its place."""

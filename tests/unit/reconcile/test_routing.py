@@ -6,8 +6,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from pileus.bus.local import LocalBus
 from pileus.core.routing import digest
+from pileus.model.errors import Unavailable
 from pileus.model.hosts import Host, HostReport
 from pileus.model.messages import ApplyDomain, DomainReply, Done, NodeReply, NodeRequest, RemoveDomain
 from pileus.model.networks import Network
@@ -16,11 +19,22 @@ from pileus.model.routers import Router
 from pileus.model.subnets import Pool, Subnet
 from pileus.reconcile import routing as module
 from pileus.reconcile.routing import Routing
+from pileus.store import routing as store
 from pileus.store.database import Database, Transaction
 from pileus.store.fixed_ips import FixedIpRequest
 from pileus.store.hosts import HOSTS
 from pileus.store.networks import insert_network
-from pileus.store.ports import PORTS, NewPort, bind_ports, create_port, ensure_dhcp_port, release_ports, remove_port
+from pileus.store.ports import (
+    PORTS,
+    NewPort,
+    bind_ports,
+    create_port,
+    ensure_dhcp_port,
+    finish_move,
+    prepare_move,
+    release_ports,
+    remove_port,
+)
 from pileus.store.routers import ROUTERS
 from pileus.store.schema import migrate
 from pileus.store.sqlite import SqliteDatabase
@@ -179,3 +193,128 @@ def test_what_a_host_is_told_is_read_at_that_moment_and_not_before_its_turn(tmp_
         assert {port.guest_id for port in node.domains["net"].ports} == {"first", "server"}
 
     play(tmp_path, story)
+
+
+async def second_host(tx: Transaction, seen_at: float) -> None:
+    """Hosts h and i, reachable for each other, with a guest on each and a router between the network and the outside."""
+    await HOSTS.insert(tx, Host(id="i", name="i", number=2, service_id="t"))
+    for name, number in (("h", 1), ("i", 2)):
+        await HOSTS.set(tx, name, report=replace(report(), host=name, address=f"192.0.2.{number}", reported_at=0.0), seen_at=seen_at)
+        await create_port(tx, NewPort(project_id="p", network_id="net", device_id=f"guest-{name}", created_by_compute=True))
+        await bind_ports(tx, f"guest-{name}", name)
+    await attach(tx)
+
+
+def two_hosts(tmp_path: Path, story: Callable[[Database, Routing, dict[str, Node], LocalBus], Awaitable[Any]]) -> None:
+    async def begin(db: Database, routing: Routing, node: Node) -> None:
+        assert isinstance(routing.bus, LocalBus)
+        other = Node()
+        routing.bus.attach("i", other.handle)
+        routing.liveness._since -= 1000  # it has listened that long  # pyright: ignore[reportPrivateUsage]
+        await db.write(lambda tx: second_host(tx, time.time()))
+        await story(db, routing, {"h": node, "i": other}, routing.bus)
+
+    play(tmp_path, begin)
+
+
+def carriers(nodes: dict[str, Node]) -> list[str]:
+    return [name for name, node in nodes.items() if any(not one.remote for one in node.domains["router"].routers)]
+
+
+def test_one_host_carries_the_routers_and_the_other_knows_which(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, nodes: dict[str, Node], bus: LocalBus) -> None:
+        await routing.step("net")
+        (carrier,) = carriers(nodes)
+        assert await store.router_hosts(db) == {"router": carrier}
+        other = nodes["i" if carrier == "h" else "h"].domains["router"]
+        assert other.routers[0].remote == {"h": "192.0.2.1", "i": "192.0.2.2"}[carrier] == other.remotes[0]
+        assert await routing.scan() == []
+
+    two_hosts(tmp_path, story)
+
+
+def test_routers_leave_a_host_that_is_silent_and_do_not_come_back(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, nodes: dict[str, Node], bus: LocalBus) -> None:
+        await routing.step("net")
+        (before,) = carriers(nodes)
+        after = "i" if before == "h" else "h"
+        await db.write(lambda tx: HOSTS.set(tx, before, seen_at=time.time() - 1000))
+        assert await routing.scan() == ["router"]
+        await routing.step("router")
+        assert not nodes[after].domains["router"].routers[0].remote and await store.router_hosts(db) == {"router": after}
+        await db.write(lambda tx: HOSTS.set(tx, before, seen_at=time.time()))
+        await routing.step("router")
+        assert carriers(nodes) == [after]
+        await db.write(lambda tx: HOSTS.set(tx, after, forced_down=True))
+        assert await routing.scan() == ["router"]
+        await routing.step("router")
+        assert carriers(nodes) == [before]
+
+    two_hosts(tmp_path, story)
+
+
+def test_a_host_that_does_not_answer_keeps_the_others_from_nothing_and_is_told_when_it_is_back(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, nodes: dict[str, Node], bus: LocalBus) -> None:
+        await routing.step("net")
+        (carrier,) = carriers(nodes)
+        dead = "i" if carrier == "h" else "h"
+        away = asyncio.Event()
+
+        async def silent(request: NodeRequest) -> NodeReply:
+            await away.wait()
+            raise Unavailable("The host is away.")
+
+        bus.attach(dead, silent)
+        await db.write(lambda tx: HOSTS.set(tx, dead, seen_at=time.time() - 1000))
+        await db.write(lambda tx: create_port(tx, NewPort(project_id="p", network_id="net", device_id="new")))
+        await db.write(lambda tx: bind_ports(tx, "new", carrier))
+        began = time.monotonic()
+        await routing.step("net")
+        assert time.monotonic() - began < 5, "it is not waited for"
+        assert "new" in {one.guest_id for one in nodes[carrier].domains["router"].ports}
+        leg = await PORTS.first(db, "device_owner = ?", ROUTER_INTERFACE)
+        assert leg is not None and leg.status == "ACTIVE"
+        away.set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert await routing.scan() == []
+        bus.attach(dead, nodes[dead].handle)
+        await db.write(lambda tx: HOSTS.set(tx, dead, seen_at=time.time()))
+        assert await routing.scan() == [f"{dead}/router"]
+        await routing.step(f"{dead}/router")
+        await routing.step("router")
+        assert "new" in {one.guest_id for one in nodes[dead].domains["router"].ports}
+
+    two_hosts(tmp_path, story)
+
+
+def test_a_moved_port_is_told_to_every_host_in_one_step(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, nodes: dict[str, Node], bus: LocalBus) -> None:
+        def seen() -> dict[str, tuple[bool, str]]:
+            ports = {name: next(one for one in node.domains["router"].ports if one.guest_id == "guest-h") for name, node in nodes.items()}
+            return {name: (one.local, one.remote) for name, one in ports.items()}
+
+        await db.write(boot)  # something else that stays on h
+        await routing.step("net")
+        await db.write(lambda tx: prepare_move(tx, "guest-h", "i"))
+        await routing.step("net")
+        assert seen() == {"h": (True, ""), "i": (True, "192.0.2.1")}
+        (network,) = await db.write(lambda tx: finish_move(tx, "guest-h", "i"))
+        await routing.step(network)
+        assert seen() == {"h": (False, "192.0.2.2"), "i": (True, "")}
+
+    two_hosts(tmp_path, story)
+
+
+def test_a_router_that_is_gone_is_carried_by_nobody(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, nodes: dict[str, Node], bus: LocalBus) -> None:
+        await routing.step("net")
+        leg = await PORTS.first(db, "device_owner = ?", ROUTER_INTERFACE)
+        assert leg is not None
+        await db.write(lambda tx: remove_port(tx, leg))
+        await db.write(lambda tx: ROUTERS.delete(tx, "router"))
+        await routing.step("router")
+        assert await store.router_hosts(db) == {}
+        assert all(set(node.domains) == {"net"} for node in nodes.values())
+
+    two_hosts(tmp_path, story)
