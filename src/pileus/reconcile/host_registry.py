@@ -79,15 +79,13 @@ class HostRegistry:
     # -- reports that do -----------------------------------------------------------------------------------------------------------------
 
     async def register(self, report: HostReport, waiting: Mapping[str, list[HostReport]]) -> None:
-        """Bring a host's records in line with its report; when it is new to this process, with others whose reports wait by then."""
+        """Bring a host's records in line with its report, and with it those of others whose reports wait."""
         async with self._turn:
             if self._done.get(report.host) is report:
                 return
-            batch = [report]
-            if report.host not in self._said:
-                first = (one[0] for one in waiting.values() if one)
-                others = (one for one in first if one.complete and one.host != report.host and self._done.get(one.host) is not one)
-                batch += islice(others, TOGETHER - 1)
+            first = (one[0] for one in waiting.values())
+            others = (one for one in first if one.complete and one.host != report.host and self._done.get(one.host) is not one)
+            batch = [report, *islice(others, TOGETHER - 1)]
             await self.db.write(lambda tx: self._write(tx, batch))
             for one in batch:
                 self._done[one.host] = one

@@ -57,7 +57,7 @@ class Hosts:
 
     async def scan(self) -> list[str]:
         """Hosts whose reports wait."""
-        return [host for host, waiting in self._reports.items() if waiting]
+        return list(self._reports)
 
     async def step(self, host: str) -> float | None:
         """Record what the host reported. A report waits until it is recorded."""
@@ -69,7 +69,11 @@ class Hosts:
                 self.domains[host] = report.domains
             await self._record(report)
             self.registry.note(report)
-            self._reports[host] = [one for one in self._reports[host] if one is not report]
+            left = [one for one in self._reports[host] if one is not report]
+            if left:
+                self._reports[host] = left
+            else:
+                del self._reports[host]
         return None
 
     async def _record(self, report: HostReport) -> None:
