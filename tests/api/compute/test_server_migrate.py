@@ -61,7 +61,9 @@ def test_a_paused_server_stays_paused_and_a_suspended_one_suspended(moving: Movi
         destination = moving.other(server)
         assert moving.act(server, action).status == 202
         moving.wait(server, status)
-        answer = live(moving, server) if how == "live" else moving.act(server, "migrate", who="admin")
+        if how == "migrate":
+            assert moving.act(server, "migrate", who="admin").status == 409
+        answer = live(moving, server) if how == "live" else moving.act(server, "migrate", {"host": destination}, who="admin")
         assert answer.status == 202
         moving.wait_move(server, "completed")
         moving.wait(server, status)

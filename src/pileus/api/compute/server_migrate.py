@@ -20,7 +20,9 @@ from pileus.store.migration_records import begin
 
 Host = Annotated[str, Meta(min_length=1, max_length=255)] | None
 LIVE = Rule(name="live-migration", states=("active", "paused"), change=lambda server: {})
-COLD = Rule(name="migrate", states=("active", "stopped", "suspended"), change=lambda server: {})
+COLD = Rule(name="migrate", states=("active", "stopped"), change=lambda server: {})
+AS_IT_IS = Rule(name="migrate", states=("active", "stopped", "suspended"), change=lambda server: {})
+"""What is suspended moves to a host that is named (Nova refuses it, with or without a host), and stays suspended."""
 
 
 class LiveOptions(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,7 +96,7 @@ async def cold(request: Request) -> None:
     host = wanted.host if wanted else None
     if host is not None:
         policy.require(request, "os_compute_api:os-migrate-server:migrate:host")
-    await _begin(request, COLD, MigrationKind.COLD, NewMigration(requested_host=host))
+    await _begin(request, COLD if host is None else AS_IT_IS, MigrationKind.COLD, NewMigration(requested_host=host))
 
 
 async def cold_anywhere(request: Request) -> None:
