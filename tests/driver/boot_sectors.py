@@ -48,6 +48,21 @@ COUNTING = _sector(_COUNT)
 """Prints the alphabet again and again, a letter at each tick of the clock, and writes each letter to its disk's second sector."""
 
 
+_DIRTY = bytes.fromhex(
+    "31c08ed8b3418b366c04fb"  # segment 0, bl = 'A', si = the clock
+    "b80010"  # again: from 64 KiB
+    "8ec031ff"
+    "26fe0581c7001075f7"  # change a byte in each page
+    "0500103d009075eb"  # up to 576 KiB
+    "3b366c0474e2"  # until the clock ticks
+    "8b366c0488d8baf803ee"  # then print bl
+    "fec380fb5b7502b341"  # the next letter; A after Z
+    "ebcd"
+)
+BUSY = _sector(_DIRTY)
+"""Prints a letter at each tick of the clock, and changes half a MiB of memory all the time in between."""
+
+
 def image(directory: Path, sector: bytes) -> DiskImage:
     """A raw image that starts with this sector."""
     path = directory / f"{uuid4()}.raw"

@@ -134,14 +134,21 @@ async def boot(source: Host, guest: Guest) -> ObservedGuest:
 
 
 async def begin(
-    source: Host, destination: Host, guest: Guest, options: MoveOptions | None = None, *, copy: bool = True, secured: bool = True
+    source: Host,
+    destination: Host,
+    guest: Guest,
+    options: MoveOptions | None = None,
+    *,
+    copy: bool = True,
+    secured: bool = True,
+    move: str = MOVE,
 ) -> MoveTarget:
     """What the control plane does: prepare, start."""
-    keys = make_keys(MOVE, time.time()) if secured else None
+    keys = make_keys(move, time.time()) if secured else None
     observed = await source.seen(guest)
     assert observed
     prepare = PrepareIncoming(
-        migration_id=MOVE,
+        migration_id=move,
         guest=guest,
         copy_disks=copy,
         address="127.0.0.1",
@@ -152,7 +159,7 @@ async def begin(
     target = await destination.driver.moves.prepare_incoming(prepare)
     assert await destination.driver.moves.prepare_incoming(prepare) == target
     start = StartOutgoing(
-        migration_id=MOVE, guest_id=guest.id, target=target, options=options or MoveOptions(), keys=keys.source if keys else None
+        migration_id=move, guest_id=guest.id, target=target, options=options or MoveOptions(), keys=keys.source if keys else None
     )
     await source.driver.moves.start_outgoing(start)
     return target

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -10,8 +11,10 @@ import pytest
 
 from pileus.model.errors import Conflict, NodeFailed
 from pileus.model.guests import Guest, GuestDisk, ObservedPower, Power
+from pileus.model.messages import FinishIncoming
 from pileus.model.moves import MoveOptions, MovePhase
-from pileus.node.hypervisor import accelerators
+from pileus.node.hypervisor import accelerators, qemu
+from pileus.node.hypervisor.confinement import Confinement
 from tests.driver import boot_sectors
 from tests.driver.move_hosts import MOVE, Host, begin, boot, finish, goes_on, later, play, runs, until
 
@@ -52,7 +55,7 @@ def read(host: Host, guest: Guest, name: str, size: int, offset: int = 0) -> byt
 def alphabet(text: str) -> bool:
     """Whether no letter is missing and none is there twice."""
     letters = [one for one in text if one.isalpha()]
-    return len(letters) > 5 and all((ord(after) - ord(before)) % 26 == 1 for before, after in zip(letters, letters[1:], strict=False))
+    return len(letters) > 5 and all((ord(after) - ord(before)) % 26 == 1 for before, after in pairwise(letters))
 
 
 async def filled(source: Host, guest: Guest, content: bytes) -> None:
@@ -191,8 +194,11 @@ def test_a_cancelled_move_leaves_the_guest_running_and_may_be_tried_again(tmp_pa
         assert await runs(guest, source, destination) == ["a"]
         await goes_on(source, guest)
         assert alphabet(source.log(guest))
-        stopped = await source.driver.apply(later(guest, power=Power.PAUSED))
-        assert stopped.power is ObservedPower.PAUSED
+        await begin(source, destination, guest, move="another")
+        await until(lambda: source.driver._guests[guest.id].move.phase is MovePhase.SWITCHED, "the second move does not end")
+        await destination.driver.moves.finish_incoming(FinishIncoming(migration_id="another", guest=guest))
+        await goes_on(destination, guest)
+        assert alphabet(source.log(guest) + destination.log(guest))
 
     play(tmp_path, guest, scenario)
 
@@ -326,5 +332,69 @@ def test_what_a_move_would_take_is_measured(tmp_path: Path) -> None:
         await goes_on(source, guest)
         found = await source.driver.moves.forecast(guest.id, MoveOptions(bandwidth=100 << 20))
         assert found.converges and found.memory > 0 and found.bandwidth == 100 << 20
+
+    play(tmp_path, guest, scenario)
+
+
+BUSY_OPTIONS = MoveOptions(bandwidth=1_000_000, pause_ms=100, deadline=6.0)
+"""Half a MiB that changes all the time takes half a second."""
+
+
+async def pages(host: Host, guest: Guest) -> list[str]:
+    """The first word of each page that the busy guest changes."""
+    qmp = host.driver._guests[guest.id].qmp
+    assert qmp
+    return [
+        str(await qmp.execute("human-monitor-command", command_line=f"xp /1xw {address:#x}")) for address in range(0x10000, 0x90000, 0x1000)
+    ]
+
+
+def test_a_busy_guest_is_throttled_then_stopped_until_all_is_there(tmp_path: Path) -> None:
+    guest = boot_sectors.guest(tmp_path, boot_sectors.BUSY)
+
+    async def scenario(source: Host, destination: Host) -> None:
+        await boot(source, guest)
+        await goes_on(source, guest)
+        await begin(source, destination, guest, msgspec.structs.replace(BUSY_OPTIONS, post_copy=False))
+        done = await source.reach(guest, MovePhase.SWITCHED)
+        assert len(done.rounds) >= 3 and done.pause_ms is not None
+        assert [one.number for one in done.rounds] == list(range(1, len(done.rounds) + 1))
+        late = max(done.rounds[1:], key=lambda one: one.remaining)
+        assert late.dirty_rate > 0 and late.bandwidth > 0 and late.predicted_pause_ms > BUSY_OPTIONS.pause_ms, done.rounds
+        assert any(one.throttle for one in done.rounds), done.rounds
+        assert done.seconds >= BUSY_OPTIONS.deadline
+        assert await pages(source, guest) == await pages(destination, guest), "memory that changed on the way was not sent again"
+        await finish(destination, guest)
+        await goes_on(destination, guest)
+        assert alphabet(source.log(guest) + destination.log(guest))
+
+    play(tmp_path, guest, scenario)
+
+
+def test_a_busy_guest_goes_on_in_post_copy_where_the_kernel_allows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """QEMU as root, as unprivileged users may not use userfaultfd on every host."""
+    monkeypatch.setattr(qemu, "Confinement", lambda tag: Confinement(tag, privileged=False))
+    guest = boot_sectors.guest(tmp_path, boot_sectors.BUSY)
+
+    async def scenario(source: Host, destination: Host) -> None:
+        await boot(source, guest)
+        await goes_on(source, guest)
+        target = await begin(source, destination, guest, msgspec.structs.replace(BUSY_OPTIONS, bandwidth=100_000, deadline=1.0))
+        if not target.post_copy:
+            pytest.skip("this kernel has no userfaultfd for QEMU")
+        await source.reach(guest, MovePhase.POST_COPY)
+        assert await runs(guest, source, destination) == []
+        await destination.reach(guest, MovePhase.POST_COPY, MovePhase.SWITCHED)
+        assert (await source.driver.moves.cancel(MOVE, guest.id)).phase in (MovePhase.POST_COPY, MovePhase.SWITCHED)
+        await finish(destination, guest)
+        assert await runs(guest, source, destination) == ["b"]
+        await goes_on(destination, guest)
+        await destination.restart()
+        assert await runs(guest, source, destination) == ["b"]
+        await source.reach(guest, MovePhase.SWITCHED)
+        await destination.reach(guest, MovePhase.FINISHED)
+        assert await source.phase(guest) is MovePhase.SWITCHED
+        await goes_on(destination, guest)
+        assert alphabet(source.log(guest) + destination.log(guest))
 
     play(tmp_path, guest, scenario)

@@ -64,8 +64,9 @@ def forecast(memory: int, dirty_rate: int, bandwidth: int, pause_ms: int, deadli
     seconds = sum(one.seconds for one in rounds) + pause
     reason = ""
     if pause * 1000 > pause_ms:
+        after = "1 round" if len(rounds) == 1 else f"{len(rounds)} rounds"
         reason = (
-            f"The guest changes {_rate(dirty_rate)} and {_rate(bandwidth)} can be sent: after {len(rounds)} rounds a pause of "
+            f"The guest changes {_rate(dirty_rate)} and {_rate(bandwidth)} can be sent: after {after} a pause of "
             f"{pause:.1f} s would be left, and {pause_ms} ms are aimed at."
         )
     elif seconds > deadline:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pileus.core.qemu_argv import DiskFile, Launch, is_q35, machine_of, qemu_argv, translation_buffer_mib
+from pileus.core.qemu_argv import DiskFile, Launch, carrier_argv, is_q35, machine_of, qemu_argv, translation_buffer_mib
 from pileus.model.errors import Invalid
 from pileus.model.guests import DiskImage, Guest, GuestDisk, GuestNic
 
@@ -76,6 +76,8 @@ CASES: dict[str, tuple[Guest, dict[str, object]]] = {
     "kernel": (guest(kernel_command_line="console=ttyS0", rng=False, video="none"), {"kernel": "../../base/k", "initrd": "../../base/i"}),
     "uefi": (guest(firmware="uefi"), UEFI),
     "resumed": (guest(), {"incoming_fd": 12}),
+    "incoming": (guest(), {"incoming": True, "machine": "pc-q35-7.0", "cpu_model": "max,la57=off,avx2=off"}),
+    "even-memory": (guest(), {"incoming_fd": 12, "even_memory": True}),
     "without-sandbox": (guest(cpu_model="Nehalem"), {"sandbox": False}),
     "aarch64": (guest(architecture="aarch64", video="virtio"), {}),
 }
@@ -89,6 +91,18 @@ def test_the_command_line_is_as_it_was(name: str) -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(text)
     assert text == path.read_text()
+
+
+def test_a_carrier_has_disks_and_nothing_else() -> None:
+    one = guest(disks=[GuestDisk(name="root", size=1 << 30), GuestDisk(name="cdrom", size=1 << 20, image=IMAGE, cdrom=True)])
+    files = {"root": DiskFile(path="disks/root", format="qcow2"), "cdrom": DiskFile(path="../../base/x", format="raw", read_only=True)}
+    argv = carrier_argv(one, launch(one, disks=files))
+    assert argv[argv.index("-machine") + 1] == "none"
+    assert argv[argv.index("-name") + 1].startswith(f"guest={one.id},")
+    nodes = [json.loads(value)["node-name"] for word, value in pairwise(argv) if word == "-blockdev"]
+    assert nodes == ["disk-root-file", "disk-root"]
+    assert not {"-device", "-netdev", "-accel", "-m"} & set(argv)
+    assert "-sandbox" in argv
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -24,6 +24,7 @@ from pileus.node.hypervisor.driver import Changed, OpenTap
 from pileus.node.hypervisor.qemu_guest import Host, QemuGuest
 from pileus.node.hypervisor.qemu_move_record import MoveRecord
 from pileus.node.hypervisor.qemu_moves import QemuMoves
+from pileus.node.hypervisor.qemu_post_copy import post_copy_works
 from pileus.node.hypervisor.qemu_record import Record
 from pileus.node.storage.local import LocalStorage
 from pileus.node.storage.shared import SharedDisks
@@ -85,7 +86,7 @@ class QemuDriver:
             levels=["hardware"] if accelerator.name == "kvm" else ["hardware", "instruction-set"],
             architectures=[name for name in emulated if accelerator.name != "kvm" or name == native or name == "i686"],
             modes=["hvm"],
-            features=FEATURES,
+            features=[*FEATURES, *await asyncio.to_thread(self._more_features, emulated)],
             traits=TRAITS,
             cpu_model=await asyncio.to_thread(_cpu_model),
         )
@@ -197,6 +198,10 @@ class QemuDriver:
             builds=guest.builds,
         )
 
+    def _more_features(self, emulated: list[str]) -> list[str]:
+        found = ["migrate-post-copy"] if post_copy_works(BINARIES[emulated[0]], self._host.confinement) else []
+        return [*found, "shared-disks"] if self._host.storage.shared else found
+
     def _prepare(self) -> None:
         self._host.guests.mkdir(parents=True, exist_ok=True)
         for path in (self._state, self._host.guests):
@@ -275,6 +280,8 @@ FEATURES = [
     "config-drive",
     "rebuild",
     "direct-kernel-boot",
+    "migrate-live",
+    "migrate-off",
 ]
 TRAITS = [
     *(f"COMPUTE_STORAGE_BUS_{bus}" for bus in ("VIRTIO", "SCSI", "SATA", "IDE", "USB", "NVME")),

@@ -287,6 +287,7 @@ class QemuGuest:
             kind=kind,
             machine=self.record.machine if same else "",
             cpu_model=self.record.cpu_model if same else "",
+            even_memory=saved is not None and not self.record.cpu_model,
         )
         try:
             taps = {} if kind is Kind.CARRIER else qemu_launch.open_taps(guest, self._host.open_tap)
@@ -386,7 +387,7 @@ class QemuGuest:
         if name == "SHUTDOWN" and data.get("guest"):
             self._down = True
             self._host.background(self._after_shutdown(self.process))
-        elif name in ("MIGRATION", "JOB_STATUS_CHANGE"):
+        elif name in ("MIGRATION", "MIGRATION_PASS", "JOB_STATUS_CHANGE"):
             self.stirred.set()
         elif name in ("STOP", "RESUME") and not self._down:
             self._status = "paused" if name == "STOP" else "running"

@@ -49,6 +49,7 @@ class Start:
     kind: Kind = Kind.GUEST
     machine: str = ""  # where its memory comes from another QEMU: that one's
     cpu_model: str = ""
+    even_memory: bool = False
 
 
 def prepare(directory: Path, guest: Guest, user: int | None, storage: LocalStorage) -> dict[str, DiskFile]:
@@ -117,6 +118,7 @@ def _argv(start: Start, sockets: list[int], disks: dict[str, DiskFile], taps: di
         incoming=start.kind is Kind.INCOMING,
         machine=start.machine,
         cpu_model=start.cpu_model,
+        even_memory=start.even_memory,
     )
     return qemu_argv(guest, launch)
 

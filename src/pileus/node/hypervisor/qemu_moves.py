@@ -105,6 +105,10 @@ class QemuMoves:
             live = guest.power in (ObservedPower.RUNNING, ObservedPower.PAUSED)
             if live != (request.target.memory_port is not None):
                 raise Conflict("The server was switched on or off since its move was prepared.")
+            if live and not guest.record.cpu_model:
+                raise Conflict(
+                    "The server runs since an earlier version of pileus, which did not start it so that it can be moved: reboot it."
+                )
             copies = bool(request.target.exports)
             guest.move = MoveRecord(
                 id=request.migration_id,
