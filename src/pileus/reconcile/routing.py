@@ -17,9 +17,9 @@ from typing import Any
 from pileus.bus.local import Bus
 from pileus.core.routing import Candidate, Component, DomainRows, Places, assigned, digest, domain_on, hosts_of, router_host
 from pileus.model.errors import Conflict
-from pileus.model.hosts import Host
 from pileus.model.messages import ApplyDomain, DomainReply, RemoveDomain
 from pileus.model.routing import RoutingDomain
+from pileus.reconcile.lately import Lately
 from pileus.reconcile.liveness import Liveness
 from pileus.store import routing
 from pileus.store.database import Database
@@ -56,6 +56,8 @@ class Routing:
         self._snapshots: dict[tuple[str, str], int] = {}  # (host, network or domain) -> number of the newest snapshot that was sent
         self._changed_at: dict[tuple[str, str], float] = {}  # when a host's domain was applied or removed; older reports say nothing of it
         self._number = 0
+        self._lately = Lately(self._look)
+        self._reported = Lately(self._reports)
         self._fresh: dict[Component, tuple[DomainRows, Places]] = {}
         self._under_way: dict[Key, asyncio.Task[None]] = {}  # what hosts are being told
         self._missed: set[Key] = set()  # what took too long and failed then
@@ -71,15 +73,17 @@ class Routing:
             if id not in known:
                 ids.add(id)
         ids.update(await routing.waiting(self.db))
-        hosts, up = await self._candidates()
+        hosts, up = await self._lately()
         ids.update(await self._orphans(hosts))
         ids.update(f"{name}/{domain}" for name, domain in self._missed if name in up)
-        for host in await every_host(self.db):
-            reported = host.report.domains if host.report else {}
-            mine = {domain: seen for (name, domain), seen in self.replied.items() if name == host.name}
+        replied: dict[str, dict[str, str]] = {}
+        for (name, domain), seen in self.replied.items():
+            replied.setdefault(name, {})[domain] = seen
+        for name, (at, reported) in (await self._reports()).items():
+            mine = replied.get(name, {})
             for domain in reported.keys() | mine.keys():
-                if reported.get(domain) != mine.get(domain) and self._is_news(host, domain):
-                    ids.add(f"{host.name}/{domain}")
+                if reported.get(domain) != mine.get(domain) and self._is_news(name, at, domain):
+                    ids.add(f"{name}/{domain}")
         return sorted(ids)
 
     async def step(self, id: str) -> float | None:
@@ -97,7 +101,7 @@ class Routing:
         self._stepped[id] = time.monotonic()
         self._number += 1
         number = self._number
-        hosts, up = await self._candidates()
+        hosts, up = await self._lately()
         component = await routing.component_of(self.db, domain_id)
         old = {domain_id}
         needed: set[str] = set()
@@ -138,7 +142,7 @@ class Routing:
             log.info("routers of %s are on host %s now", component.id, chosen)
             await self.db.write(lambda tx: routing.assign(tx, component, chosen, time.time()))
 
-    async def _candidates(self) -> tuple[list[Candidate], set[str]]:
+    async def _look(self) -> tuple[list[Candidate], set[str]]:
         """Every host, as one that could carry routers, and those that were heard of lately. One that is silent may carry routers on while
         that silence may be ours; it is not waited for."""
         found = await routing.candidates(self.db, time.time(), self.silence)
@@ -252,11 +256,15 @@ class Routing:
     async def _present(self, ids: set[str]) -> list[tuple[str, str]]:
         """(host, domain) of these domains, as sent, told or reported."""
         found = {pair for pair in self.sent.keys() | self._touched if pair[1] in ids}
-        for host in await every_host(self.db):
-            for domain in host.report.domains if host.report else {}:
-                if domain in ids and self._is_news(host, domain):
-                    found.add((host.name, domain))
+        for name, (at, domains) in (await self._reported()).items():
+            for domain in ids & domains.keys():
+                if self._is_news(name, at, domain):
+                    found.add((name, domain))
         return sorted(found)
+
+    async def _reports(self) -> dict[str, tuple[float, dict[str, str]]]:
+        """Of each host that has reported, when that was and the domains that it has."""
+        return {one.name: (one.report.reported_at, one.report.domains) for one in await every_host(self.db) if one.report}
 
     async def _apply_successors(self, host: str, domain_id: str, number: int) -> None:
         """Before a domain goes, the ones that its networks are in now are there: a guest's tap moves over, it is never lost."""
@@ -267,9 +275,9 @@ class Routing:
             if component.id != domain_id and host in hosts_of(component, rows, await routing.router_host_of(self.db, component)):
                 await self._apply(host, component, number)
 
-    def _is_news(self, host: Host, domain_id: str) -> bool:
-        """Whether the host's report was made after what we last did with the domain there."""
-        return host.report is not None and host.report.reported_at > self._changed_at.get((host.name, domain_id), 0.0)
+    def _is_news(self, host: str, at: float, domain_id: str) -> bool:
+        """Whether the host's report of that time was made after what we last did with the domain there."""
+        return at > self._changed_at.get((host, domain_id), 0.0)
 
     def _lock(self, host: str) -> asyncio.Lock:
         return self._locks.setdefault(host, asyncio.Lock())

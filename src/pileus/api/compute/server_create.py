@@ -23,7 +23,7 @@ from pileus.model.flavors import Flavor
 from pileus.model.images import Image
 from pileus.model.keypairs import Keypair
 from pileus.model.servers import Server
-from pileus.store import actions, device_tags, hosts, keypairs, quotas, server_groups, servers
+from pileus.store import actions, device_tags, keypairs, quotas, server_groups, servers
 from pileus.store.aggregates import DEFAULT_ZONE
 from pileus.store.database import Transaction
 from pileus.store.sealing import seal_of
@@ -281,10 +281,10 @@ async def _place(request: Request, new: NewServer) -> tuple[str | None, str | No
         if new.host or new.hypervisor_hostname:
             raise Invalid("A host can't be given twice: in availability_zone and by host or hypervisor_hostname.", field="host")
     wanted = host or node or new.host or new.hypervisor_hostname or None
-    known = await hosts.every_host(request.cloud.db)
-    if zone and zone not in {DEFAULT_ZONE, *(one.availability_zone for one in known)}:
+    db = request.cloud.db
+    if zone and zone != DEFAULT_ZONE and not await db.value("SELECT 1 FROM hosts WHERE availability_zone = ? LIMIT 1", zone):
         raise Invalid("The requested availability zone is not available", field="availability_zone")
-    if wanted is not None and wanted not in {one.name for one in known}:
+    if wanted is not None and not await db.value("SELECT 1 FROM hosts WHERE name = ?", wanted):
         raise Invalid(f"No hosts are available: there is no host {wanted}.", field="host")
     return zone or None, wanted
 
