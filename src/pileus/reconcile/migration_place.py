@@ -43,6 +43,11 @@ def is_live(migration: Migration) -> bool:
     return migration.kind == MigrationKind.LIVE
 
 
+def keeps_memory(migration: Migration, server: Server) -> bool:
+    """Whether the guest's memory goes with it: as it runs, or as it was when it was suspended. Then all that it sees must stay the same."""
+    return is_live(migration) or (migration.kind == MigrationKind.COLD and server.resize is None)
+
+
 async def choice(db: Database, config: Config, migration: Migration, server: Server) -> Choice:
     """The destination, or the reason why there is none."""
     source = await HOSTS.first(db, "name = ?", migration.source)
@@ -69,7 +74,7 @@ async def _chosen(
             return Choice(decision=decision, reason=" ".join([decision.message, *_named(decision)]))
         host = await HOSTS.first(db, "name = ?", decision.host)
         report = host.report if host else None
-        why = refusal(migration, server.observed, source, report, is_live(migration)) if report else "has not reported yet"
+        why = refusal(migration, server.observed, source, report, keeps_memory(migration, server)) if report else "has not reported yet"
         if not why and report is not None:
             return Choice(decision=decision, zone=hosts.by_name[decision.host].state.zone, copy_disks=copies_disks(source, report))
         request = msgspec.structs.replace(request, avoid={**request.avoid, decision.host: why})

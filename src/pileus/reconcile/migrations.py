@@ -36,7 +36,7 @@ from pileus.model.moves import MoveForecast, MovePhase, MoveProgress
 from pileus.model.routing import RoutingDomain
 from pileus.model.servers import Server
 from pileus.reconcile import migration_outcomes, migration_place
-from pileus.reconcile.migration_place import is_live
+from pileus.reconcile.migration_place import is_live, keeps_memory
 from pileus.reconcile.move_keys import BothKeys, make_keys
 from pileus.reconcile.server_inputs import guest_on
 from pileus.store import migration_records as records
@@ -154,8 +154,8 @@ class Migrations:
             copy_disks=migration.copy_disks,
             address=address,
             keys=both.destination,
-            machine=server.observed.machine if is_live(migration) else "",
-            cpu_model=server.observed.cpu_model if is_live(migration) else "",
+            machine=server.observed.machine if keeps_memory(migration, server) else "",
+            cpu_model=server.observed.cpu_model if keeps_memory(migration, server) else "",
         )
         reply = await self._reply(destination, request, IncomingReady, APPLY_TIMEOUT)
         await self._wake_routing(server.id, destination)

@@ -66,13 +66,17 @@ class Moving(Compute):
         self.cloud.bus.listeners.append(lambda report: None if report.host in self.away else hosts.receive(report))
         await self.engine.start()
         for name in self.names:
-            driver = self.drivers[name] = SimulatedDriver()
-            agent = self.agents[name] = Agent(name, [driver], SimulatedNetwork(), SimulatedMachine(), address="127.0.0.1")
+            agent = self.agents[name] = self.agent(name)
             agent.shared_disks = self.shared_disks
             self.cloud.bus.attach(name, agent.handle)
             await agent.start(self.cloud.bus.report)
         while not self.engine.idle():
             await pause()
+
+    def agent(self, name: str) -> Agent:
+        """A host's Computer Manager."""
+        driver = self.drivers[name] = SimulatedDriver()
+        return Agent(name, [driver], SimulatedNetwork(), SimulatedMachine(), address="127.0.0.1")
 
     def close(self) -> None:
         """Stop what was started."""
@@ -112,7 +116,7 @@ class Moving(Compute):
 
     def told(self) -> str:
         """What a failure of a test should say."""
-        rows = self.cloud.run(self.cloud.db.all("SELECT status, task_state, next_step, host, migration, resize, observed FROM servers"))
+        rows = self.cloud.run(self.cloud.db.all("SELECT status, task_state, next_step, host, migration, resize, fault, observed FROM servers"))
         moves = self.cloud.run(self.cloud.db.all("SELECT step, status, source, destination, error FROM server_migrations"))
         return f"failing: {self.engine.failing}; servers: {rows}; migrations: {moves}"
 
