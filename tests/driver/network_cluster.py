@@ -154,13 +154,27 @@ class Cluster:
 
     def guest(self, port: Port, host: str | None = None, lease: bool = True) -> Guest:
         """A guest on the port, with its address."""
-        machine = self.machines[host or port.host or ""]
-        namespace = names.namespace_name(machine.tag, self.component.id)
-        made = Guest(lambda: namespaces.inside(namespace, lambda: taps.open_descriptor(names.tap(port.id))), port.mac_address, self.scratch)
+        made = Guest(lambda: self.tap(port, host or port.host or ""), port.mac_address, self.scratch)
         self.guests.append(made)
         if lease:
             assert made.lease(), "no DHCP lease"
         return made
+
+    def tap(self, port: Port, host: str) -> int:
+        """An open descriptor of the port's tap on a host."""
+        namespace = names.namespace_name(self.machines[host].tag, self.component.id)
+        return namespaces.inside(namespace, lambda: taps.open_descriptor(names.tap(port.id)))
+
+    def move(self, port: Port, guest: Guest, source: str, destination: str) -> None:
+        """Move a guest as a live migration does, with the connections that its port has."""
+        self.change(port, migrating_to=destination)
+        self.tell()
+        addresses = [one.ip_address for one in port.fixed_ips]
+        tracked = self.machines[source].ask("connections", [self.component.id, addresses])
+        self.change(port, host=destination, migrating_to=None)
+        self.machines[destination].ask("restore", [self.component.id, addresses, tracked])
+        guest.plug(lambda: self.tap(port, destination))
+        self.tell()
 
     def leaves(self, guest: Guest) -> None:
         """The guest runs no longer where it was."""

@@ -47,7 +47,18 @@ class Guest:
         self._thread = threading.Thread(target=self._pass_frames, daemon=True)
         self._thread.start()
         self._processes: list[subprocess.Popen[str]] = []
+        self._speaker: subprocess.Popen[str] | None = None
         assert eventually(self._has_link_local), "the kernel gives the NIC its link-local address a moment after it is up"
+
+    def plug(self, open_tap: Callable[[], int]) -> None:
+        """Go on at another port, as a guest does that was moved: whatever runs in it notices nothing."""
+        os.write(self._stop, b"x")
+        self._thread.join()
+        os.read(self._stop_reading, 1)
+        os.close(self._port)
+        self._port = open_tap()
+        self._thread = threading.Thread(target=self._pass_frames, daemon=True)
+        self._thread.start()
 
     def run(self, *command: str, check: bool = True, timeout: float = 20) -> subprocess.CompletedProcess[str]:
         """Run a command in the guest."""
@@ -77,6 +88,23 @@ class Guest:
         )
         process = self.serve("python3", "-c", program)
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
+
+    def says_later_on(self, port: int) -> None:
+        """Answer one connection to a port with hello, and say something more at `speak`."""
+        program = (
+            f"import socket\ns = socket.create_server(('', {port}))\nprint('ready', flush=True)\n"
+            "c, _ = s.accept()\nc.sendall(b'hello\\n')\ninput()\nc.sendall(b'later\\n')\ninput()\n"
+        )
+        self._speaker = subprocess.Popen(["ip", "netns", "exec", self.namespace, "python3", "-c", program], text=True,
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+        self._processes.append(self._speaker)
+        assert self._speaker.stdout is not None and self._speaker.stdout.readline() == "ready\n"
+
+    def speak(self) -> None:
+        """Have the program of `says_later_on` say more."""
+        assert self._speaker is not None and self._speaker.stdin is not None
+        self._speaker.stdin.write("\n")
+        self._speaker.stdin.flush()
 
     def connects(self, address: str, port: int, timeout: float = 2.0) -> str:
         """What a server says first; empty when no connection comes about."""

@@ -36,6 +36,10 @@ class Agent:
                 return await self.driver.apply(domain)
             case "remove":
                 return await self.driver.remove(argument)
+            case "connections":
+                return await self.driver.connections(*argument)
+            case "restore":
+                return await self.driver.restore(*argument)
             case "observe":
                 return await self.driver.observe()
             case "destroy":

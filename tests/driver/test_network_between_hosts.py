@@ -1,5 +1,6 @@
 """Networks that go on between hosts: guests meet, routers are on one host, each host serves its own, ports move."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +96,22 @@ def test_a_router_on_another_host_routes_advertises_and_translates(cluster: Clus
     ]
 
 
+def test_names_of_the_outside_are_found_on_every_host(cluster: Cluster) -> None:
+    cluster.rows = replace(cluster.rows, subnets=[replace(one, dns_nameservers=[f"{EXTERNAL}.1"]) for one in cluster.rows.subnets])
+    one, two = cluster.port("h1", 11), cluster.port("h2", 12, "b")
+    cluster.tell()
+    command = ["dnsmasq", "--no-daemon", "--no-resolv", "--no-hosts", "--address=/outside.example/203.0.113.7", "--conf-file=/dev/null",
+               f"--listen-address={EXTERNAL}.1", "--bind-interfaces", "--user=root", "--pid-file="]  # fmt: skip
+    with subprocess.Popen(["ip", "netns", "exec", cluster.outside, *command], stderr=subprocess.DEVNULL) as server:
+        try:
+            for port, own in ((one, "10.21.0.2"), (two, "10.22.0.2")):
+                guest = cluster.guest(port)
+                asked = ("busybox", "nslookup", "outside.example", own)
+                assert eventually(lambda guest=guest, asked=asked: "203.0.113.7" in guest.run(*asked, check=False).stdout)
+        finally:
+            server.terminate()
+
+
 def test_forged_frames_stay_on_their_host(cluster: Cluster) -> None:
     one, two, three = cluster.port("h1", 11), cluster.port("h2", 12), cluster.port("h1", 13)
     cluster.tell()
@@ -149,3 +166,82 @@ def test_a_port_moves_and_is_reached_at_once(cluster: Cluster) -> None:
     back.static("10.21.0.12/24", "10.21.0.1")
     back.answers_on(22, "back")
     assert peer.connects("10.21.0.12", 22) == "10.21.0.11 back" and cluster.from_outside(floating, 22) == f"{EXTERNAL}.1 back"
+
+
+TALKER = """
+import socket, sys
+talk = socket.create_connection((sys.argv[1], 22), timeout=5)
+talk.settimeout(5)
+print(talk.recv(100).decode().strip(), flush=True)
+for line in sys.stdin:
+    if line != "listen\\n":
+        talk.sendall(line.encode())
+    print(talk.recv(100).decode().strip(), flush=True)
+"""
+
+
+class Talk:
+    """A connection that stays open."""
+
+    def __init__(self, prefix: list[str], address: str) -> None:
+        command = [*prefix, "python3", "-c", TALKER, address]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.greeting = self.heard()
+
+    def heard(self) -> str:
+        """The next line that comes."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def say(self, line: str) -> str:
+        """What is said in return."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return self.heard() if line != "listen" else ""
+
+    def close(self) -> None:
+        """Hang up."""
+        self.process.kill()
+        self.process.communicate()
+
+
+def test_connections_stay_open_while_a_guest_moves_back_and_forth(cluster: Cluster) -> None:
+    one, two = cluster.port("h1", 11), cluster.port("h2", 12)
+    floating = cluster.floating(50, two)
+    cluster.port("h2", 13)  # both hosts have the domain all the time
+    cluster.tell()
+    peer, guest = cluster.guest(one), cluster.guest(two)
+    guest.answers_on(22)
+    talks = [Talk(["ip", "netns", "exec", peer.namespace], "10.21.0.12"), Talk(["ip", "netns", "exec", cluster.outside], floating)]
+    try:
+        assert all("hello" in talk.greeting for talk in talks)
+        for number in range(3):
+            for source, destination in (("h2", "h1"), ("h1", "h2")):
+                cluster.move(two, guest, source, destination)
+                assert [talk.say(f"turn {number} on {destination}") for talk in talks] == [f"turn {number} on {destination}"] * 2
+    finally:
+        for talk in talks:
+            talk.close()
+
+
+def test_what_a_moved_guest_may_only_answer_it_still_answers(cluster: Cluster) -> None:
+    """Where rules let SSH in and nothing out, the first frame after the move is the guest's: it passes as an answer, or not at all."""
+    let_in = [rule for rule in cluster.rows.rules["group"] if rule.direction == "ingress"]
+    client = replace(cluster.rows.groups[0], id="client")
+    cluster.rows = replace(
+        cluster.rows, groups=[*cluster.rows.groups, client], rules={"group": let_in, "client": cluster.rows.rules["group"]}
+    )
+    one, two = cluster.port("h1", 11, security_groups=["client"]), cluster.port("h1", 12)
+    cluster.port("h2", 13)  # which has seen nothing of the connection
+    cluster.tell()
+    peer, guest = cluster.guest(one), cluster.guest(two)
+    guest.says_later_on(22)
+    talk = Talk(["ip", "netns", "exec", peer.namespace], "10.21.0.12")
+    try:
+        assert talk.greeting == "hello" and talk.say("listen") == ""
+        cluster.move(two, guest, "h1", "h2")
+        guest.speak()
+        assert talk.heard() == "later"
+    finally:
+        talk.close()

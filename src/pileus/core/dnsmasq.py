@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_network
 
 from pileus.core import network_names as names
 from pileus.core.network_plan import METADATA_ADDRESS, active_routers, legs, serves
+from pileus.core.network_vxlan import way_out
 from pileus.model.base import Model
 from pileus.model.errors import Invalid
 from pileus.model.routing import DomainNetwork, DomainPort, DomainSubnet, RoutingDomain
@@ -133,7 +134,9 @@ def _range6(tag: str, subnet: DomainSubnet, kind: str) -> list[str]:
 
 
 def _servers(domain: RoutingDomain, served: list[DomainSubnet], resolvers: list[str]) -> list[str]:
-    if not any(router.gateway is not None and router.gateway.gateways for router in active_routers(domain)):
+    out = way_out(domain)
+    by_another_host = out is not None and bool(out.router.remote)
+    if not by_another_host and not any(router.gateway is not None and router.gateway.gateways for router in active_routers(domain)):
         return []
     named = [server for subnet in served for server in subnet.dns_nameservers]
     return list(dict.fromkeys(named or [server for server in resolvers if not ip_address(server).is_loopback]))

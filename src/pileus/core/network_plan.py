@@ -123,6 +123,7 @@ def build(domain: RoutingDomain, tag: str) -> DomainPlan:
             plan.links.append(LinkPlan(name=names.tap(port.id), kind="tap", mtu=mtu, master=names.bridge(port.network_id), up=port.up))
     for router in active_routers(domain):
         _router(plan, domain, router, tag)
+    _resolver(plan, domain)
     if metadata_listeners(domain):
         # Not on the bridges: each network's DNS takes all of its bridge's addresses, and this one is everywhere the same.
         plan.addresses.append(AddressPlan(device="lo", address=f"{METADATA_ADDRESS}/32"))
@@ -225,6 +226,25 @@ def _gateway(plan: DomainPlan, domain: RoutingDomain, router: DomainRouter, tag:
     plan.links.append(link)
     connected = [(device, ip_interface(address)) for address in router.gateway.addresses]
     return connected
+
+
+def _resolver(plan: DomainPlan, domain: RoutingDomain) -> None:
+    """Where routers are on another host, the DNS forwarder asks by a leg of its own; where they are here, they know the way back to it."""
+    out = network_vxlan.way_out(domain)
+    if out is None:
+        return
+    if not out.router.remote:
+        device = next(name for name, interface in legs(out.router) if interface == out.leg)
+        plan.routes.append(RoutePlan(destination=str(network_vxlan.RESOLVERS), device=device, table=tables(domain)[out.router.id]))
+        return
+    device = names.resolver_leg(out.network.id)
+    link = LinkPlan(
+        name=device, kind="veth", mtu=out.network.mtu, mac=network_vxlan.resolver_mac(out.network.id, domain.address),
+        peer="qe" + device[2:], master=names.bridge(out.network.id),
+    )  # fmt: skip
+    plan.links.append(link)
+    plan.addresses.append(AddressPlan(device=device, address=f"{network_vxlan.resolver_address(domain)}/32"))
+    plan.routes.append(RoutePlan(destination="0.0.0.0/0", device=device, via=out.leg.ip, table=254))
 
 
 def _routes(plan: DomainPlan, router: DomainRouter, table: int, connected: list[tuple[str, IPv4Interface | IPv6Interface]]) -> None:

@@ -4,6 +4,7 @@ from ipaddress import ip_interface
 
 from pileus.core import network_names as names
 from pileus.core.network_plan import active_routers, legs, zones
+from pileus.core.network_vxlan import RESOLVERS
 from pileus.core.nft_text import chain, quoted
 from pileus.model.routing import DomainRouter, RoutingDomain
 
@@ -28,7 +29,7 @@ def chains(domain: RoutingDomain) -> list[str]:
     """All chains of the domain's routers."""
     lines: list[str] = []
     for router in active_routers(domain):
-        lines += _passing(router) + _translations(router)
+        lines += _passing(router) + _translations(router, bool(domain.remotes))
     return lines + _zones(domain) + _hooks(domain)
 
 
@@ -56,7 +57,8 @@ def _zones(domain: RoutingDomain) -> list[str]:
     return lines
 
 
-def _translations(router: DomainRouter) -> list[str]:
+def _translations(router: DomainRouter, shared: bool) -> list[str]:
+    """`shared`: other hosts' DNS forwarders ask by this router; their addresses mean nothing outside, whether it translates or not."""
     if router.gateway is None:
         return []
     inwards: list[str] = []
@@ -66,10 +68,11 @@ def _translations(router: DomainRouter) -> list[str]:
         inwards.append("dnat ip to ip daddr map { " + ", ".join(f"{outer} : {inner}" for outer, inner in floating) + " }")
         sources = {inner: outer for outer, inner in reversed(floating)}
         outwards.append("snat ip to ip saddr map { " + ", ".join(f"{inner} : {outer}" for inner, outer in sorted(sources.items())) + " }")
-    if router.gateway.snat:
-        own = next((one for one in map(ip_interface, router.gateway.addresses) if one.version == 4), None)
-        if own is not None:
-            outwards.append(f"meta nfproto ipv4 snat ip to {own.ip}")
+    own = next((one for one in map(ip_interface, router.gateway.addresses) if one.version == 4), None)
+    if own is not None and router.gateway.snat:
+        outwards.append(f"meta nfproto ipv4 snat ip to {own.ip}")
+    elif own is not None and shared:
+        outwards.append(f"ip saddr {RESOLVERS} snat ip to {own.ip}")
     short = names.short(router.id)
     return chain(f"dnat-{short}", inwards) + chain(f"snat-{short}", outwards)
 

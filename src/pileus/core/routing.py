@@ -265,6 +265,7 @@ def _router(router: Router, rows: DomainRows, gateway: bool, remote: str) -> Dom
         id=router.id,
         up=router.admin_state_up,
         remote=remote,
+        outside=bool(remote) and router.gateway_network_id is not None,
         interfaces=[
             RouterInterface(network_id=port.network_id, subnet_id=one.subnet_id, ip=one.ip_address, mac=port.mac_address)
             for port in legs

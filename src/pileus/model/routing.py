@@ -105,12 +105,14 @@ class RouterGateway(Model, frozen=True, kw_only=True):
 class DomainRouter(Model, frozen=True, kw_only=True):
     """A router: legs, gateway, floating addresses, static routes ({"destination", "nexthop"}).
 
-    `remote`: address of the host that carries it, when that is another one: here, its legs are reached over VXLAN.
+    `remote`: address of the host that carries it, when that is another one: here, its legs are reached over VXLAN. `outside`: it has a
+    gateway there.
     """
 
     id: str
     up: bool = True
     remote: str = ""
+    outside: bool = False
     interfaces: list[RouterInterface] = []
     gateway: RouterGateway | None = None
     floating: list[FloatingAddress] = []

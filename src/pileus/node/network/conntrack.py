@@ -1,20 +1,22 @@
-"""Forget tracked connections, by netlink, in the namespace of the calling thread; so that removed rules end what they had let in."""
+"""Tracked connections, by netlink, in the namespace of the calling thread: forgotten, so that removed rules end what they had let in, or
+carried to another host with the guest that has them."""
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from pileus.core.network_changes import Outdated, outdated
 from pileus.model.errors import NodeFailed
 
-__all__ = ["available", "forget", "outdated"]
+__all__ = ["available", "connections", "forget", "outdated", "restore"]
 
 NETLINK_NETFILTER = 12
-GET, DELETE = 0x0101, 0x0102  # the conntrack subsystem's messages
-REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
+NEW, GET, DELETE = 0x0100, 0x0101, 0x0102  # the conntrack subsystem's messages
+REQUEST, ACK, DUMP, CREATE = 0x1, 0x4, 0x300, 0x400
 ERROR, DONE = 2, 3
-TUPLE_ORIGINAL, TUPLE_REPLY, ZONE = 1, 2, 18
+TUPLE_ORIGINAL, TUPLE_REPLY, STATUS, PROTOCOL, TIMEOUT, ZONE = 1, 2, 3, 4, 7, 18
+CARRIED = {TUPLE_ORIGINAL: 0x8000, TUPLE_REPLY: 0x8000, STATUS: 0, PROTOCOL: 0x8000, TIMEOUT: 0}  # with the flag for nested ones
 TUPLE_IP = 1
 TYPE_MASK = 0x3FFF  # without the flags for nested and network order
 
@@ -32,6 +34,48 @@ def forget(what: Outdated) -> None:
             addresses = set(_addresses(attributes.get(TUPLE_ORIGINAL, b""))) | set(_addresses(attributes.get(TUPLE_REPLY, b"")))
             if (addresses & filtered and not any(zone)) or addresses & translated:
                 _delete(netlink, family, attributes)
+
+
+def connections(addresses: Iterable[str]) -> list[str]:
+    """The bridges' entries from or to these addresses, as text that `restore` takes."""
+    wanted = {ip_address(address).packed for address in addresses}
+    found: list[str] = []
+    with _open() as netlink:
+        for family, attributes in _entries(netlink):
+            if _is_of(attributes, wanted):
+                found.append((bytes([family]) + _encode(attributes)).hex())
+    return found
+
+
+def restore(entries: Iterable[str], addresses: Iterable[str]) -> int:
+    """Make entries that another host had; returns how many. Those that are not of these addresses are passed over, as is what the kernel
+    does not take: such a connection is judged anew."""
+    wanted = {ip_address(address).packed for address in addresses}
+    made = 0
+    with _open() as netlink:
+        for text in entries:
+            data = bytes.fromhex(text)
+            if not data or not _is_of(_attributes(data[1:]), wanted):
+                continue
+            _send(netlink, NEW, ACK | CREATE, data[0], _encode(_attributes(data[1:])))
+            reply = netlink.recv(65536)
+            made += struct.unpack_from("=i", reply, 16)[0] == 0
+    return made
+
+
+def _is_of(attributes: dict[int, bytes], addresses: set[bytes]) -> bool:
+    """Whether an entry of the bridges' zone has one of the addresses, in both directions."""
+    sides = [set(_addresses(attributes.get(side, b""))) for side in (TUPLE_ORIGINAL, TUPLE_REPLY)]
+    return all(side & addresses for side in sides) and not any(attributes.get(ZONE, b""))
+
+
+def _encode(attributes: dict[int, bytes]) -> bytes:
+    data = b""
+    for kind, flag in CARRIED.items():
+        if kind in attributes:
+            value = attributes[kind]
+            data += struct.pack("=HH", 4 + len(value), kind | flag) + value + b"\0" * (-len(value) % 4)
+    return data
 
 
 def available() -> str:

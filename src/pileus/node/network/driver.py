@@ -39,6 +39,15 @@ class NetworkDriver(Protocol):
         """An open descriptor of the port's tap in the domain's namespace (made if missing); the caller owns it."""
         ...
 
+    async def connections(self, domain_id: str, addresses: list[str]) -> list[str]:
+        """The tracked connections of a port's addresses, for `restore` on the host that its guest moves to: they go on even where rules
+        allow them in the other direction only. To be asked while the guest is paused."""
+        ...
+
+    async def restore(self, domain_id: str, addresses: list[str], connections: list[str]) -> int:
+        """Track connections of a port's addresses (no others') as another host has tracked them; how many."""
+        ...
+
     async def close(self) -> None:
         """Stop listening; namespaces and traffic go on."""
         ...

@@ -128,6 +128,14 @@ class LinuxNetwork:
 
         return namespaces.inside(self._namespace(domain_id), body)
 
+    async def connections(self, domain_id: str, addresses: list[str]) -> list[str]:
+        """The tracked connections of a port's addresses."""
+        return await asyncio.to_thread(namespaces.inside, self._namespace(domain_id), lambda: conntrack.connections(addresses))
+
+    async def restore(self, domain_id: str, addresses: list[str], connections: list[str]) -> int:
+        """Track connections of a port's addresses that another host has tracked."""
+        return await asyncio.to_thread(namespaces.inside, self._namespace(domain_id), lambda: conntrack.restore(connections, addresses))
+
     async def close(self) -> None:
         """Stop listening; namespaces and traffic go on."""
         for domain_id in list(self._listeners):

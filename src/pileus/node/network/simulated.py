@@ -47,5 +47,13 @@ class SimulatedNetwork:
         """A simulated guest has no tap."""
         raise NodeFailed("A simulated network has no taps.")
 
+    async def connections(self, domain_id: str, addresses: list[str]) -> list[str]:
+        """A simulated guest has no connections."""
+        return []
+
+    async def restore(self, domain_id: str, addresses: list[str], connections: list[str]) -> int:
+        """There is nothing to track."""
+        return 0
+
     async def close(self) -> None:
         """Nothing is open."""
