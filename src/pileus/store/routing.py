@@ -90,7 +90,9 @@ async def _addresses(db: Reader, names: set[str]) -> dict[str, str]:
 
 
 async def router_host_of(db: Reader, component: Component) -> str | None:
-    """The host that carries the component's routers, or that would if it was chosen now; None when there is no host."""
+    """The host that carries the component's routers, or that would if it was chosen now; None when there is no host, or no router."""
+    if not component.routers:
+        return None
     current = assigned(component, await assignments(db, component))
     return current or router_host(component.id, await candidates(db, time.time(), SILENCE), None)
 
