@@ -4,6 +4,7 @@ Until the transaction that makes the destination the server's host, the source o
 the destination does. Neither side runs what it does not own, so whatever is killed, one copy remains: the one that the records name.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -157,15 +158,21 @@ class Migrations:
             machine=server.observed.machine if keeps_memory(migration, server) else "",
             cpu_model=server.observed.cpu_model if keeps_memory(migration, server) else "",
         )
-        reply = await self._reply(destination, request, IncomingReady, APPLY_TIMEOUT)
+        measuring = asyncio.ensure_future(self._forecast(migration))  # meanwhile, as it takes a second
+        try:
+            reply = await self._reply(destination, request, IncomingReady, APPLY_TIMEOUT)
+            forecast = await measuring
+        finally:
+            measuring.cancel()
         await self._wake_routing(server.id, destination)
         target = msgspec.structs.replace(reply.target, name=both.name)
-        forecast = await self._forecast(migration) if is_live(migration) else None
         changes = {"target": target, "forecast": forecast, "step": MigrationStep.SEND, "status": MigrationStatus.RUNNING}
         await self.db.write(lambda tx: records.save(tx, migration, **changes))
         return 0.0
 
     async def _forecast(self, migration: Migration) -> MoveForecast | None:
+        if not is_live(migration):
+            return None
         try:
             request = ForecastMove(guest_id=migration.server_id, options=migration.options)
             return (await self._reply(migration.sender, request, MoveReply, ASK_TIMEOUT)).progress.forecast
