@@ -165,8 +165,8 @@ async def begin(
     return target
 
 
-async def finish(destination: Host, guest: Guest) -> ObservedGuest:
-    return await destination.driver.moves.finish_incoming(FinishIncoming(migration_id=MOVE, guest=guest))
+async def finish(destination: Host, guest: Guest, move: str = MOVE) -> ObservedGuest:
+    return await destination.driver.moves.finish_incoming(FinishIncoming(migration_id=move, guest=guest))
 
 
 def later(guest: Guest, **changes: Any) -> Guest:

@@ -152,6 +152,8 @@ async def finish(guest: QemuGuest, request: FinishIncoming, host: Host) -> None:
     if move is None or move.id != request.migration_id or not move.incoming:
         raise NotFound("This host knows nothing of this move.")
     if move.begun:
+        if guest.record.generation < request.guest.generation:  # it was begun, and this process or an earlier one did not get further
+            await guest.apply_locked(request.guest)
         return
     phase = (await look(guest)).phase
     if phase is MovePhase.FAILED:

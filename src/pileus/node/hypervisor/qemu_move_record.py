@@ -15,8 +15,8 @@ UNDER_WAY = (MovePhase.READY, MovePhase.DISKS, MovePhase.MEMORY, MovePhase.POST_
 
 
 class MoveRecord(Model, frozen=True, kw_only=True):
-    """One side of one move. `target` is None until the destination listens; `begun`: the destination was told to run the guest, so that
-    the source may never go on; `memory_began_at`: QEMU was told to send the memory."""
+    """One side of one move. `target` is None until the destination listens; `ready`: the source's QEMU has all that it needs; `begun`:
+    the destination was told to run the guest, so that the source may never go on; `memory_began_at`: QEMU was told to send the memory."""
 
     id: str
     incoming: bool
@@ -26,6 +26,7 @@ class MoveRecord(Model, frozen=True, kw_only=True):
     target: MoveTarget | None = None
     options: MoveOptions = MoveOptions()
     secured: bool = False
+    ready: bool = False
     began_at: float = 0.0
     memory_began_at: float | None = None
     ended_at: float | None = None

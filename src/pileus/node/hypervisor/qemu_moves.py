@@ -45,7 +45,10 @@ class QemuMoves:
             if move.incoming:
                 qemu_incoming.go_on(guest, self._host)
             elif move.phase in (*_BEFORE, MovePhase.POST_COPY):
-                self._begin(guest)
+                if move.ready:
+                    self._begin(guest)
+                else:
+                    await self._forget(guest)
 
     async def close(self) -> None:
         """Let go; QEMU goes on."""
@@ -124,12 +127,11 @@ class QemuMoves:
             try:
                 await self._ready(guest, request)
             except (NodeFailed, OSError):
-                await guest.quit_carrier()
-                guest.move = None
+                await self._forget(guest)
                 raise
-            await guest.note_move()
+            move = await guest.note_move(ready=True)
             self._begin(guest)
-            return guest.move.progress()
+            return move.progress()
 
     async def progress(self, migration_id: str, guest_id: str) -> MoveProgress:
         """What the record says, and at the destination what QEMU says."""
@@ -210,6 +212,12 @@ class QemuMoves:
         task = asyncio.create_task(work.run())
         task.add_done_callback(_say)
         self._work[guest.record.guest.id] = (work, task)
+
+    async def _forget(self, guest: QemuGuest) -> None:
+        """A move that was not begun in full: as if it had never been asked for."""
+        await guest.quit_carrier()
+        guest.move = None
+        await asyncio.to_thread(qemu_move_record.forget, guest.directory)
 
     async def _ready(self, guest: QemuGuest, request: StartOutgoing) -> None:
         """What the task needs and can't get later: a QEMU that carries a stopped guest's disks, and the keys."""
