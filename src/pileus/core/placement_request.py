@@ -30,10 +30,10 @@ UNHEEDED = {
 """Hint -> what does the same here."""
 
 
-def request_of(server: Server, image_properties: dict[str, Any], root_gib: int = 0) -> PlacementRequest:
+def request_of(server: Server, image_properties: dict[str, Any], root_gib: int = 0, cluster: str | None = None) -> PlacementRequest:
     """The request for a server, without what has to be looked up (hosts of other servers, members of its group): see `with_hints`.
 
-    `root_gib` is the size of the root disk where the flavor leaves it to the image.
+    `root_gib` is the size of the root disk where the flavor leaves it to the image; `cluster` is where the server is to stay.
     """
     check_hints(server.hints)
     return PlacementRequest(
@@ -41,6 +41,7 @@ def request_of(server: Server, image_properties: dict[str, Any], root_gib: int =
         one_of=page_choices(server.flavor, image_properties),
         numa=numa_wish(server.flavor, image_properties),
         traits=flavor_traits(server.flavor) + image_traits(image_properties),
+        cluster=cluster,
         zone=server.requested_zone,
         host=server.requested_host,
         metadata=_metadata(server.flavor),

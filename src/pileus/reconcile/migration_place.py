@@ -9,7 +9,7 @@ from pileus.core.migrations import copies_disks, refusal
 from pileus.core.placement import choose
 from pileus.model.base import Model
 from pileus.model.errors import Conflict
-from pileus.model.hosts import Host, HostReport
+from pileus.model.hosts import HostReport
 from pileus.model.migrations import Migration, MigrationKind, MigrationStatus, MigrationStep
 from pileus.model.placement import Decision, PlacementRequest
 from pileus.model.servers import Server
@@ -54,12 +54,12 @@ async def choice(db: Database, config: Config, migration: Migration, server: Ser
     if source is None or source.report is None:
         return Choice(decision=Decision(), reason=f"The server's host {migration.source} is not known.")
     wanted = server if server.resize is None else msgspec.structs.replace(server, flavor=server.resize.new)
-    request = await placement_request(db, wanted)
+    request = await placement_request(db, wanted, source.cluster)
     if migration.requested_host is not None:
         request = msgspec.structs.replace(request, host=migration.requested_host)
         if migration.force:
             return await _forced(db, config, request, migration, source.report)
-    request = msgspec.structs.replace(request, avoid=await _barred(db, migration, source))
+    request = msgspec.structs.replace(request, avoid=await _barred(db, migration))
     return await _chosen(db, config, request, migration, server, source.report)
 
 
@@ -97,10 +97,9 @@ async def _forced(db: Database, config: Config, request: PlacementRequest, migra
     return Choice(decision=decision, zone=host.availability_zone, copy_disks=copies_disks(source, host.report))
 
 
-async def _barred(db: Reader, migration: Migration, source: Host) -> dict[str, str]:
+async def _barred(db: Reader, migration: Migration) -> dict[str, str]:
     """Hosts that are not to be tried, and why."""
-    names = [row[0] for row in await db.all("SELECT name FROM hosts WHERE cluster <> ?", source.cluster)]
-    barred = dict.fromkeys(names, f"in another cluster than {migration.source}")
+    barred: dict[str, str] = {}
     for earlier in await migration_records.alive_of(db, migration.server_id):
         if earlier.id != migration.id:
             for name in (earlier.source, earlier.destination):

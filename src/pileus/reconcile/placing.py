@@ -78,11 +78,6 @@ class Placing:
         if order.error is not None:
             raise order.error
 
-    async def decide(self, request: PlacementRequest) -> Decision:
-        """What would be chosen now; nothing is claimed."""
-        hosts = await views_of(self.db).refresh(time.time(), self.config.node_silence, await aggregate_metadata(self.db))
-        return choose(request, hosts)
-
     async def _place(self, batch: list[_Order]) -> None:
         """Give hosts to these; one whose host was changed meanwhile by another is left for the next look."""
         metadata = await aggregate_metadata(self.db)

@@ -57,7 +57,7 @@ class Routing:
         self._changed_at: dict[tuple[str, str], float] = {}  # when a host's domain was applied or removed; older reports say nothing of it
         self._number = 0
         self._lately = Lately(self._look)
-        self._reported = Lately(self._reports)
+        self._reported = Lately(self._by_domain)
         self._fresh: dict[Component, tuple[DomainRows, Places]] = {}
         self._under_way: dict[Key, asyncio.Task[None]] = {}  # what hosts are being told
         self._missed: set[Key] = set()  # what took too long and failed then
@@ -256,11 +256,17 @@ class Routing:
     async def _present(self, ids: set[str]) -> list[tuple[str, str]]:
         """(host, domain) of these domains, as sent, told or reported."""
         found = {pair for pair in self.sent.keys() | self._touched if pair[1] in ids}
-        for name, (at, domains) in (await self._reported()).items():
-            for domain in ids & domains.keys():
-                if self._is_news(name, at, domain):
-                    found.add((name, domain))
+        reported = await self._reported()
+        found |= {(name, domain) for domain in ids for name, at in reported.get(domain, []) if self._is_news(name, at, domain)}
         return sorted(found)
+
+    async def _by_domain(self) -> dict[str, list[tuple[str, float]]]:
+        """(host, when it said so) of each domain that some host reports."""
+        found: dict[str, list[tuple[str, float]]] = {}
+        for name, (at, domains) in (await self._reports()).items():
+            for domain in domains:
+                found.setdefault(domain, []).append((name, at))
+        return found
 
     async def _reports(self) -> dict[str, tuple[float, dict[str, str]]]:
         """Of each host that has reported, when that was and the domains that it has."""

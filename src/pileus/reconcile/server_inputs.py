@@ -20,10 +20,10 @@ from pileus.store.subnets import SUBNETS
 GIB = 1 << 30
 
 
-async def placement_request(db: Reader, server: Server) -> PlacementRequest:
-    """What the server needs of a host, with where its group's members and the servers of its hints are."""
+async def placement_request(db: Reader, server: Server, cluster: str | None = None) -> PlacementRequest:
+    """What the server needs of a host, of a cluster if one is given, with where its group's members and the servers of its hints are."""
     size = int(server.image.get("virtual_size") or server.image.get("size") or 0)
-    request = request_of(server, server.image.get("properties") or {}, root_gib=-(-size // GIB))
+    request = request_of(server, server.image.get("properties") or {}, root_gib=-(-size // GIB), cluster=cluster)
     named = hinted(server.hints, "same_host") + hinted(server.hints, "different_host")
     if named:
         request = with_hints(request, server.hints, await _hosts_of(db, named, server.project_id))
