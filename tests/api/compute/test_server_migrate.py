@@ -203,6 +203,7 @@ def test_a_source_that_is_lost_after_the_switch_does_not_hold_the_server_up(movi
     source, destination = str(moving.record(server).host), moving.other(server)
     assert live(moving, server).status == 202
     moving.wait_move(server, "running")
+    moving.until(lambda: moving.migration(server).progress, "it is under way")
 
     async def switch() -> None:
         await moving.drivers[source].moves.force(moving_id, server)
@@ -347,3 +348,26 @@ def fill(moving: Moving, host: str) -> None:
     stock = moving.cloud.call("GET", path, "admin", headers=headers).json
     body = {**stock, "reserved": stock["total"] - 600}
     assert moving.cloud.call("PUT", path, "admin", body, headers).status == 200
+
+
+def test_a_host_that_is_disabled_is_refused_unless_it_is_forced(moving: Moving) -> None:
+    server = moving.placed()
+    destination = moving.other(server)
+    services = moving.call("GET", "/os-services?binary=nova-compute", who="admin").json["services"]
+    key = next(one["id"] for one in services if one["host"] == destination)
+    assert moving.call("PUT", f"/os-services/{key}", {"status": "disabled"}, who="admin").status == 200
+    assert live(moving, server, destination).status == 202
+    assert "disabled" in moving.wait_move(server, "error").error
+    moving.wait(server)
+    assert live(moving, server, destination, version="2.67", force=True).status == 202
+    moving.wait_move(server, "completed")
+    moving.wait(server)
+    assert moving.guests(server) == {destination: "running"}
+
+
+def test_a_forecast_says_what_would_not_converge_and_why(moving: Moving) -> None:
+    quiet, dirty = moving.placed("quiet"), moving.placed("dirty", flavor="dirty")
+    forecasts = [moving.call("GET", f"/servers/{one}/pileus-forecast", who="admin").json["forecast"] for one in (quiet, dirty)]
+    assert [one["converges"] for one in forecasts] == [True, False]
+    assert "can be sent" in forecasts[1]["reason"]
+    assert moving.call("GET", f"/servers/{quiet}/pileus-forecast").status == 403
