@@ -78,7 +78,9 @@ async def _together(db: Reader, server: Server) -> str:
     how = "wholly" if len(placed) == len(rows) else "in part" if placed else "not"
     parts = [f"Asked for with {len(rows) - 1} others: {how} satisfied, {len(placed)} of {len(rows)} have a host"]
     parts += (
-        [f"{', '.join(refused[:NAMED])}{f' and {len(refused) - NAMED} more' if len(refused) > NAMED else ''} have none"] if refused else []
+        [f"{', '.join(refused[:NAMED])}{f' and {len(refused) - NAMED} more' if len(refused) > NAMED else ''} without one"]
+        if refused
+        else []
     )
     return "; ".join(parts) + "."
 
