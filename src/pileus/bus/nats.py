@@ -42,6 +42,7 @@ class _Waiting:
     def fail(self, reason: str) -> None:
         if not self.reply.done():
             self.reply.set_exception(Unavailable(reason))
+            self.reply.exception()  # whoever asked may have been cancelled, and nobody else wants to know
 
 
 class NatsBus:

@@ -16,6 +16,7 @@ from pileus.bus.authority import BusAuthority
 from pileus.bus.local import LocalBus
 from pileus.cli.credentials import Credentials
 from pileus.config import Config
+from pileus.model.errors import PileusError
 from pileus.model.guests import Guest
 from pileus.model.messages import ApplyGuest, NodeRequest, PrepareIncoming
 from pileus.reconcile.engine import Engine
@@ -167,6 +168,8 @@ class ControlPlane:
                 tokens: Any = self.cloud.tokens
                 await tokens.refresh()
                 await self._shared()
+            except PileusError as error:
+                log.warning("what other processes have changed could not be read: %s", error.message)
             except Exception:
                 log.exception("what other processes have changed could not be read")
 

@@ -43,25 +43,29 @@ class Postgresql:
         made = not (data / "PG_VERSION").exists()
         if made:
             self._make(data)
-        with (self.directory / "log").open("ab") as log:
-            options = [
-                "-k",
-                str(self.directory / "run"),
-                "-c",
-                "listen_addresses=",
-                "-c",
-                "max_connections=200",
-                "-c",
-                "shared_buffers=64MB",
-            ]
-            subprocess.Popen(
-                [str(self.programs / "postgres"), "-D", str(data), *options],
-                cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **self._user(),
-            )  # fmt: skip
-        wait_for(lambda: self._ready(), f"PostgreSQL did not start; see {self.directory / 'log'}")
-        if made:
-            self._run("createdb", "-h", str(self.directory / "run"), "-U", "postgres", "-O", "pileus", "pileus")
+        began: list[subprocess.Popen[bytes]] = []
+
+        def ready() -> bool:
+            if not began or began[-1].poll() is not None:  # what a killed one left may still be ending: it starts when that has
+                began.append(self._launch(data))
+            return self._ready()
+
+        wait_for(ready, f"PostgreSQL did not start; see {self.directory / 'log'}")
+        run = str(self.directory / "run")
+        with contextlib.suppress(Unavailable):  # it is there already
+            self._run("createdb", "-h", run, "-U", "postgres", "-O", "pileus", "pileus")
         return "made" if made else "started"
+
+    def _launch(self, data: Path) -> "subprocess.Popen[bytes]":
+        assert self.programs is not None
+        settings = [f"-c{one}" for one in ("listen_addresses=", "max_connections=200", "shared_buffers=64MB")]
+        command = [str(self.programs / "postgres"), "-D", str(data), "-k", str(self.directory / "run"), *settings]
+        user = self._user()
+        with (self.directory / "log").open("ab") as log:
+            return subprocess.Popen(
+                command, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                user=user["user"], group=user["group"], extra_groups=[],
+            )  # fmt: skip
 
     def stop(self) -> None:
         """Stop it; fine when it does not run."""
@@ -85,6 +89,7 @@ class Postgresql:
         for folder in (self.directory, self.directory / "run"):
             folder.mkdir(mode=0o711, exist_ok=True)
             os.chown(folder, user["user"], user["group"])
+        whole, data = data, self.directory / "data.new"
         shutil.rmtree(data, ignore_errors=True)  # what an interrupted attempt left
         (self.directory / "log").touch()
         self._run("initdb", "-D", str(data), "-A", "peer", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8")
@@ -94,6 +99,7 @@ class Postgresql:
             file.write("log_min_messages = warning\n")
         single = [str(self.programs / "postgres"), "--single", "-D", str(data), "postgres"]  # type: ignore[operator]
         subprocess.run(single, input="CREATE ROLE pileus LOGIN\n", text=True, capture_output=True, check=True, **user)
+        data.rename(whole)
 
     def _run(self, program: str, *arguments: str) -> None:
         assert self.programs is not None

@@ -1,0 +1,273 @@
+"""Three hosts by one command: servers that move while somebody is connected, processes that are killed, a host that is lost."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pileus.cli.local_cluster import LocalCluster
+from pileus.cli.settings import load
+from tests.real.conftest import devices
+from tests.real.real_cloud import RealCloud, until
+
+HOSTS = 3
+HOST = "OS-EXT-SRV-ATTR:host"
+COUNTER = "i=0; while true; do i=$((i+1)); echo $i; sleep 0.2; done"
+
+
+class Cluster(RealCloud):
+    """A cloud of three hosts, its demo server, and its administrator."""
+
+    @property
+    def fabric(self) -> LocalCluster:
+        return LocalCluster(load(self.state))
+
+    def admin(self) -> Any:
+        return self.connect("pileus-admin")
+
+    def hello(self) -> Any:
+        found = next(one for one in self.admin().compute.servers(all_projects=True, name="hello"))
+        return self.admin().compute.get_server(found.id)
+
+    def host(self) -> str:
+        return str(self.hello().compute_host)
+
+    def address(self) -> str:
+        return next(str(one["addr"]) for one in self.hello().addresses["private"] if one["OS-EXT-IPS:type"] == "floating")
+
+    def live_migrate(self, host: str | None = None) -> str:
+        """Ask for it, wait until it is over; the migration's status."""
+        server = self.hello()
+        self.admin().compute.live_migrate_server(server, host=host, block_migration="auto")
+        return self.moved(server.id)
+
+    def moved(self, server_id: str, timeout: float = 120) -> str:
+        """The newest migration's status once it is over and the server at rest."""
+        ended = ("completed", "error", "cancelled", "failed", "done")
+
+        def over() -> str:
+            newest = max(self.admin().compute.migrations(instance_uuid=server_id), key=lambda one: one.id)
+            server = self.admin().compute.get_server(server_id)
+            return str(newest.status) if newest.status in ended and server.task_state is None else ""
+
+        return str(until(over, timeout, "the end of the migration"))
+
+    def processes(self, server_id: str) -> list[int]:
+        """QEMU's processes that run a guest, on whatever host."""
+        done = subprocess.run(["pgrep", "-f", f"^qemu-system.*guest={server_id}"], capture_output=True, text=True, check=False)
+        return [int(word) for word in done.stdout.split()]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: network namespaces and guests' user ids")
+    for tool in ("qemu-system-x86_64", "nft", "dnsmasq", "nats-server"):
+        if not shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin"):
+            pytest.skip(f"needs {tool}; `sudo ./pileus up --hosts 3` installs it")
+    folder = tmp_path_factory.mktemp("cluster")
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(0o755)  # guests, and PostgreSQL, run as users of their own
+    real = Cluster(folder / "state")
+    try:
+        real.up("--hosts", str(HOSTS))
+        tag = load(real.state).tag
+        yield real
+    finally:
+        real.pileus("down", "--destroy", "--yes")
+    assert devices(tag) == set(), "the destroyed cluster left something behind"
+    assert not real.state.exists()
+
+
+class Connection:
+    """A session of ssh through the floating IP whose guest counts; what it says is read as it comes."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "BatchMode=yes"]
+        argv = ["ssh", "-i", str(cluster.state / "demo_ed25519"), *options, f"pileus@{cluster.address()}", COUNTER]
+        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.numbers: list[int] = []
+        threading.Thread(target=self._read, daemon=True).start()
+        until(lambda: self.numbers, 60, "the guest's first number")
+
+    def goes_on(self) -> None:
+        """A new number comes, and none was left out or repeated."""
+        before = len(self.numbers)
+        until(lambda: len(self.numbers) > before + 2, 60, "the connection going on")
+        assert self.process.poll() is None
+        assert self.numbers == list(range(1, len(self.numbers) + 1))
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.numbers.append(int(line))
+
+
+def test_three_hosts_are_there_with_a_first_server_that_answers(cluster: Cluster) -> None:
+    services = {one.host: one.state for one in cluster.admin().compute.services(binary="nova-compute")}
+    assert services == {"h1": "up", "h2": "up", "h3": "up"}
+    assert cluster.ssh(cluster.address(), "hostname") == "hello"
+    assert "tls://" in cluster.pileus("up", "--hosts", str(HOSTS), "--detach").stderr  # again: it says what it found
+    cluster.verify()
+
+
+def test_a_server_moves_ten_times_while_somebody_is_connected_through_its_floating_ip(cluster: Cluster) -> None:
+    server = cluster.hello()
+    connection = Connection(cluster)
+    try:
+        visited = [cluster.host()]
+        for _ in range(10):
+            assert cluster.live_migrate() == "completed"
+            visited.append(cluster.host())
+            assert visited[-1] != visited[-2]
+            assert len(cluster.processes(server.id)) == 1
+            connection.goes_on()
+    finally:
+        connection.close()
+    shown = cluster.pileus("migration", "watch", server.id).stdout
+    assert "completed" in shown
+    cluster.verify()
+
+
+def test_a_stopped_server_moves_with_its_disk_and_waits_for_a_word(cluster: Cluster) -> None:
+    server, before = cluster.hello(), cluster.host()
+    cluster.ssh(cluster.address(), "echo kept > /home/pileus/note; sync")
+    compute = cluster.admin().compute
+    compute.migrate_server(server)
+    compute.wait_for_server(compute.get_server(server.id), status="VERIFY_RESIZE", wait=120)
+    compute.confirm_server_resize(server)
+    compute.wait_for_server(compute.get_server(server.id), status="ACTIVE", wait=60)
+    assert cluster.host() != before
+    assert cluster.ssh(cluster.address(), "cat /home/pileus/note", timeout=120) == "kept"
+    cluster.verify()
+
+
+@pytest.mark.parametrize("party", ["managers", "source", "destination", "bus", "database"])
+def test_whatever_process_is_killed_during_a_move_one_copy_of_the_guest_goes_on(cluster: Cluster, party: str) -> None:
+    server, source = cluster.hello(), cluster.host()
+    destination = next(name for name in ("h1", "h2", "h3") if name != source)
+    connection = Connection(cluster)
+    try:
+        cluster.admin().compute.live_migrate_server(server, host=destination, block_migration="auto")
+        until(lambda: len(cluster.processes(server.id)) == 2, 30, "a guest waiting at the destination")
+        pids = {
+            "managers": cluster.pid(),
+            "source": int((cluster.fabric.directory(source) / "pid").read_text()),
+            "destination": int((cluster.fabric.directory(destination) / "pid").read_text()),
+            "bus": cluster.fabric.nats.pid(),
+            "database": cluster.fabric.postgresql.pid(),
+        }
+        pid = pids[party]
+        assert pid is not None
+        os.kill(pid, signal.SIGQUIT if party == "database" else signal.SIGKILL)
+        until(lambda: not Path(f"/proc/{pid}").exists(), 10, "its end")
+        cluster.up("--hosts", str(HOSTS), "--no-demo")  # starting again is the recovery
+        assert cluster.moved(server.id) in ("completed", "error")
+        until(lambda: len(cluster.processes(server.id)) == 1, 60, "one copy alone")
+        connection.goes_on()
+    finally:
+        connection.close()
+    assert cluster.hello().status == "ACTIVE"
+    assert cluster.processes(server.id)[0] in cluster.fabric.pids(cluster.host()), "the record names another host than the guest's"
+    cluster.verify()
+
+
+def test_reads_and_writes_are_answered_while_the_bus_is_away_and_done_when_it_is_back(cluster: Cluster) -> None:
+    pid = cluster.fabric.nats.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)  # it hangs, which is worse than being gone
+    try:
+        compute = cluster.connect().compute
+        server = compute.find_server("hello")
+        compute.set_server_metadata(server, written="meanwhile")
+        compute.reboot_server(server, "HARD")
+        assert compute.get_server(server.id).status == "HARD_REBOOT"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    compute.wait_for_server(compute.get_server(server.id), status="ACTIVE", wait=120)
+    assert compute.get_server(server.id).metadata["written"] == "meanwhile"
+    assert cluster.ssh(cluster.address(), "hostname", timeout=120) == "hello"
+    cluster.verify()
+
+
+def test_the_server_of_a_lost_host_comes_back_elsewhere_and_the_host_cleans_up(cluster: Cluster) -> None:
+    server, lost = cluster.hello(), cluster.host()
+    cluster.ssh(cluster.address(), "echo survives > /home/pileus/note; sync")
+    for pid in cluster.fabric.pids(lost):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: cluster.host() != lost, 90, "another host")
+    compute = cluster.admin().compute
+    compute.wait_for_server(compute.get_server(server.id), status="ACTIVE", wait=60)
+    assert cluster.ssh(cluster.address(), "cat /home/pileus/note", timeout=120) == "survives"
+    assert len(cluster.processes(server.id)) == 1
+    cluster.up("--hosts", str(HOSTS), "--no-demo")
+    left = cluster.fabric.directory(lost) / "node" / "guests" / server.id
+    until(lambda: not left.exists(), 60, "the lost host having cleaned up")
+    assert len(cluster.processes(server.id)) == 1
+    assert cluster.ssh(cluster.address(), "hostname") == "hello"
+    cluster.verify()
+
+
+def test_a_host_is_emptied_for_maintenance_and_taken_back(cluster: Cluster) -> None:
+    host = cluster.host()
+    connection = Connection(cluster)
+    try:
+        planned = cluster.pileus("host", "drain", host, "--plan").stdout
+        assert "hello" in planned and "live migration" in planned
+        assert cluster.host() == host
+        assert f"{host} is empty" in cluster.pileus("host", "drain", host, "--yes").stdout
+        assert cluster.host() != host
+        connection.goes_on()
+    finally:
+        connection.close()
+    refused = cluster.pileus("host", "remove", cluster.host(), check=False)
+    assert refused.returncode == 1 and "Empty it first" in refused.stderr
+    cluster.pileus("host", "enable", host)
+    assert {one.status for one in cluster.admin().compute.services(binary="nova-compute")} == {"enabled"}
+
+
+def test_a_token_lets_one_host_in_and_a_wrong_one_nobody(cluster: Cluster, tmp_path: Path) -> None:
+    fabric = cluster.fabric
+    address = f"http://{load(cluster.state).host_listen}"
+
+    def joins(token: str, name: str, clock: float = 0.0, version: str = "") -> subprocess.CompletedProcess[str]:
+        program = (
+            "import sys, time, pathlib; import pileus; from pileus.cli import node_process\n"
+            f"now = time.time\ntime.time = lambda: now() + {clock}\n"
+            + (f"pileus.__version__ = {version!r}\n" if version else "")
+            + f"print(node_process.join(pathlib.Path(sys.argv[1]), sys.argv[2], {address!r}).cluster)"
+        )
+        inside = ["nsenter", f"--net=/run/netns/{fabric.namespace('h1')}", sys.executable]
+        command = [*inside, "-c", program, str(tmp_path / name), token]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PILEUS_HOST": name})
+
+    def made() -> str:
+        return str(json.loads(cluster.pileus("host", "token", "--json").stdout)["token"])
+
+    assert "unknown" in joins("nonsense", "h9").stderr
+    assert "clock of h9 is 600 s ahead" in joins(made(), "h9", clock=600).stderr
+    assert "Install the same version" in joins(made(), "h9", version="0.0.1").stderr
+    assert "is in this cloud and up" in joins(made(), "h1").stderr
+    token = made()
+    assert joins(token, "h9").stdout.strip() == "default"
+    assert "used by another host" in joins(token, "h8").stderr
+
+
+def test_nothing_of_the_cluster_listens_where_it_was_not_asked_to(cluster: Cluster) -> None:
+    for port in (4222, 5432):
+        with socket.socket() as one:
+            one.settimeout(2)
+            assert one.connect_ex(("127.0.0.1", port)) != 0
