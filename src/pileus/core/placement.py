@@ -58,7 +58,7 @@ def _choose(request: PlacementRequest, hosts: Hosts) -> Decision:
 
 def _decided(request: PlacementRequest, hosts: Hosts, pool: int, log: "_Log") -> Decision:
     cluster, clusters, why = choose_cluster(request, hosts, pool)
-    best = _best(request, hosts, pool & hosts.clusters()[cluster.cluster])
+    best = _best(request, hosts, cluster.cluster, pool & hosts.clusters()[cluster.cluster])
     view = hosts.by_name[best[0].host]
     return Decision(
         host=view.name,
@@ -158,13 +158,13 @@ def _barred(request: PlacementRequest) -> dict[str, tuple[str, str]]:
 # Ranking.
 
 
-def _best(request: PlacementRequest, hosts: Hosts, pool: int) -> list[Score]:
+def _best(request: PlacementRequest, hosts: Hosts, cluster: str, pool: int) -> list[Score]:
     """The best hosts of a set, best first; those of a soft server group stand for themselves."""
     members = pool & hosts.places(request.group_hosts) if request.group_policy in ("soft-affinity", "soft-anti-affinity") else 0
-    places = list(islice(hosts.best(pool & ~members, request.seed), SCORES_KEPT))
+    places = list(islice(hosts.best(cluster, pool & ~members, request.seed), SCORES_KEPT))
     found = [_score(request, hosts, place, bool(members)) for place in places]
     if members:
-        found += [_score(request, hosts, place, True) for place in hosts.best(members, request.seed)]
+        found += [_score(request, hosts, place, True) for place in hosts.best(cluster, members, request.seed)]
         found.sort(key=lambda one: -one.total)  # stable: equals stay in the order of the seed
     return found[:SCORES_KEPT]
 

@@ -7,6 +7,7 @@ kept, and corrected as hosts change; so is the order of the hosts by their weigh
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from pileus.core.bits import bits_from, bits_of, every
@@ -38,7 +39,7 @@ class Hosts:
         self._stock: dict[str, Counter[str]] = {}  # cluster -> sums of what its hosts have ("total VCPU") and have free ("free VCPU")
         self._sizes: dict[str, Counter[int]] = {name: Counter() for name in WEIGHED}  # how many hosts are of each size
         self._scale: dict[str, int] = {}
-        self._order: list[tuple[float, int]] = []  # (-weight, place): the best first
+        self._order: dict[str, list[tuple[float, int]]] = {}  # cluster -> (-weight, place) of its hosts: the best first
         self._weight: list[float] = []  # at each place
         self._scrambled = True
 
@@ -94,10 +95,11 @@ class Hosts:
             self._weigh_all()
             return
         if before is not None:
-            del self._order[bisect_left(self._order, (-self._weight[place], place))]
+            order = self._order[before.cluster]
+            del order[bisect_left(order, (-self._weight[place], place))]
         if after is not None:
             self._weight[place] = sum(weights_of(after, self._scale).values())
-            insort(self._order, (-self._weight[place], place))
+            insort(self._order.setdefault(after.cluster, []), (-self._weight[place], place))
 
     def _restock(self, bit: int, before: HostState | None, after: HostState | None) -> None:
         """Correct the sets of hosts with so much free."""
@@ -131,9 +133,13 @@ class Hosts:
 
     def _weigh_all(self) -> None:
         self._scale = self._largest()
+        self._order = {}
         for name, view in self.by_name.items():
-            self._weight[self._places[name]] = sum(weights_of(view.state, self._scale).values())
-        self._order = sorted((-self._weight[self._places[name]], self._places[name]) for name in self.by_name)
+            place = self._places[name]
+            self._weight[place] = sum(weights_of(view.state, self._scale).values())
+            self._order.setdefault(view.state.cluster, []).append((-self._weight[place], place))
+        for order in self._order.values():
+            order.sort()
 
     def settle(self) -> None:
         """Give every host its place, when some came out of order. Every question below needs this done."""
@@ -214,10 +220,10 @@ class Hosts:
         """What makes the weight of a host."""
         return weights_of(self.at(place).state, self._scale)
 
-    def best(self, pool: int, seed: int) -> Iterator[int]:
-        """The places of a set of hosts, the heaviest first; of equals, `seed` says which is first."""
+    def best(self, cluster: str, pool: int, seed: int) -> Iterator[int]:
+        """The places of a set of a cluster's hosts, the heaviest first; of equals, `seed` says which is first."""
         few = pool.bit_count() <= FEW
-        order = sorted((-self._weight[place], place) for place in every(pool)) if few else self._order
+        order = sorted((-self._weight[place], place) for place in every(pool)) if few else self._order[cluster]
         size = len(self._names)
         flags = pool.to_bytes(size // 8 + 1, "little")
         start = next((at for at, (_, place) in enumerate(order) if flags[place >> 3] >> (place & 7) & 1), len(order))
@@ -226,7 +232,7 @@ class Hosts:
         top = order[start][0]
         low, high = bisect_left(order, (top, -1)), bisect_left(order, (top, size))
         turn = low + seed % (high - low)
-        for at in (*range(turn, high), *range(low, turn), *range(high, len(order))) if high - low > 1 else range(start, len(order)):
+        for at in chain(range(turn, high), range(low, turn), range(high, len(order))):
             place = order[at][1]
             if flags[place >> 3] >> (place & 7) & 1:
                 yield place
