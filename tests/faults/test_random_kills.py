@@ -48,15 +48,17 @@ class Client:
             self.mark,
             self.port,
             self.copy,
+            self.move,
+            self.move,
         ]
         for _ in range(REQUESTS):
             await self.dice.choice(doings)()
             if self.dice.random() < 0.3:
                 await asyncio.sleep(self.dice.random() * 0.02)
 
-    async def ask(self, what: str, name: str, method: str, path: str, json: Any = None, **more: str) -> Answer:
+    async def ask(self, what: str, name: str, method: str, path: str, json: Any = None, who: str = "member", **more: str) -> Answer:
         self.life.points.note(asked=what, name=name, **more)
-        answer = await self.life.call(method, path, json)
+        answer = await self.life.call(method, path, json, who=who)
         self.life.points.note(answered=what, name=name, accepted=answer.status < 300)
         assert answer.status < 500, f"{what} {name}: {answer}"
         return answer
@@ -98,6 +100,12 @@ class Client:
         server = await self.any_server()
         if server:
             await self.ask("copy", server["name"], "POST", f"{SERVERS}/{server['id']}/action", {"createImage": {"name": self.fresh_name()}})
+
+    async def move(self) -> None:
+        server = await self.any_server()
+        if server:
+            body = {"os-migrateLive": {"host": None, "block_migration": "auto"}}
+            await self.ask("move", server["name"], "POST", f"{SERVERS}/{server['id']}/action", body, who="admin")
 
     async def port(self) -> None:
         ports = [one for one in (await self.life.get(f"{NETWORK}/ports"))["ports"] if one["name"].startswith(self.letter)]
