@@ -116,7 +116,9 @@ class Moving(Compute):
 
     def told(self) -> str:
         """What a failure of a test should say."""
-        rows = self.cloud.run(self.cloud.db.all("SELECT status, task_state, next_step, host, migration, resize, fault, observed FROM servers"))
+        rows = self.cloud.run(
+            self.cloud.db.all("SELECT status, task_state, next_step, host, migration, resize, fault, observed FROM servers")
+        )
         moves = self.cloud.run(self.cloud.db.all("SELECT step, status, source, destination, error FROM server_migrations"))
         return f"failing: {self.engine.failing}; servers: {rows}; migrations: {moves}"
 
