@@ -11,7 +11,6 @@ from pileus.core.servers import LOST_AFTER, Next
 from pileus.model.guests import ObservedGuest, ObservedPower
 from pileus.model.hosts import Host, HostReport
 from pileus.model.messages import RemoveGuest
-from pileus.model.servers import Server
 from pileus.reconcile.host_registry import HostRegistry
 from pileus.reconcile.observations import record
 from pileus.store import migration_records, servers
@@ -77,7 +76,7 @@ class Hosts:
         return None
 
     async def _record(self, report: HostReport) -> None:
-        placed = {server.id: server for server in await servers.on_host(self.db, report.host)}
+        placed = {server.id: server for server in await servers.placed_on(self.db, report.host)}
         for guest in report.guests:
             if guest.migration:  # on its way: it is not its own master, and what it does is the move's to know
                 self.wake("migrations", guest.migration)
@@ -113,7 +112,7 @@ class Hosts:
             await self.bus.request(host, RemoveGuest(guest_id=guest.id))
 
 
-def missing(placed: dict[str, Server], report: HostReport) -> list[ObservedGuest]:
+def missing(placed: dict[str, servers.Placed], report: HostReport) -> list[ObservedGuest]:
     """Guests that were seen on the host before and are not in its complete report (which is older than nothing we know since)."""
     present = {guest.id for guest in report.guests}
     return [

@@ -6,11 +6,12 @@ from typing import Any
 import msgspec
 
 from pileus.core.servers import derive, observe
+from pileus.model.base import Model
 from pileus.model.errors import Conflict, NotFound
 from pileus.model.guests import ObservedGuest
-from pileus.model.servers import Server
+from pileus.model.servers import Resize, Server
 from pileus.store.database import Reader, Transaction
-from pileus.store.tables import ResourceTable
+from pileus.store.tables import ResourceTable, Table
 
 SERVERS = ResourceTable("servers", Server)
 KEPT = 7 * 24 * 3600.0
@@ -104,6 +105,24 @@ async def purge(tx: Transaction, now: float) -> int:
     for table in ("server_actions", "placement_decisions"):
         await tx.execute(f"DELETE FROM {table} WHERE server_id IN ({old})", before)  # noqa: S608
     return await tx.execute("DELETE FROM servers WHERE removed_at < ?", before)
+
+
+class Placed(Model, frozen=True, kw_only=True):
+    """The part of a server that its host's reports are compared with: hosts report often."""
+
+    id: str
+    updated_at: float
+    next_step: str
+    resize: Resize | None
+    observed: ObservedGuest | None
+
+
+PLACED = Table("servers", Placed)
+
+
+async def placed_on(db: Reader, host: str) -> list[Placed]:
+    """What is known of the servers that are placed on a host."""
+    return await PLACED.find(db, "host = ? AND removed_at IS NULL", host)
 
 
 async def on_host(db: Reader, host: str) -> list[Server]:
