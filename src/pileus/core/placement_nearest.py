@@ -1,12 +1,15 @@
 """What a placement that failed says: the hosts that came nearest, and what they lack."""
 
 from pileus.core.bits import every, first
-from pileus.core.placement_filters import CAPACITY, Test
+from pileus.core.placement_filters import CAPACITY, Test, capacity_tests
 from pileus.core.placement_hosts import Hosts
 from pileus.model.placement import HostState, HostView, PlacementRequest
 
 WORDS = {"VCPU": "vCPUs", "PCPU": "dedicated CPUs", "MEMORY_MB": "MiB of memory", "DISK_GB": "GiB of disk"}
 SAID = 3
+MANY = 500
+"""Hosts that are compared one by one; where more fall short, first those that fall short by little are looked for."""
+PARTS = (63, 60, 56, 48, 32, 16)  # of 64
 NEVER = 1e9
 """Counts as lacking this many times over: a host that has no such resource, or gives it in other portions."""
 
@@ -25,8 +28,39 @@ def nearest_of(request: PlacementRequest, hosts: Hosts, stages: list[int], tests
         views = [hosts.at(place) for place in first(stages[failed], SAID)]
         return _sentences([f"{view.name}, {tests[failed].refusal(view.state)}" for view in views])
     begin = next(number for number, test in enumerate(tests) if test.filter == CAPACITY)
-    closest = sorted((_distance(request, hosts.at(place)) for place in every(stages[begin])), key=lambda one: one[:3])[:SAID]
+    places = every(_close(request, hosts, stages[begin]))[:MANY]
+    closest = sorted((_distance(request, hosts.at(place)) for place in places), key=lambda one: one[:3])[:SAID]
     return _sentences([f"{name} {_lacks(request, hosts.by_name[name].state)}" for _, _, name in closest])
+
+
+def _close(request: PlacementRequest, hosts: Hosts, pool: int) -> int:
+    """Of many hosts that have too little, those to compare: of which only one resource is short, and of these those that lack little."""
+    if pool.bit_count() <= MANY:
+        return pool
+    tests = capacity_tests(request.resources)
+    found = 0
+    for short in tests:
+        others = [test for test in tests if test is not short]
+        found |= _nearly(hosts, _passing(hosts, pool, others), [short])
+    return found or _nearly(hosts, pool, tests)
+
+
+def _passing(hosts: Hosts, pool: int, tests: list[Test]) -> int:
+    for test in tests:
+        pool &= hosts.passing(test)
+    return pool
+
+
+def _nearly(hosts: Hosts, pool: int, tests: list[Test]) -> int:
+    """Those that have most of what the tests ask for; all where they are few, or where none has."""
+    if pool.bit_count() <= MANY:
+        return pool
+    for part in PARTS:
+        lesser = capacity_tests({test.what[0]: max(test.what[1] * part // 64, 1) for test in tests})
+        near = _passing(hosts, pool, lesser)
+        if near.bit_count() >= SAID:
+            return near
+    return pool
 
 
 def _sentences(parts: list[str]) -> list[str]:

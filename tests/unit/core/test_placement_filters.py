@@ -196,3 +196,12 @@ def test_sets_of_bits(numbers: set[int], most: int) -> None:
     bits = bits_of(numbers)
     assert every(bits) == sorted(numbers) and list(first(bits, most)) == sorted(numbers)[:most]
     assert bits_from(number in numbers for number in range(301)) == bits
+
+
+@given(st.lists(st.integers(0, 3900), min_size=501, max_size=700), st.sampled_from([3950, 4000, 4096]))
+@settings(max_examples=20, deadline=None)
+def test_of_many_hosts_that_are_full_the_freest_is_the_nearest(used: list[int], wanted: int) -> None:
+    hosts = [host(f"h{number:03}", used=amount + 60) for number, amount in enumerate(used)]
+    decision = choose(ask(resources={"MEMORY_MB": wanted}), hosts)
+    least = min(used) + 60 - (4000 - wanted)
+    assert decision.nearest.endswith(f"needs {least} MiB of memory more.")
