@@ -168,6 +168,7 @@ class Life:
     async def dump(self) -> dict[str, set[str]]:
         """Every row of every table, without the times of change."""
         tables = [row[0] for row in await self.db.all("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        tables.remove("placement_epoch")  # it says when, too
         found: dict[str, set[str]] = {}
         for table in tables:
             columns = [row[1] for row in await self.db.all(f"PRAGMA table_info({table})") if row[1] not in TIMES]
