@@ -10,6 +10,7 @@ from pileus.model.base import Model
 from pileus.model.routing import DomainNetwork, DomainRouter, RouterInterface, RoutingDomain
 
 FLOOD = "00:00:00:00:00:00"  # stands for all frames to a MAC that has no entry
+VXLAN_PORT = 4789  # IANA's
 RESOLVERS = ip_network("169.254.128.0/17")  # where the hosts' DNS forwarders have addresses that no guest has
 
 

@@ -147,3 +147,20 @@ def test_a_router_that_is_down_has_no_rules() -> None:
 
 def test_a_port_on_another_host_has_no_rules_here() -> None:
     assert PORTS[4].id[:11] not in nft.ruleset(DOMAIN)
+
+
+def test_vxlan_is_taken_from_the_other_hosts_only() -> None:
+    text = nft_uplink.ruleset([], "abcd", remotes=["192.0.2.2", "192.0.2.3"])
+    assert "udp dport 4789 ip saddr != { 192.0.2.2, 192.0.2.3 } drop" in text and "udp dport 4789 meta nfproto ipv6 drop" in text
+    assert "udp dport 4789 ip6 saddr != { 2001:db8::2 } drop" in nft_uplink.ruleset([], "abcd", remotes=["2001:db8::2"])
+
+
+def test_a_domain_on_one_host_knows_no_tunnels_and_one_on_two_lets_nothing_of_its_services_through() -> None:
+    assert "vx" not in nft.ruleset(DOMAIN) and "tunnel" not in nft.ruleset(DOMAIN)
+    networks = [replace(one, vni=number) for number, one in enumerate(DOMAIN.networks, 1)]
+    text = nft.ruleset(replace(DOMAIN, address="192.0.2.1", remotes=["192.0.2.2"], networks=networks))
+    assert "udp dport { 67, 547 } drop" in text and "hook input priority -210" in text and "hook output priority -210" in text
+    assert "ether daddr set" not in text, "its routers are here and answer for themselves"
+    away = [replace(one, remote="192.0.2.2") for one in DOMAIN.routers]
+    text = nft.ruleset(replace(DOMAIN, address="192.0.2.1", remotes=["192.0.2.2"], networks=networks, routers=away))
+    assert "ip daddr 169.254.169.254 ether daddr set" in text

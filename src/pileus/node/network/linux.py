@@ -154,6 +154,10 @@ class LinuxNetwork:
     def _namespace(self, domain_id: str) -> str:
         return names.namespace_name(self.tag, domain_id)
 
+    def _remotes(self) -> set[str]:
+        """The hosts with which any domain goes on."""
+        return {remote for record in list(self._records.values()) for remote in record.domain.remotes}
+
     def _read_records(self) -> dict[str, Record]:
         found: dict[str, Record] = {}
         for path in sorted(self.directory.glob("*/domain.json")):
@@ -178,6 +182,7 @@ class LinuxNetwork:
     def _restore_host(self) -> None:
         """After a reboot the uplinks' bridges are gone; namespaces that no record names and no guest needs are left over."""
         try:
+            self.uplinks.admit(self._remotes())
             if known := self.uplinks.known():
                 self.uplinks.apply(known, set())
             present = device_names()
@@ -234,6 +239,7 @@ class LinuxNetwork:
         stale = {link.peer for link in plan.links if link.peer and link.uplink and link.name not in present}
         self.uplinks.apply(domain.uplinks, stale)
         self._fetch_taps(domain, present)
+        self.uplinks.admit(self._remotes() | set(domain.remotes))
         with contextlib.closing(_Descriptor(str(namespaces.DIRECTORY / namespace))) as target:
             vxlan.create(namespaces.inside(namespace, lambda: vxlan.missing(plan)), target.number)
         rules = nft.ruleset(domain)
@@ -287,6 +293,7 @@ class LinuxNetwork:
         namespace = self._namespace(domain_id)
         if namespaces.exists(namespace):
             _remove_namespace(namespace)
+        self.uplinks.admit(self._remotes())
         shutil.rmtree(directory, ignore_errors=True)
 
     def _destroy_rest(self) -> None:

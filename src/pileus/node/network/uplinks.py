@@ -30,6 +30,14 @@ class Uplinks:
         self.tag = tag
         self._lock = threading.Lock()
         self._loaded = ""
+        self._remotes: frozenset[str] = frozenset()
+
+    def admit(self, remotes: set[str]) -> None:
+        """Take VXLAN from these hosts and no others."""
+        with self._lock:
+            if self._remotes != remotes:
+                self._remotes = frozenset(remotes)
+                self._rules()
 
     def known(self) -> list[Uplink]:
         """The uplinks that were asked for, by name."""
@@ -71,7 +79,7 @@ class Uplinks:
     def refresh(self) -> None:
         """Load our table again when the host's forwarding changed since."""
         with self._lock:
-            if self.known():
+            if self.known() or self._remotes:
                 self._rules()
 
     def remove(self) -> None:
@@ -80,7 +88,7 @@ class Uplinks:
             with Links() as links:
                 links.remove([name for name in links.found if self.is_ours(name)])
             nft_load.load(nft_uplink.ruleset([], self.tag))
-            self._loaded = ""
+            self._loaded, self._remotes = "", frozenset()
             if not any(name.startswith(names.UPLINK_PREFIX) for _, name in socket.if_nameindex()):  # another cloud on this host needs them
                 for path, value in _settings().items():
                     _setting(path, value)
@@ -156,7 +164,7 @@ class Uplinks:
     def _rules(self) -> None:
         changed = [path.split("/")[2] for path in _settings() if path.startswith("ipv4/conf/")]
         contained = sorted(changed) if _read("ipv4/ip_forward") == "0" else []
-        text = nft_uplink.ruleset(self.known(), self.tag, contained)
+        text = nft_uplink.ruleset(self.known(), self.tag, contained, sorted(self._remotes))
         if text != self._loaded:
             nft_load.load(text)
             self._loaded = text

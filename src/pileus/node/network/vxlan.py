@@ -6,10 +6,10 @@ import time
 from typing import Any
 
 from pileus.core.network_plan import DomainPlan, LinkPlan
+from pileus.core.network_vxlan import VXLAN_PORT
 from pileus.model.errors import NodeFailed
 from pileus.node.network.links import Links
 
-PORT = 4789  # IANA's
 PATIENCE = 3.0  # seconds for a namespace that was removed to let go of a network's number
 PREFIX = "vx"
 
@@ -41,7 +41,7 @@ def _create(links: Links, link: LinkPlan, namespace: int) -> None:
     from pyroute2.netlink.exceptions import NetlinkError
 
     own = {"vxlan_local6" if ":" in link.local else "vxlan_local": link.local}
-    options: dict[str, Any] = {"vxlan_id": link.vni, "vxlan_port": PORT, "vxlan_learning": False, **own}
+    options: dict[str, Any] = {"vxlan_id": link.vni, "vxlan_port": VXLAN_PORT, "vxlan_learning": False, **own}
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
