@@ -59,6 +59,7 @@ class QemuGuest:
         self.record = record
         self.move = move
         self.stirred = asyncio.Event()
+        self._writing = asyncio.Lock()
         self.qmp: Qmp | None = None
         self.process: Process | None = None
         self._host = host
@@ -446,7 +447,8 @@ class QemuGuest:
         """Change the record of the move that is under way."""
         assert self.move
         self.move = msgspec.structs.replace(self.move, **changes)
-        await asyncio.to_thread(qemu_move_record.save, self.directory, self.move, durable)
+        async with self._writing:  # whoever writes last writes what is newest
+            await asyncio.to_thread(qemu_move_record.save, self.directory, self.move, durable)
         return self.move
 
     async def note(self, **changes: Any) -> None:

@@ -176,10 +176,11 @@ async def finish(guest: QemuGuest, request: FinishIncoming, host: Host) -> None:
 
 
 async def _run(guest: QemuGuest, wanted: Guest) -> None:
-    """From the note on, the source must never go on: then the CPUs may run. Nothing slow stands between."""
+    """From the note on, the source must never go on: then the CPUs may run. Nothing slow stands between: a host that loses power loses its
+    QEMU too, so the note need not survive that, and who owns shared disks has been noted for good before."""
     assert guest.qmp
     await qemu_move_disks.stop_exports(guest.qmp)  # while a disk is exported, the guest may not write to it
-    await guest.note_move(begun=True)
+    await guest.note_move(durable=False, begun=True)
     if wanted.power is Power.RUNNING:
         await guest.qmp.execute("cont")
     await guest.note(ended="", started_at=time.time())

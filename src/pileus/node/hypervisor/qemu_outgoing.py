@@ -10,6 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from pileus.core.moves import Measure, next_measure
 from pileus.model.errors import NodeFailed
 from pileus.model.moves import MoveOptions, MovePhase, MoveRound, MoveTarget
@@ -43,6 +45,7 @@ class Outgoing:
         self.guest = guest
         self.cancelled = False
         self._host = host
+        self._looks = 0  # QEMU's, at what has changed
         self._sent = 0  # bytes, at the end of the last round
         self._since = 0.0
 
@@ -61,6 +64,10 @@ class Outgoing:
             await self._stay(MovePhase.CANCELLED)
         except NodeFailed as error:
             await self._stay(MovePhase.FAILED, error)
+        except Exception as error:
+            log.exception("%s: its move failed", guest.record.guest.id)
+            detail = f"{type(error).__name__}: {error}"
+            await self._stay(MovePhase.FAILED, NodeFailed("The move failed because of an internal error.", detail=detail))
         else:
             await self._given_away()
 
@@ -122,10 +129,12 @@ class Outgoing:
         while True:
             found = await self._qmp.execute("query-migrate")
             status = str(found.get("status"))
-            await self._note_figures(found)
             if status == "completed":
-                await self.guest.note_move(durable=False, pause_ms=int(found.get("downtime", 0)), memory_remaining=0)
+                self._take_figures(found, pause_ms=int(found.get("downtime", 0)), memory_remaining=0)
                 return
+            if status not in ("pre-switchover", "device"):
+                self._take_figures(found)
+                await self.guest.note_move(durable=False)
             if status in ("failed", "cancelled"):
                 raise NodeFailed("The server's memory could not be sent to the other host.", detail=str(found.get("error-desc") or status))
             if status == "pre-switchover":
@@ -212,7 +221,8 @@ class Outgoing:
                 return
         else:
             await guest.quit_carrier()
-        await guest.note_move(phase=MovePhase.SWITCHED, ended_at=time.time(), disk_sent=guest.move.disk_total)
+        # Not durable, as the guest stands still: a host that loses power loses its QEMU too, and runs nothing that it is not told to run.
+        await guest.note_move(durable=False, phase=MovePhase.SWITCHED, ended_at=time.time(), disk_sent=guest.move.disk_total)
         self._host.changed(guest.observed())
 
     async def _stay(self, phase: MovePhase, error: NodeFailed | None = None) -> None:
@@ -261,19 +271,20 @@ class Outgoing:
         finally:
             self.guest.stirred.clear()
 
-    async def _note_figures(self, found: Mapping[str, Any]) -> None:
+    def _take_figures(self, found: Mapping[str, Any], **more: int) -> None:
+        """Keep them in mind; they are written when time is not so short."""
         ram, move = found.get("ram"), self.guest.move
         if not ram or move is None:
             return
-        rounds, number = list(move.rounds), int(ram["dirty-sync-count"])
+        rounds, looks = list(move.rounds), int(ram["dirty-sync-count"])
         sent, now = int(ram["transferred"]), time.monotonic()
-        if number > (rounds[-1].number + 1 if rounds else 1) and self._since:
-            rounds.append(_round(number - 1, now - self._since, sent - self._sent, ram, found))
-        if not self._since or number > (move.rounds[-1].number + 1 if move.rounds else 1):
-            self._sent, self._since = sent, now
-        await self.guest.note_move(
-            durable=False, rounds=rounds[-1000:], memory_total=int(ram["total"]), memory_sent=sent, memory_remaining=int(ram["remaining"])
-        )
+        if looks > self._looks:  # at what has changed: a round has ended; two, where this process looked too late
+            if self._since:
+                number = rounds[-1].number + 1 if rounds else 1
+                rounds.append(_round(number, now - self._since, sent - self._sent, ram, found))
+            self._looks, self._sent, self._since = looks, sent, now
+        figures = {"memory_total": int(ram["total"]), "memory_sent": sent, "memory_remaining": int(ram["remaining"]), **more}
+        self.guest.move = msgspec.structs.replace(move, rounds=rounds[-1000:], **figures)
 
 
 async def _migration_over(qmp: Qmp) -> bool:
