@@ -21,6 +21,7 @@ from pileus.model.guests import Guest
 from pileus.model.messages import ApplyGuest, NodeRequest, PrepareIncoming
 from pileus.reconcile.engine import Engine
 from pileus.reconcile.leadership import Leadership
+from pileus.reconcile.scope import EVERYTHING, Scope
 from pileus.store import schema
 from pileus.store.open import open_database
 
@@ -43,7 +44,8 @@ class ControlPlane:
         self.engine: Engine | None = None
         self.cloud: Cloud
         self.agents: list[Any] = []
-        self.leadership: Leadership | None = None
+        self.leadership: Leadership | None = None  # of the cluster
+        self.placement: Leadership | None = None  # of choosing clusters and hosts for what has none
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def prepare(self) -> None:
@@ -78,7 +80,9 @@ class ControlPlane:
             else:
                 name = f"{socket.gethostname()}/{os.getpid()}"
                 self.leadership = Leadership(self.db, f"cluster/{self.config.cluster}", name, self._lead, self._follow)
+                self.placement = Leadership(self.db, "placement", name, self._look_at_all, self._nothing)
                 await self.leadership.start()
+                await self.placement.start()
         if "node" in self.roles:
             from pileus.cli.agents import make_agents
 
@@ -96,8 +100,9 @@ class ControlPlane:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self.leadership:
-            await self.leadership.close()
+        for leadership in (self.placement, self.leadership):
+            if leadership:
+                await leadership.close()
         await self._follow()
         for agent in self.agents:
             await agent.close()
@@ -117,13 +122,24 @@ class ControlPlane:
         if self.engine is not None:
             return self.engine
         engine = Engine([])
-        for one in reconcilers(self.cloud, self.bus, self.wake):
+        scope = EVERYTHING if self.config.bus is None else Scope(self.db, self.config.cluster, self._places)
+        for one in reconcilers(self.cloud, self.bus, self.wake, scope):
             engine.reconcilers[one.name] = one
         hosts: Any = engine.reconcilers["hosts"]
         hosts.came = engine.retry
         self.bus.listeners.append(hosts.receive)
         self.engine = engine
         return engine
+
+    def _places(self) -> bool:
+        return self.placement is not None and self.placement.leading
+
+    async def _look_at_all(self) -> None:
+        """What waits for a host waits for us now."""
+        if self.engine is not None:
+            self.engine.scan_soon()
+
+    async def _nothing(self) -> None: ...
 
     async def _follow(self) -> None:
         if self.engine is None:

@@ -11,19 +11,23 @@ from pileus.reconcile.availability import Availability
 from pileus.reconcile.hosts import Hosts
 from pileus.reconcile.migrations import Migrations
 from pileus.reconcile.routing import Routing
+from pileus.reconcile.scope import EVERYTHING, Scope
 from pileus.reconcile.servers import Servers
 
 
-def reconcilers(cloud: Cloud, bus: Bus, wake: Callable[[str, str], None]) -> list[Any]:
-    """One for each kind of resource that is brought towards what is wanted."""
+def reconcilers(cloud: Cloud, bus: Bus, wake: Callable[[str, str], None], scope: Scope = EVERYTHING) -> list[Any]:
+    """One for each kind of resource that is brought towards what is wanted, of what is in the scope."""
 
     async def ingest(image_id: str, file: Path) -> None:
         await ingest_file(cloud, image_id, file)
 
-    return [
+    made: list[Any] = [
         Hosts(cloud.db, bus, cloud.config, wake),
         Routing(cloud.db, bus, wake, cloud.config.physical_networks, cloud.config.node_silence),
         Servers(cloud.db, bus, cloud.config, wake, ingest),
         Migrations(cloud.db, bus, cloud.config, wake),
         Availability(cloud.db, bus, cloud.config, wake),
     ]
+    for one in made:
+        one.scope = scope
+    return made

@@ -21,6 +21,7 @@ from pileus.reconcile import migration_outcomes
 from pileus.reconcile.fencing import fence
 from pileus.reconcile.liveness import Liveness
 from pileus.reconcile.migration_place import Choice, choice
+from pileus.reconcile.scope import EVERYTHING
 from pileus.store import actions, allocations, decisions, ports, providers, servers
 from pileus.store import migration_records as records
 from pileus.store.database import Database, Transaction
@@ -37,6 +38,7 @@ class Availability:
     """One host a step."""
 
     name = "availability"
+    scope = EVERYTHING
 
     def __init__(self, db: Database, bus: Bus, config: Config, wake: Wake) -> None:
         self.db = db
@@ -56,7 +58,7 @@ class Availability:
     async def step(self, id: str) -> float | None:
         """Do what is to be done about a host."""
         host = await HOSTS.first(self.db, "name = ?", id)
-        if host is None:
+        if host is None or not await self.scope.owns(id):
             return None
         asked = [one for one in await records.of_host(self.db, id) if one.kind == MigrationKind.EVACUATION and one.source == id]
         if is_up(host, time.time(), self.config.node_silence):

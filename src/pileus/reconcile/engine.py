@@ -44,6 +44,7 @@ class Engine:
         self._failures: dict[tuple[str, str], int] = {}
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._look = asyncio.Event()
         self._waits: set[tuple[str, str]] = set()  # steps whose worker was relieved
 
     def wake(self, name: str, id: str) -> None:
@@ -152,8 +153,13 @@ class Engine:
         self._timers.pop(item, None)
         self.wake(*item)
 
+    def scan_soon(self) -> None:
+        """Look at everything now instead of at the next turn."""
+        self._look.set()
+
     async def _scan(self) -> None:
         while True:
+            self._look.clear()
             for reconciler in self.reconcilers.values():
                 try:
                     for id in await reconciler.scan():
@@ -161,4 +167,5 @@ class Engine:
                             self.wake(reconciler.name, id)
                 except Exception:
                     log.exception("scan of %s failed", reconciler.name)
-            await asyncio.sleep(self.scan_every)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), self.scan_every)

@@ -13,6 +13,7 @@ from pileus.model.hosts import Host, HostReport
 from pileus.model.messages import RemoveGuest
 from pileus.reconcile.host_registry import HostRegistry
 from pileus.reconcile.observations import record
+from pileus.reconcile.scope import EVERYTHING
 from pileus.store import migration_records, servers
 from pileus.store.database import Database, Transaction
 from pileus.store.hosts import HOSTS
@@ -25,6 +26,7 @@ class Hosts:
     """Takes reports as they come; its step brings one host's records in line with its newest report."""
 
     name = "hosts"
+    scope = EVERYTHING
 
     def __init__(self, db: Database, bus: Bus, config: Config, wake: Wake) -> None:
         self.db = db
@@ -40,6 +42,8 @@ class Hosts:
 
     def receive(self, report: HostReport) -> None:
         """A report came in; called from the event loop."""
+        if not self.scope.hears(report.cluster):
+            return
         if not self._reports.get(report.host) and self._started.get(report.host) == report.started_at and self.registry.is_repeated(report):
             self._flush_later(report.host)
             return

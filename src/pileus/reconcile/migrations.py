@@ -39,6 +39,7 @@ from pileus.model.servers import Server
 from pileus.reconcile import migration_outcomes, migration_place
 from pileus.reconcile.migration_place import is_live, keeps_memory
 from pileus.reconcile.move_keys import BothKeys, make_keys
+from pileus.reconcile.scope import EVERYTHING
 from pileus.reconcile.server_inputs import guest_on
 from pileus.store import migration_records as records
 from pileus.store import ports, routing, servers
@@ -59,6 +60,7 @@ class Migrations:
     """One migration a step."""
 
     name = "migrations"
+    scope = EVERYTHING
 
     def __init__(self, db: Database, bus: Bus, config: Config, wake: Wake) -> None:
         self.db = db
@@ -88,6 +90,8 @@ class Migrations:
         migration = await records.MIGRATIONS.get(self.db, id)
         if migration is None or migration.step == MigrationStep.DONE or migration.kind == MigrationKind.EVACUATION:
             self._noted.pop(id, None)
+            return None
+        if not await self.scope.owns(migration.source):
             return None
         server = await servers.SERVERS.get(self.db, migration.server_id)
         if server is None:

@@ -21,6 +21,7 @@ from pileus.model.messages import ApplyDomain, DomainReply, RemoveDomain
 from pileus.model.routing import RoutingDomain
 from pileus.reconcile.lately import Lately
 from pileus.reconcile.liveness import Liveness
+from pileus.reconcile.scope import EVERYTHING
 from pileus.store import routing
 from pileus.store.database import Database
 from pileus.store.hosts import every_host
@@ -40,6 +41,7 @@ class Routing:
     """Keeps every host's domains as the store says."""
 
     name = "routing"
+    scope = EVERYTHING
 
     def __init__(
         self, db: Database, bus: Bus, wake: Wake, physical: Mapping[str, str] = routing.HOST_ONLY, silence: float = routing.SILENCE
@@ -126,7 +128,7 @@ class Routing:
         places = await routing.places_of(self.db, component)
         needed = hosts_of(component, rows, places.router)
         wanted = {host: digest(domain_on(component, rows, host, places, self.physical)) for host in sorted(needed)}
-        news = [host for host in wanted if self.sent.get((host, component.id)) != wanted[host]]
+        news = [host for host in wanted if self.sent.get((host, component.id)) != wanted[host] and await self.scope.owns(host)]
         failed, late = await self._patiently({(host, component.id): self._apply(host, component, number) for host in news}, up)
         behind = set(failed) | late
         await self._record(component, rows, bool(hosts) and not behind & up and (not needed or bool(needed - behind)))
@@ -258,7 +260,7 @@ class Routing:
         found = {pair for pair in self.sent.keys() | self._touched if pair[1] in ids}
         reported = await self._reported()
         found |= {(name, domain) for domain in ids for name, at in reported.get(domain, []) if self._is_news(name, at, domain)}
-        return sorted(found)
+        return sorted([pair for pair in found if await self.scope.owns(pair[0])])
 
     async def _by_domain(self) -> dict[str, list[tuple[str, float]]]:
         """(host, when it said so) of each domain that some host reports."""

@@ -17,6 +17,7 @@ from pileus.model.servers import Server, ServerFault
 from pileus.reconcile import server_resize
 from pileus.reconcile.observations import EVENTS, record
 from pileus.reconcile.placing import Placing
+from pileus.reconcile.scope import EVERYTHING
 from pileus.reconcile.server_inputs import guest_on
 from pileus.store import actions, allocations, images, migration_records, ports, servers
 from pileus.store.database import Database, Transaction
@@ -34,6 +35,7 @@ class Servers:
     """One server a step. `ingest` is the image service's."""
 
     name = "servers"
+    scope = EVERYTHING
 
     def __init__(self, db: Database, bus: Bus, config: Config, wake: Wake, ingest: Ingest) -> None:
         self.db = db
@@ -63,7 +65,7 @@ class Servers:
     async def step(self, id: str) -> float | None:
         """Do the next thing for a server. What can't be done yet is tried again, and the server's history says why it waits."""
         server = await servers.SERVERS.get(self.db, id)
-        if server is None:
+        if server is None or not await self.scope.owns(server.host):
             return None
         wanted = next_step(server)
         if wanted == Next.NOTHING:
