@@ -49,13 +49,17 @@ class Machine:
             if address:
                 run(f"ip -n {self.namespace} addr add {address} dev {nic}")
         run(f"ip -n {self.namespace} link set lo up")
-        self.process = subprocess.Popen(
-            ["nsenter", f"--net=/run/netns/{self.namespace}", sys.executable, "-m", "tests.driver.network_host", str(scratch / self.tag),
-             self.tag],
+        self.directory = scratch / self.tag
+        self.process = self._begin()
+        self.ask("start")
+
+    def _begin(self) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            ["nsenter", f"--net=/run/netns/{self.namespace}", sys.executable, "-m", "tests.driver.network_host",
+             str(self.directory), self.tag],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )  # fmt: skip
-        self.ask("start")
 
     def ask(self, verb: str, argument: Any = None) -> Any:
         """A reply of the driver."""
@@ -79,8 +83,11 @@ class Machine:
 
     def close(self) -> None:
         """Leave nothing."""
-        if self.process.poll() is None:
-            self.ask("destroy")
+        if self.process.poll() is not None:  # what it was is still there
+            self.process.communicate()
+            self.process = self._begin()
+            self.ask("start")
+        self.ask("destroy")
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
         self.process.wait(10)
