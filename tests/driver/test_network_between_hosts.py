@@ -267,8 +267,12 @@ def test_tunnels_hear_other_hosts_and_nobody_else(cluster: Cluster) -> None:
     run(f"ip -n {cluster.outside} addr add 192.0.2.200/24 dev under")
     for namespace, asked in ((cluster.outside, "10.21.0.66"), (cluster.machines["h1"].namespace, "10.21.0.77")):
         run("ip", "netns", "exec", namespace, "python3", "-c", TUNNEL, "192.0.2.2", asked)
-    heard: list[str] = []
-    assert eventually(
-        lambda: bool(select.select([ear.stdout], [], [], 0)[0]) and heard.append(ear.stdout.readline()) is None and "99:99" in heard[-1]
-    )
+    sounds, heard = ear.stdout, [""]
+
+    def hears_it() -> bool:
+        if select.select([sounds], [], [], 0)[0]:
+            heard.append(sounds.readline())
+        return "99:99" in heard[-1]
+
+    assert eventually(hears_it)
     assert heard[-1] == "fa:16:3e:99:99:99 asks for 10.21.0.77\n", "the first that is heard of it"
