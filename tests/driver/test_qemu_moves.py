@@ -398,3 +398,23 @@ def test_a_busy_guest_goes_on_in_post_copy_where_the_kernel_allows_it(tmp_path: 
         assert alphabet(source.log(guest) + destination.log(guest))
 
     play(tmp_path, guest, scenario)
+
+
+def test_a_paused_guest_arrives_paused_and_goes_on_when_it_is_told_to(tmp_path: Path) -> None:
+    guest = counting(tmp_path)
+
+    async def scenario(source: Host, destination: Host) -> None:
+        await boot(source, guest)
+        await goes_on(source, guest)
+        paused = later(guest, power=Power.PAUSED)
+        await boot(source, paused)
+        await begin(source, destination, paused)
+        await source.reach(guest, MovePhase.SWITCHED)
+        assert (await finish(destination, later(paused))).power is ObservedPower.PAUSED
+        await destination.driver.snapshot(guest.id, tmp_path / "snapshot.qcow2")
+        assert await runs(guest, source, destination) == []
+        await boot(destination, later(later(later(guest))))
+        await goes_on(destination, guest)
+        assert alphabet(source.log(guest) + destination.log(guest))
+
+    play(tmp_path, guest, scenario)
