@@ -21,6 +21,7 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bus_ca: str | None = None  # file of who signed the bus's certificate; None: the cloud's own authority
     cluster: str = "default"  # the cluster that a manager process leads, or that a host is in
     hosts: int = 0  # `up --hosts`: so many hosts in network namespaces of this machine, with their own PostgreSQL and NATS
+    machine_shares: int = 1  # of a host that shares its machine with others: into how many parts that is divided
     listen: str = "127.0.0.1:5000"
     host_listen: str | None = None  # a second address, where hosts reach the API
     public_url: str | None = None  # None: the address that the client used

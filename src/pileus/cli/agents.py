@@ -57,6 +57,6 @@ def _qemu(config: Config, host: str, address: str, period: float, shared_disks: 
     network = LinuxNetwork(state, config.tag)
     shared = SharedDisks(Path(shared_disks), host) if shared_disks else None
     driver = QemuDriver(state, config.tag, network.open_tap, grace=config.shutdown_grace, shared=shared)
-    agent = Agent(host, [driver], network, RealMachine(state), address=address, period=period)
+    agent = Agent(host, [driver], network, RealMachine(state, config.machine_shares), address=address, period=period)
     agent.census = functools.partial(take, state, config.tag)
     return agent

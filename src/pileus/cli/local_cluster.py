@@ -21,6 +21,7 @@ from pileus.cli.daemons import Nats, Postgresql, command_line, database_url, wai
 from pileus.cli.progress import step
 from pileus.cli.public_network import routed
 from pileus.cli.serve import read_pid
+from pileus.cli.settings import remember
 from pileus.cli.shared_secrets import authority_of
 from pileus.config import Config
 from pileus.core.network_names import uplink_bridge
@@ -163,6 +164,7 @@ class LocalCluster:
     def _start(self, host: str, api: Api) -> None:
         directory = self.directory(host)
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+        remember(directory, machine_shares=len(self.hosts))
         shared = self.config.directory / "shared"
         shared.mkdir(mode=0o711, exist_ok=True)
         arguments = ["serve", "--role", "node"]

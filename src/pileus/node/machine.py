@@ -29,19 +29,22 @@ class Machine(Protocol):
 
 
 class RealMachine:
-    """This machine, as its kernel describes it. `state` lies on the file system that holds the disks."""
+    """This machine, as its kernel describes it, or one of `shares` equal parts of it: hosts that share a machine together promise no more
+    memory and disk than it has. `state` lies on the file system that holds the disks."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, shares: int = 1) -> None:
         self._state = state
+        self._shares = shares
         self.vcpus = len(os.sched_getaffinity(0))
-        self.memory_mib = _memory("MemTotal") // MIB
-        self.disk_gib = shutil.disk_usage(_existing(state)).total // GIB
+        self.memory_mib = _memory("MemTotal") // MIB // shares
+        self.disk_gib = shutil.disk_usage(_existing(state)).total // GIB // shares
         self.numa = numa_nodes(NODES, os.sched_getaffinity(0))
 
     def used(self, guests: Iterable[Guest]) -> tuple[int, int]:
         """What the kernel says is in use, by guests or by anything else."""
         disk = shutil.disk_usage(_existing(self._state))
-        return self.memory_mib - _memory("MemAvailable") // MIB, (disk.total - disk.free) // GIB
+        memory = (_memory("MemTotal") - _memory("MemAvailable")) // MIB
+        return memory // self._shares, (disk.total - disk.free) // GIB // self._shares
 
 
 class SimulatedMachine:
