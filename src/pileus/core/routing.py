@@ -1,7 +1,7 @@
 """Routing domains from rows: which networks and routers belong together, and what a host is told to realize of them."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from ipaddress import ip_address, ip_network
 
 import msgspec
@@ -127,10 +127,17 @@ def vtep(address: str) -> str:
 
 
 def hosts_of(component: Component, rows: DomainRows, router: str | None) -> set[str]:
-    """The hosts that need the domain: those of its guests, those that guests are moving to, and `router`, which carries its routers, if
-    these have anything to connect."""
-    needed = {host for port in rows.ports if _is_guest(port) for host in (port.host, port.migrating_to) if host}
-    if router is not None and rows.routers and (needed or any(one.gateway_network_id for one in rows.routers)):
+    """The hosts that need the domain, where `rows` hold the ports of all hosts."""
+    return hosts_needing(
+        rows.routers, {host for port in rows.ports if _is_guest(port) for host in (port.host, port.migrating_to) if host}, router
+    )
+
+
+def hosts_needing(routers: list[Router], guests: Set[str], router: str | None) -> set[str]:
+    """The hosts that need a domain: `guests`, which are those of its guests and those that guests are moving to, and `router`, which
+    carries its routers, if these have anything to connect."""
+    needed = set(guests)
+    if router is not None and routers and (needed or any(one.gateway_network_id for one in routers)):
         needed.add(router)
     return needed
 

@@ -279,8 +279,7 @@ class Routing:
         contents = self._contents.get((host, domain_id))
         components = await (routing.components_on(self.db, host) if contents is None else routing.components_of(self.db, list(contents)))
         for component in components:
-            rows = await routing.load(self.db, component)
-            if component.id != domain_id and host in hosts_of(component, rows, await routing.router_host_of(self.db, component)):
+            if component.id != domain_id and host in await routing.hosts_with(self.db, component):
                 await self._apply(host, component, number)
 
     def _is_news(self, host: str, at: float, domain_id: str) -> bool:

@@ -15,12 +15,13 @@ from pileus.core.routing import (
     components,
     domain_on,
     gateway_host,
-    hosts_of,
+    hosts_needing,
     router_host,
     vtep,
 )
 from pileus.model.base import Model
 from pileus.model.ports import DHCP, ROUTER_GATEWAY, ROUTER_INTERFACE, AddressPair
+from pileus.model.routers import Router
 from pileus.model.routing import RoutingDomain
 from pileus.store.database import Database, Reader, Transaction
 from pileus.store.floating_ips import FLOATING_IPS
@@ -58,10 +59,16 @@ async def all_domains(db: Reader, host: str, physical: Mapping[str, str] = HOST_
     """Every domain that the host is to realize: those of its guests, and those whose routers it carries."""
     found: list[RoutingDomain] = []
     for component in await components_on(db, host):
-        rows, places = await load_on(db, component, host)
-        if host in hosts_of(component, rows, places.router or host):
+        if host in await hosts_with(db, component, host):
+            rows, places = await load_on(db, component, host)
             found.append(domain_on(component, rows, host, places, physical))
     return found
+
+
+async def hosts_with(db: Reader, component: Component, otherwise: str | None = None) -> set[str]:
+    """The hosts that need the component's domain; `otherwise` carries its routers where no host is known."""
+    routers = await _routers(db, component)
+    return hosts_needing(routers, await guest_hosts(db, component), await router_host_of(db, component) or otherwise)
 
 
 async def load_on(db: Reader, component: Component, host: str) -> tuple[DomainRows, Places]:
@@ -75,12 +82,19 @@ async def places_of(db: Reader, component: Component, host: str | None = None) -
     router = await router_host_of(db, component)
     names = {host} if host else set[str]()
     if not host or await _addresses(db, names):
-        marks = _marks(component.networks)
-        for column in ("host", "migrating_to"):
-            found = f"SELECT DISTINCT {column} FROM ports WHERE {column} IS NOT NULL AND network_id IN ({marks})"  # noqa: S608
-            names |= {row[0] for row in await db.all(found, *component.networks)}
+        names |= await guest_hosts(db, component)
         names |= {router} if router else set()
     return Places(router=router, addresses=await _addresses(db, names))
+
+
+async def guest_hosts(db: Reader, component: Component) -> set[str]:
+    """The hosts of the component's guests, and those that guests are moving to."""
+    rows = await db.all(
+        f"SELECT DISTINCT host, migrating_to FROM ports WHERE network_id IN ({_marks(component.networks)}) "  # noqa: S608
+        "AND (host IS NOT NULL OR migrating_to IS NOT NULL) AND device_owner NOT LIKE 'network:%'",
+        *component.networks,
+    )
+    return {host for row in rows for host in row if host}
 
 
 async def _addresses(db: Reader, names: set[str]) -> dict[str, str]:
@@ -204,7 +218,7 @@ async def component_of_router(db: Reader, router_id: str) -> Component:
 
 async def load(db: Reader, component: Component, host: str | None = None) -> DomainRows:
     """All rows that the component's domain is made of; with `host`, guests' ports of that host alone."""
-    routers = [one for id in component.routers if (one := await ROUTERS.get(db, id)) is not None]
+    routers = await _routers(db, component)
     outside = sorted({one.gateway_network_id for one in routers if one.gateway_network_id} - set(component.networks))
     network_ids = [*component.networks, *outside]
     marks = _marks(network_ids)
@@ -221,6 +235,10 @@ async def load(db: Reader, component: Component, host: str | None = None) -> Dom
     return DomainRows(
         networks=networks, subnets=subnets, ports=ports, routers=routers, floating_ips=floating, groups=groups, rules=rules, members=members
     )
+
+
+async def _routers(db: Reader, component: Component) -> list[Router]:
+    return [one for id in component.routers if (one := await ROUTERS.get(db, id)) is not None]
 
 
 async def _ports(db: Reader, component: Component, host: str | None) -> list[Any]:

@@ -318,3 +318,17 @@ def test_a_router_that_is_gone_is_carried_by_nobody(tmp_path: Path) -> None:
         assert all(set(node.domains) == {"net"} for node in nodes.values())
 
     two_hosts(tmp_path, story)
+
+
+def test_a_host_that_only_carries_routers_has_what_the_records_want_there_also_where_it_reaches_no_other(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, nodes: dict[str, Node], bus: LocalBus) -> None:
+        for name in nodes:
+            await db.write(lambda tx, name=name: HOSTS.set(tx, name, report=replace(report(), host=name, address="")))
+        await routing.step("net")
+        ((_, carrier),) = (await store.router_hosts(db)).items()
+        await db.write(lambda tx: release_ports(tx, f"guest-{carrier}"))
+        await routing.step("net")
+        for name, node in nodes.items():
+            assert [one.id for one in await store.all_domains(db, name)] == list(node.domains) == ["router"]
+
+    two_hosts(tmp_path, story)

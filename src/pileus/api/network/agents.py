@@ -8,7 +8,7 @@ from pileus.api.network.networks import NETWORK
 from pileus.api.network.routers import ROUTER
 from pileus.api.policy import allowed
 from pileus.api.request import Request
-from pileus.core.routing import gateway_host, hosts_of
+from pileus.core.routing import gateway_host
 from pileus.model.errors import NotFound, NotImplementedYet
 from pileus.model.hosts import Host
 from pileus.store import routing
@@ -75,9 +75,8 @@ async def _on_hosts(request: Request, id: str, kind: str) -> list[dict[str, Any]
     component = await routing.component_of(request.cloud.db, id)
     if component is None:
         return []
-    rows = await routing.load(request.cloud.db, component)
+    names = await routing.hosts_with(request.cloud.db, component)
     router = await routing.router_host_of(request.cloud.db, component)
-    names = hosts_of(component, rows, router)
     if kind == "L3 agent":
         names &= {router or ""}
     elif not names:
