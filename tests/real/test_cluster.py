@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from pileus.cli.client import Api
+from pileus.cli.down import stop
 from pileus.cli.local_cluster import LocalCluster
 from pileus.cli.settings import load
 from tests.real.conftest import devices
-from tests.real.real_cloud import RealCloud, until
+from tests.real.real_cloud import RealCloud, boots, gone, until
 
 HOSTS = 3
 HOST = "OS-EXT-SRV-ATTR:host"
@@ -155,7 +157,7 @@ def test_a_stopped_server_moves_with_its_disk_and_waits_for_a_word(cluster: Clus
     cluster.verify()
 
 
-@pytest.mark.parametrize("party", ["managers", "source", "destination", "bus", "database"])
+@pytest.mark.parametrize("party", ["managers", "source", "destination", "guest at the destination", "bus", "database"])
 def test_whatever_process_is_killed_during_a_move_one_copy_of_the_guest_goes_on(cluster: Cluster, party: str) -> None:
     server, source = cluster.hello(), cluster.host()
     destination = next(name for name in ("h1", "h2", "h3") if name != source)
@@ -167,6 +169,7 @@ def test_whatever_process_is_killed_during_a_move_one_copy_of_the_guest_goes_on(
             "managers": cluster.pid(),
             "source": int((cluster.fabric.directory(source) / "pid").read_text()),
             "destination": int((cluster.fabric.directory(destination) / "pid").read_text()),
+            "guest at the destination": next(iter(set(cluster.processes(server.id)) & set(cluster.fabric.pids(destination)))),
             "bus": cluster.fabric.nats.pid(),
             "database": cluster.fabric.postgresql.pid(),
         }
@@ -182,6 +185,24 @@ def test_whatever_process_is_killed_during_a_move_one_copy_of_the_guest_goes_on(
         connection.close()
     assert cluster.hello().status == "ACTIVE"
     assert cluster.processes(server.id)[0] in cluster.fabric.pids(cluster.host()), "the record names another host than the guest's"
+    cluster.verify()
+
+
+def test_a_guest_that_dies_while_it_moves_is_off_where_its_disk_is_and_starts_again(cluster: Cluster) -> None:
+    server, source = cluster.hello(), cluster.host()
+    compute = cluster.admin().compute
+    (pid,) = cluster.processes(server.id)
+    compute.live_migrate_server(server, host=None, block_migration="auto")
+    until(lambda: len(cluster.processes(server.id)) == 2, 30, "a guest waiting at the destination")
+    os.kill(pid, signal.SIGKILL)
+    ended = cluster.moved(server.id)
+    until(lambda: len(cluster.processes(server.id)) == (1 if ended == "completed" else 0), 60, "nothing doubled")
+    if ended != "completed":  # it had not been given away: it is where it was
+        assert cluster.host() == source
+        compute.wait_for_server(compute.get_server(server.id), status="SHUTOFF", wait=60)
+        compute.start_server(server)
+        compute.wait_for_server(compute.get_server(server.id), status="ACTIVE", wait=60)
+    assert cluster.ssh(cluster.address(), "hostname", timeout=120) == "hello"
     cluster.verify()
 
 
@@ -264,6 +285,44 @@ def test_a_token_lets_one_host_in_and_a_wrong_one_nobody(cluster: Cluster, tmp_p
     token = made()
     assert joins(token, "h9").stdout.strip() == "default"
     assert "used by another host" in joins(token, "h8").stderr
+
+
+def test_a_second_cluster_has_its_own_manager_and_hosts(cluster: Cluster, tmp_path: Path) -> None:
+    config, fabric = load(cluster.state), cluster.fabric
+    assert config.database is not None and config.bus is not None
+    command = [sys.executable, "-m", "pileus.cli.main", "--state", str(tmp_path / "east"), "serve", "--role", "cluster", "--name", "east"]
+    command += ["--database", config.database, "--bus", config.bus]
+    connection = cluster.admin()
+    network = cluster.connect().network.find_network("private").id
+
+    def listed() -> str:
+        return cluster.pileus("host", "list").stdout
+
+    def manager() -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        until(lambda: any("cluster/east: led by" in line and "for" in line for line in listed().splitlines()), 30, "a leader")
+        return process
+
+    process = manager()
+    try:
+        fabric.connect(4, "h4")
+        fabric.start("h4", Api(config, "admin", "admin"), "east")
+        until(lambda: "h4" in {one.host for one in connection.compute.services(binary="nova-compute")}, 30, "h4")
+        server = boots(connection, "eastern", network, availability_zone="nova:h4")
+        assert server.status == "ACTIVE"
+        process.kill()
+        process.wait()
+        connection.compute.pause_server(server)
+        process = manager()  # the other cluster's manager did not do its work; now it is done
+        paused = connection.compute.wait_for_server(connection.compute.get_server(server.id), status="PAUSED", wait=60)
+        assert paused.compute_host == "h4"
+        cluster.verify()
+        gone(connection, server)
+    finally:
+        process.terminate()
+        process.wait()
+        stop(fabric.directory("h4"))
+        fabric.remove("h4")
 
 
 def test_nothing_of_the_cluster_listens_where_it_was_not_asked_to(cluster: Cluster) -> None:

@@ -73,7 +73,7 @@ class LocalCluster:
         with step("Networks") as current:
             self._bridges()
             for number, host in enumerate(self.hosts, 1):
-                self._namespace(number, host)
+                self.connect(number, host)
             current.note(f"{len(self.hosts)} hosts in namespaces, {self.range} between them")
         with step("PostgreSQL") as current:
             current.note(self.postgresql.start())
@@ -86,7 +86,7 @@ class LocalCluster:
         with step("Hosts") as current:
             for host in self.hosts:
                 if read_pid(self.directory(host)) is None:
-                    self._start(host, api)
+                    self.start(host, api)
                 current.note(host)
 
             def silent() -> list[str]:
@@ -108,10 +108,14 @@ class LocalCluster:
     def destroy(self) -> None:
         """Remove guests, namespaces, bridges."""
         for host in self.hosts:
-            if (self.directory(host) / "config.json").exists() and self.namespace(host) in _namespaces():
-                self._inside(host, "down", "--destroy", "--yes")
-            _quiet("ip", "netns", "del", self.namespace(host))
+            self.remove(host)
         self.uplinks().remove()
+
+    def remove(self, host: str) -> None:
+        """Remove a host's guests, its namespace and its state."""
+        if (self.directory(host) / "config.json").exists() and self.namespace(host) in _namespaces():
+            self._inside(host, "down", "--destroy", "--yes")
+        _quiet("ip", "netns", "del", self.namespace(host))
 
     def directory(self, host: str) -> Path:
         """A host's own state directory."""
@@ -143,7 +147,8 @@ class LocalCluster:
         _ip("address", "replace", f"{self.range[1]}/24", "dev", under)
         _ip("link", "set", under, "up")
 
-    def _namespace(self, number: int, host: str) -> None:
+    def connect(self, number: int, host: str) -> None:
+        """A host's namespace, joined to both bridges. `number` is in its address."""
         name = self.namespace(host)
         if name not in _namespaces():
             _ip("netns", "add", name)
@@ -161,7 +166,8 @@ class LocalCluster:
 
     # -- agents ----------------------------------------------------------------------------------------------------------------------
 
-    def _start(self, host: str, api: Api) -> None:
+    def start(self, host: str, api: Api, cluster: str = "default") -> None:
+        """Start a host's agent; where it has not joined yet, it joins this cluster of the cloud."""
         directory = self.directory(host)
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         remember(directory, machine_shares=len(self.hosts))
@@ -170,7 +176,7 @@ class LocalCluster:
         arguments = ["serve", "--role", "node"]
         environment = {**os.environ, "PILEUS_HOST": host}
         if not (directory / "secrets" / "node.json").exists():
-            environment["PILEUS_JOIN_TOKEN"] = api.post("/cluster/v1/tokens", {"lifetime": 600.0})["token"]
+            environment["PILEUS_JOIN_TOKEN"] = api.post("/cluster/v1/tokens", {"lifetime": 600.0, "cluster": cluster})["token"]
             arguments += ["--join", "-", f"http://{self.config.host_listen}", "--shared-disks", str(shared)]
         with (directory.with_suffix(".output")).open("wb") as output:
             process = subprocess.Popen(
