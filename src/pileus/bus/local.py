@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from pileus.bus.streams import ByteStream, to_socket
 from pileus.model.errors import NodeFailed, Unavailable
 from pileus.model.hosts import HostReport
-from pileus.model.messages import Failed, NodeReply, NodeRequest
+from pileus.model.messages import ConsoleEndpoint, Failed, NodeReply, NodeRequest, OpenConsole
+
+CONSOLE_TIMEOUT = 20.0
 
 Handle = Callable[[NodeRequest], Awaitable[NodeReply]]
 Listener = Callable[[HostReport], None]
@@ -17,6 +20,10 @@ class Bus(Protocol):
 
     async def request(self, host: str, message: NodeRequest, timeout: float = 120.0) -> NodeReply:
         """A node's reply. NodeFailed when it says that it failed, Unavailable when it does not answer in `timeout` seconds."""
+        ...
+
+    async def stream(self, host: str, message: OpenConsole) -> ByteStream:
+        """The bytes of a guest's console. Errors as those of `request`, and OSError."""
         ...
 
     def report(self, report: HostReport) -> None:
@@ -51,6 +58,12 @@ class LocalBus:
         if isinstance(reply, Failed):
             raise NodeFailed(reply.reason, detail=reply.detail, kind=reply.kind)
         return reply
+
+    async def stream(self, host: str, message: OpenConsole) -> ByteStream:
+        """The console's Unix socket, which is on this machine."""
+        reply = await self.request(host, message, CONSOLE_TIMEOUT)
+        assert isinstance(reply, ConsoleEndpoint)  # the bus gives what the request asks for
+        return await to_socket(reply.path)
 
     def report(self, report: HostReport) -> None:
         """Hand a report to every listener."""

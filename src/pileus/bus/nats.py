@@ -17,11 +17,13 @@ import msgspec
 
 from pileus.bus import encoding
 from pileus.bus.connection import BusCredentials, Connection
-from pileus.bus.local import Handle, Listener
+from pileus.bus.local import CONSOLE_TIMEOUT, Handle, Listener
+from pileus.bus.nats_streams import Streams
+from pileus.bus.streams import ByteStream
 from pileus.bus.subjects import Subjects, name_of
 from pileus.model.errors import Invalid, NodeFailed, PileusError, Unavailable
 from pileus.model.hosts import HostReport
-from pileus.model.messages import Failed, NodeReply, NodeRequest
+from pileus.model.messages import ConsoleEndpoint, Failed, NodeReply, NodeRequest, OpenConsole
 
 log = logging.getLogger(__name__)
 SIGN_OF_LIFE = 2.0
@@ -57,6 +59,7 @@ class NatsBus:
         self.came_back: list[Callable[[], None]] = []
         self.outgoing: Callable[[NodeRequest], NodeRequest] = lambda request: request  # what is changed about each request that is sent
         self._me = secrets.token_hex(8)
+        self._streams = Streams(self.connection, self.subjects, self._me)
         self._numbers = itertools.count(1)
         self._waiting: dict[str, _Waiting] = {}
         self._wakes: set[tuple[str, str]] = set()
@@ -70,7 +73,8 @@ class NatsBus:
         await self.connection.open(patience)
 
     async def close(self) -> None:
-        """End; requests under way fail."""
+        """End; requests and streams under way fail."""
+        await self._streams.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -79,8 +83,9 @@ class NatsBus:
     # -- managers --------------------------------------------------------------------------------------------------------------------
 
     async def manage(self, reports: bool) -> None:
-        """Take replies and, for a cluster, reports and wake-ups."""
+        """Take replies, streams and, for a cluster, reports and wake-ups."""
         await self.connection.subscribe(self.subjects.replies_to(self._me), self._take_reply)
+        await self._streams.manage()
         if reports:
             await self.connection.subscribe(self.subjects.report("*"), self._take_report)
             await self.connection.subscribe(self.subjects.wake(">"), self._take_wake)
@@ -99,6 +104,16 @@ class NatsBus:
         if isinstance(reply, Failed):
             raise NodeFailed(reply.reason, detail=reply.detail, kind=reply.kind)
         return reply
+
+    async def stream(self, host: str, message: OpenConsole) -> ByteStream:
+        """The bytes of a guest's console, by the host's agent."""
+        name, stream = self._streams.begin(host)
+        try:
+            await self.request(host, msgspec.structs.replace(message, stream=name), CONSOLE_TIMEOUT)
+        except BaseException:
+            await stream.close()
+            raise
+        return stream
 
     async def _wait(self, waiting: _Waiting, timeout: float) -> NodeReply:
         loop = asyncio.get_running_loop()
@@ -185,6 +200,7 @@ class NatsBus:
         async def take(message: Any) -> None:
             self._begin(self._answer(host, handle, message))
 
+        await self._streams.serve(host)
         await self.connection.subscribe(self.subjects.node(host), take)
 
     async def _answer(self, host: str, handle: Handle, message: Any) -> None:
@@ -197,7 +213,7 @@ class NatsBus:
             reply: NodeReply = Failed(reason="The host runs another version of pileus than who asks it.", detail=error.message)
             await self._say(message.reply, encoding.encode(reply))
             return
-        work = asyncio.ensure_future(handle(request))
+        work = asyncio.ensure_future(self._handled(host, handle, request))
         try:
             while True:
                 await self._say(message.reply, b"")
@@ -207,6 +223,12 @@ class NatsBus:
                     return
         finally:
             work.cancel()
+
+    async def _handled(self, host: str, handle: Handle, request: NodeRequest) -> NodeReply:
+        reply = await handle(request)
+        if isinstance(request, OpenConsole) and request.stream and isinstance(reply, ConsoleEndpoint):
+            return await self._streams.accept(host, request.stream, reply.path)
+        return reply
 
     async def _say(self, subject: str, data: bytes) -> None:
         try:
@@ -226,6 +248,7 @@ class NatsBus:
             for callback in self.came_back:
                 callback()
             return
+        self._streams.lost()
         for waiting in self._waiting.values():
             waiting.fail("The connection to the message bus was lost.")
 

@@ -50,6 +50,14 @@ class Subjects(Model, frozen=True, kw_only=True):
         """Bytes of a console: `way` is "up" towards the host, "down" from it."""
         return f"pileus.{self.cloud}.stream.{token(host)}.{way}.{asker}.{number}"
 
+    def streams_to(self, asker: str) -> str:
+        """What hosts send by all streams of one asker."""
+        return f"pileus.{self.cloud}.stream.*.down.{asker}.*"
+
+    def streams_of(self, host: str) -> str:
+        """What is sent to a host by all its streams."""
+        return f"pileus.{self.cloud}.stream.{token(host)}.up.>"
+
     def of_node(self, host: str) -> Permissions:
         """What a host may use: requests to itself, its own replies, reports and streams."""
         mine = token(host)

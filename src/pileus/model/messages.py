@@ -56,10 +56,14 @@ class ReadConsoleLog(Model, frozen=True, kw_only=True, tag="read_console_log"):
 
 
 class OpenConsole(Model, frozen=True, kw_only=True, tag="open_console"):
-    """Where a console of the guest listens. Reply: ConsoleEndpoint."""
+    """Where a console of the guest listens. Reply: ConsoleEndpoint.
+
+    `stream`: a stream of the bus by which its bytes are to go; the endpoint's path says nothing then.
+    """
 
     guest_id: str
     kind: ConsoleKind
+    stream: str = ""
 
 
 class Snapshot(Model, frozen=True, kw_only=True, tag="snapshot"):

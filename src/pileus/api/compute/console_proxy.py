@@ -1,4 +1,4 @@
-"""Carries bytes between a browser's WebSocket and a console's Unix socket on the node.
+"""Carries bytes between a browser's WebSocket and a console of a guest, by the bus.
 
 The token in the query opens one console of one server for as long as it is valid; it is never logged. What the guest sends faster
 than the browser reads waits in the guest's socket, and the other way round: nothing is gathered here.
@@ -13,9 +13,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from pileus.api.cloud import Cloud
-from pileus.api.compute.consoles import endpoint
+from pileus.bus.streams import ByteStream
 from pileus.model.errors import PileusError
 from pileus.model.guests import ConsoleKind
+from pileus.model.messages import OpenConsole
 from pileus.store import consoles
 
 log = logging.getLogger("pileus.consoles")
@@ -47,20 +48,19 @@ async def _speak(cloud: Cloud, scope: dict[str, Any], receive: Receive, send: Se
         await send({"type": "websocket.close", "code": REFUSED, "reason": "The token is unknown or has expired."})
         return
     try:
-        path = await endpoint(cloud.bus, found.host, found.server_id, kind)
-        reader, writer = await asyncio.open_unix_connection(path)
+        stream = await cloud.bus.stream(found.host, OpenConsole(guest_id=found.server_id, kind=kind))
     except (PileusError, OSError) as error:
         log.info("console %s of %s can't be opened: %s", kind, found.server_id, error)
         await send({"type": "websocket.close", "code": UNREACHABLE, "reason": "The console can't be reached."})
         return
     protocols = scope.get("subprotocols") or []
     await send({"type": "websocket.accept", "subprotocol": "binary" if "binary" in protocols else None})
-    await _pump(reader, writer, receive, send)
+    await _pump(stream, receive, send)
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, receive: Receive, send: Send) -> None:
+async def _pump(stream: ByteStream, receive: Receive, send: Send) -> None:
     """Both ways at once until one side ends."""
-    ways = [asyncio.create_task(_to_guest(writer, receive)), asyncio.create_task(_from_guest(reader, send))]
+    ways = [asyncio.create_task(_to_guest(stream, receive)), asyncio.create_task(_from_guest(stream, send))]
     try:
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -68,24 +68,21 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rece
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+        await stream.close()
         if left:
             with contextlib.suppress(OSError, RuntimeError):
                 await send({"type": "websocket.close", "code": 1000})
 
 
-async def _to_guest(writer: asyncio.StreamWriter, receive: Receive) -> None:
+async def _to_guest(stream: ByteStream, receive: Receive) -> None:
     while True:
         message = await receive()
         if message["type"] != "websocket.receive":
             return
         data = message.get("bytes")
-        writer.write(data if data is not None else (message.get("text") or "").encode())
-        await writer.drain()
+        await stream.write(data if data is not None else (message.get("text") or "").encode())
 
 
-async def _from_guest(reader: asyncio.StreamReader, send: Send) -> None:
-    while data := await reader.read(CHUNK):
+async def _from_guest(stream: ByteStream, send: Send) -> None:
+    while data := await stream.read(CHUNK):
         await send({"type": "websocket.send", "bytes": data})

@@ -11,7 +11,6 @@ from pileus.api.request import Request
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, Invalid, NotFound, NotImplementedYet
 from pileus.model.guests import ConsoleKind, ObservedPower
-from pileus.model.messages import ConsoleEndpoint, OpenConsole
 from pileus.store import consoles
 
 PROTOCOLS = {
@@ -89,13 +88,6 @@ async def show_token(request: Request) -> dict[str, Any]:
     if found is None:
         raise NotFound("Token not found")
     return {"console": {"instance_uuid": found.server_id, "host": found.host, "port": 0, "internal_access_path": None, "tls_port": None}}
-
-
-async def endpoint(bus: Any, host: str, server_id: str, kind: ConsoleKind) -> str:
-    """The Unix socket on the node where a console listens."""
-    reply = await bus.request(host, OpenConsole(guest_id=server_id, kind=kind), timeout=20)
-    assert isinstance(reply, ConsoleEndpoint)  # the bus gives what the request asks for
-    return reply.path
 
 
 async def _old(request: Request, protocol: str) -> dict[str, Any]:
