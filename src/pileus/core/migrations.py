@@ -3,7 +3,7 @@
 from pileus.core.moves import can_run
 from pileus.model.guests import ObservedGuest
 from pileus.model.hosts import DriverCapabilities, HostReport
-from pileus.model.migrations import Migration, MigrationStep
+from pileus.model.migrations import Migration, MigrationKind, MigrationStep
 from pileus.model.moves import MovePhase, MoveProgress
 
 SLOW, QUICK = 0.5, 0.05  # seconds between looks at a move
@@ -22,6 +22,8 @@ def copies_disks(source: HostReport, destination: HostReport) -> bool:
 def refusal(migration: Migration, seen: ObservedGuest | None, source: HostReport, destination: HostReport, live: bool) -> str:
     """Why the destination can't take the guest from the source; empty when it can."""
     copied = copies_disks(source, destination)
+    if migration.kind == MigrationKind.EVACUATION and source.shared_disks and copied:
+        return "does not see the disks that the lost host shares"  # it would begin with an empty one
     if migration.block_migration is True and not copied:
         return "its guests' disks are shared with the source: nothing is to be copied (block_migration)"
     if migration.block_migration is False and copied:

@@ -5,13 +5,13 @@ A step's id is a host's name. What is to start elsewhere is what its policy says
 
 import logging
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 from pileus.bus.local import Bus
 from pileus.config import Config
 from pileus.core.availability import fence_of, is_fenced, restarts_elsewhere
-from pileus.core.migrations import UNDOABLE
 from pileus.model.errors import Conflict, Unavailable
 from pileus.model.hosts import Host
 from pileus.model.messages import RemoveGuest
@@ -30,6 +30,7 @@ from pileus.store.hosts import HOSTS, every_host, is_up
 log = logging.getLogger(__name__)
 Wake = Callable[[str, str], None]
 LOOK_AGAIN = 5.0
+ACTION = "evacuate"
 EVENT = "compute_rebuild_instance"
 """Nova's name of what an evacuation does at the destination."""
 
@@ -52,8 +53,9 @@ class Availability:
         waiting = await self.db.all(
             "SELECT DISTINCT source FROM server_migrations WHERE kind = ? AND step <> ?", MigrationKind.EVACUATION, MigrationStep.DONE
         )
+        marked = await self.db.all("SELECT name FROM hosts WHERE fenced_at IS NOT NULL OR fence_error IS NOT NULL")
         lost = self.liveness.lost(await every_host(self.db), time.time())
-        return sorted({*lost, *(str(row[0]) for row in waiting)})
+        return sorted({*lost, *(str(row[0]) for row in [*waiting, *marked])})
 
     async def step(self, id: str) -> float | None:
         """Do what is to be done about a host."""
@@ -62,34 +64,36 @@ class Availability:
             return None
         asked = [one for one in await records.of_host(self.db, id) if one.kind == MigrationKind.EVACUATION and one.source == id]
         if is_up(host, time.time(), self.config.node_silence):
-            await self._came_back(host, [one for one in asked if one.step == MigrationStep.CLEAN])
+            await self._came_back(host, asked)
             return None
         if id not in self.liveness.lost(await every_host(self.db), time.time()):
             return LOOK_AGAIN  # silent, but for too short a time
         to_place = [one for one in asked if one.step == MigrationStep.PLACE]
-        lost = [one for one in await servers.on_host(self.db, id) if self._restarts(one, host)]
+        lost = [one for one in await servers.on_host(self.db, id) if await self._restarts(one, host)]
         if not lost and not to_place:
             return None
-        if not is_fenced(host) and not await self._fence(host, by_hand=bool(to_place)):
+        if is_fenced(host) or await self._fence(host, needed=bool(lost)):
+            known = {one.server_id for one in to_place}
+            begun = [await self._begin(one.id, id) for one in lost if one.id not in known]
+            to_place += [one for one in begun if one is not None]
+        elif not to_place or fence_of(id, self.config.fencing) is not None:
             return LOOK_AGAIN
-        known = {one.server_id for one in asked}
-        for server in lost:
-            if server.id not in known:
-                to_place.append(await self._begin(server))
         settled = [await self._evacuate(one) for one in to_place]
-        return None if all(settled) else LOOK_AGAIN
+        return None if all(settled) and is_settled(lost, to_place) else LOOK_AGAIN
 
-    def _restarts(self, server: Server, host: Host) -> bool:
+    async def _restarts(self, server: Server, host: Host) -> bool:
+        """Whether policy says that it starts elsewhere. One that waits for a word about its resize keeps what its two hosts have."""
         survives = host.report is not None and host.report.shared_disks
-        return survives and restarts_elsewhere(server, self.config.evacuate)
+        return survives and restarts_elsewhere(server, self.config.evacuate) and await records.may_be_evacuated(self.db, server)
 
-    async def _fence(self, host: Host, by_hand: bool) -> bool:
-        """Whether the host runs nothing now. Without a way to fence, an administrator's word that it is gone counts, nobody else's."""
+    async def _fence(self, host: Host, needed: bool) -> bool:
+        """Whether the host runs nothing now. Without a way to fence there is only an administrator's word for that: it counts for what they
+        ask to be evacuated, and for nothing else."""
         how = fence_of(host.name, self.config.fencing)
         changes: dict[str, Any]
         if how is None:
-            if by_hand:
-                return True
+            if not needed:
+                return False
             reason = 'No way to fence it is configured ("fencing" in config.json), so that its servers stay where they are.'
             changes = {"fence_error": reason}
         else:
@@ -105,12 +109,17 @@ class Availability:
             await self.db.write(lambda tx: HOSTS.set(tx, host.id, **changes))
         return "fenced_at" in changes
 
-    async def _begin(self, server: Server) -> Migration:
-        """The record of an evacuation that policy asks for."""
+    async def _begin(self, server_id: str, host: str) -> Migration | None:
+        """The record of an evacuation that policy asks for, and the action in the server's history; None when there is one already."""
 
-        async def work(tx: Transaction) -> Migration:
-            current = await servers.get(tx, server.id)
-            return await records.start(tx, current, MigrationKind.EVACUATION, NewMigration(request_id=current.request_id))
+        async def work(tx: Transaction) -> Migration | None:
+            server = await servers.get(tx, server_id)
+            alive = await records.alive_of(tx, server_id)
+            if server.host != host or any(one.kind == MigrationKind.EVACUATION and one.source == host for one in alive):
+                return None
+            request_id = f"req-{uuid.uuid4()}"
+            await actions.start(tx, server_id, ACTION, request_id, project_id=server.project_id)
+            return await records.start(tx, server, MigrationKind.EVACUATION, NewMigration(request_id=request_id))
 
         return await self.db.write(work)
 
@@ -122,46 +131,78 @@ class Availability:
             await self.db.write(lambda tx: records.save(tx, migration, **done))
             return True
         for other in await records.alive_of(self.db, server.id):
-            if other.kind != MigrationKind.EVACUATION and other.step in (*UNDOABLE, MigrationStep.UNDO) and not other.restored:
-                await self._end_move(other)
+            if await self.db.write(lambda tx, one=other: _end_move(tx, one, migration.source)):
+                self.wake("migrations", other.id)
                 server = await servers.get(self.db, server.id)
         found = await choice(self.db, self.config, migration, server)
-        if found.reason:
-            message = f"{found.reason} It is tried again."
-            await self.db.write(lambda tx: actions.wait(tx, server.id, migration.request_id or server.request_id, EVENT, message))
-            return False
         try:
-            await self.db.write(lambda tx: evacuated(tx, migration, found))
+            if not found.reason:
+                await self.db.write(lambda tx: evacuated(tx, migration, found))
+                await self._woken(server)
+                return True
+            reason = found.reason
         except Conflict as error:
             if error.data.get("stale"):
                 return False
-            raise
+            reason = error.message
+        return await self._has_no_place(migration, server, reason)
+
+    async def _has_no_place(self, migration: Migration, server: Server, reason: str) -> bool:
+        """Its event says why. It is tried again, unless it was to be that one host."""
+        if migration.requested_host is None:
+            message = f"{reason} It is tried again."
+            await self.db.write(lambda tx: actions.wait(tx, server.id, migration.request_id or server.request_id, EVENT, message))
+            return False
+        await self.db.write(lambda tx: _ended(tx, migration, MigrationStatus.ERROR, reason))
+        return True
+
+    async def _woken(self, server: Server) -> None:
         for network in {port.network_id for port in (await ports.ports_of(self.db, [server.id]))[server.id]}:
             self.wake("routing", network)
         self.wake("servers", server.id)
-        return True
 
-    async def _end_move(self, other: Migration) -> None:
-        """A move away from the lost host can't go on: its destination forgets what it has."""
-        reason = f"Host {other.source} was lost."
+    async def _came_back(self, host: Host, asked: list[Migration]) -> None:
+        """A host that was lost removes what is no longer its own; what survives of it elsewhere is not touched by that.
 
-        async def work(tx: Transaction) -> None:
-            current = await records.get(tx, other.id)
-            failed = await records.save(tx, current, step=MigrationStep.UNDO, status=MigrationStatus.ERROR, error=reason)
-            await migration_outcomes.undone(tx, failed, "")
-
-        await self.db.write(work)
-        self.wake("migrations", other.id)
-
-    async def _came_back(self, host: Host, left: list[Migration]) -> None:
-        """A host that was lost removes what is no longer its own; what survives of it elsewhere is not touched by that."""
-        for migration in left:
+        What did not start elsewhere by now stays.
+        """
+        back = f"Host {host.name} is back: the server stays there."
+        for migration in asked:
+            if migration.step == MigrationStep.PLACE:
+                await self.db.write(lambda tx, one=migration: _ended(tx, one, MigrationStatus.CANCELLED, back))
+                self.wake("servers", migration.server_id)
+                continue
             server = await servers.SERVERS.get(self.db, migration.server_id)
             if server is None or server.host != host.name or server.removed_at is not None:
                 await self.bus.request(host.name, RemoveGuest(guest_id=migration.server_id))
             await self.db.write(lambda tx, one=migration: _forgotten(tx, one))
-        if host.fenced_at is not None and not is_fenced(host):
+        if not is_fenced(host) and (host.fenced_at is not None or host.fence_error is not None):
             await self.db.write(lambda tx: HOSTS.set(tx, host.id, fenced_at=None, fence_error=None))
+
+
+def is_settled(lost: list[Server], to_place: list[Migration]) -> bool:
+    """Whether all that is to start elsewhere has been tried; what policy wants and nobody may move yet is looked at again."""
+    return {one.id for one in lost} <= {one.server_id for one in to_place}
+
+
+async def _end_move(tx: Transaction, seen: Migration, lost: str) -> bool:
+    """End a move of which one host is lost: it only removes what the other one has, from now on. False: there is nothing to end."""
+    other = await records.get(tx, seen.id)
+    reason = f"Host {lost} was lost."
+    if other.kind == MigrationKind.EVACUATION or not records.ends_with_host(other):
+        return False
+    if other.step == MigrationStep.FINISH:  # live: the server was the lost host's already
+        server = await servers.get(tx, other.server_id)
+        await allocations.release(tx, other.id)
+        changes: dict[str, Any] = {"keys": None, "error": reason, "finished_at": time.time()}
+        await records.save(tx, other, step=MigrationStep.CLEAN, status=MigrationStatus.ERROR, **changes)
+        await servers.save(tx, server, migration=None)
+        event = migration_outcomes.LIVE
+        await actions.finish(tx, server.id, other.request_id, event, result="Error", message=reason, host=lost)
+        return True
+    failed = await records.save(tx, other, step=MigrationStep.UNDO, status=MigrationStatus.ERROR, error=reason)
+    await migration_outcomes.undone(tx, failed, "")
+    return True
 
 
 async def evacuated(tx: Transaction, seen: Migration, found: Choice) -> None:
@@ -183,6 +224,14 @@ async def evacuated(tx: Transaction, seen: Migration, found: Choice) -> None:
     await records.save(tx, seen, **changes)
     request_id = seen.request_id or server.request_id
     await actions.finish(tx, server.id, request_id, EVENT, message=f"{seen.source} was lost. {decision.message}", host=decision.host)
+
+
+async def _ended(tx: Transaction, seen: Migration, status: MigrationStatus, reason: str) -> None:
+    """The server stays where it is."""
+    server = await servers.get(tx, seen.server_id)
+    await records.save(tx, seen, step=MigrationStep.DONE, status=status, error=reason, finished_at=time.time())
+    request_id = seen.request_id or server.request_id
+    await actions.finish(tx, server.id, request_id, EVENT, result="Error", message=reason, host=seen.source)
 
 
 async def _forgotten(tx: Transaction, seen: Migration) -> None:

@@ -100,6 +100,7 @@ class Hosts:
                     self.wake("servers", server.id)
             for migration in await migration_records.of_host(self.db, report.host):
                 self.wake("migrations", migration.id)
+                self.wake("availability", report.host)  # to which an evacuation may have left something to remove
         for guest in report.guests:
             if guest.id not in placed:
                 await self._collect(report.host, guest)

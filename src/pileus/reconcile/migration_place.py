@@ -55,10 +55,9 @@ async def choice(db: Database, config: Config, migration: Migration, server: Ser
         return Choice(decision=Decision(), reason=f"The server's host {migration.source} is not known.")
     wanted = server if server.resize is None else msgspec.structs.replace(server, flavor=server.resize.new)
     request = await placement_request(db, wanted, source.cluster)
-    if migration.requested_host is not None:
-        request = msgspec.structs.replace(request, host=migration.requested_host)
-        if migration.force:
-            return await _forced(db, config, request, migration, source.report)
+    request = msgspec.structs.replace(request, host=migration.requested_host)  # the one of its creation was for that, as in Nova
+    if migration.requested_host is not None and migration.force:
+        return await _forced(db, config, request, migration, source.report)
     request = msgspec.structs.replace(request, avoid=await _barred(db, migration))
     return await _chosen(db, config, request, migration, server, source.report)
 
@@ -92,6 +91,8 @@ async def _forced(db: Database, config: Config, request: PlacementRequest, migra
     host = await HOSTS.first(db, "name = ?", migration.requested_host)
     if host is None or host.report is None or not is_up(host, time.time(), config.node_silence):
         return Choice(decision=Decision(), reason=f"Host {migration.requested_host} is not up.")
+    if migration.kind == MigrationKind.EVACUATION and (why := refusal(migration, None, source, host.report, live=False)):
+        return Choice(decision=Decision(), reason=f"{host.name} can't take this guest: {why}")
     provider = await providers.get(db, host.id)
     decision = Decision(host=host.name, provider_id=host.id, generation=provider.generation, resources=request.resources)
     return Choice(decision=decision, zone=host.availability_zone, copy_disks=copies_disks(source, host.report))

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from pileus.core.migrations import UNDOABLE
 from pileus.model.errors import NotFound
 from pileus.model.guests import Power
 from pileus.model.migrations import ENDED, Migration, MigrationKind, MigrationStatus, MigrationStep, NewMigration
@@ -102,6 +103,30 @@ async def of_server(db: Reader, server_id: str) -> list[Migration]:
 async def of_host(db: Reader, host: str) -> list[Migration]:
     """Migrations from or to a host that are not over in every respect."""
     return await MIGRATIONS.find(db, "(source = ? OR destination = ?) AND step <> ?", host, host, MigrationStep.DONE.value)
+
+
+def ends_with_host(move: Migration) -> bool:
+    """Whether a move can be ended when the host that the server is at is lost: until the server is the destination's, and a live one that
+    has not arrived there. Not one that is over but for what it left, nor one that waits for a word of the server's owner."""
+    live_there = move.step == MigrationStep.FINISH and move.kind == MigrationKind.LIVE
+    return live_there or (move.step in (*UNDOABLE, MigrationStep.UNDO) and not move.restored and not move.back)
+
+
+async def may_be_evacuated(db: Reader, server: Server) -> bool:
+    """Whether a server whose host is lost may start elsewhere: unless a resize or cold migration has begun to change hosts."""
+    moves = [one for one in await alive_of(db, server.id) if one.kind != MigrationKind.EVACUATION]
+    return server.resize is None or (bool(moves) and all(ends_with_host(one) or one.step == MigrationStep.CLEAN for one in moves))
+
+
+async def forget_host(tx: Transaction, host: str) -> None:
+    """The host will not come back: what was still to be removed from it needs no removing, and what is held of it is free."""
+    for one in await of_host(tx, host):
+        left = (
+            one.source if one.step == MigrationStep.CLEAN else one.destination if one.step == MigrationStep.UNDO and one.restored else None
+        )
+        if left == host:
+            await allocations.release(tx, one.id)
+            await save(tx, one, step=MigrationStep.DONE, keys=None)
 
 
 async def forget_server(tx: Transaction, server: Server) -> None:

@@ -371,3 +371,11 @@ def test_a_forecast_says_what_would_not_converge_and_why(moving: Moving) -> None
     assert [one["converges"] for one in forecasts] == [True, False]
     assert "can be sent" in forecasts[1]["reason"]
     assert moving.call("GET", f"/servers/{quiet}/pileus-forecast").status == 403
+
+
+def test_a_server_that_was_made_on_a_named_host_may_leave_it(moving: Moving) -> None:
+    server = moving.placed(availability_zone="nova:h2", who="admin", networks="none")
+    assert moving.record(server).host == "h2"
+    assert live(moving, server).status == 202
+    moving.wait_move(server, "completed")
+    assert moving.record(server).host == "h1"

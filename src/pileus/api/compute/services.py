@@ -10,7 +10,7 @@ from pileus.api.request import Request
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, Invalid, NotFound
 from pileus.model.hosts import Host
-from pileus.store import hosts, providers
+from pileus.store import hosts, migration_records, providers
 from pileus.store.database import Transaction
 from pileus.store.hosts import HOSTS
 
@@ -93,6 +93,7 @@ async def delete(request: Request) -> None:
             raise Conflict(
                 f"Unable to delete compute service that is hosting instances: {host.name}. Migrate or delete the instances first."
             )
+        await migration_records.forget_host(tx, host.name)
         if await providers.PROVIDERS.get(tx, host.id) is not None:
             await providers.remove(tx, host.id)
         await HOSTS.delete(tx, host.id)
@@ -117,6 +118,7 @@ async def _change(request: Request, host: Host, changes: dict[str, Any]) -> Host
 
     changed = await request.cloud.db.write(work)
     request.cloud.wake("hosts", host.name)
+    request.cloud.wake("availability", host.name)
     return changed
 
 
