@@ -159,6 +159,7 @@ def domain_on(component: Component, rows: DomainRows, host: str, places: Places,
     uplinked = [id for id in component.networks if rows.networks[id].uplink is not None]
     uplinked += [router.gateway.network_id for router in routers if router.gateway]
     wanted = {group for port in ports if port.local for group in port.security_groups}
+    members = rows.members if address or is_provided(rows, component) else _members_on(rows, host)
     return RoutingDomain(
         id=component.id,
         address=address if remotes else "",
@@ -166,9 +167,45 @@ def domain_on(component: Component, rows: DomainRows, host: str, places: Places,
         networks=networks,
         ports=ports,
         routers=routers,
-        security_groups=[_group(group, rows) for group in rows.groups if group.id in wanted],
+        security_groups=[_group(group, rows, members) for group in rows.groups if group.id in wanted],
         uplinks=[_uplink(rows.networks[id], rows, physical) for id in sorted(set(uplinked))],
     )
+
+
+class Divided:
+    """A component's rows, divided among its hosts once, so that a host that reaches no other costs what its own ports do."""
+
+    def __init__(self, component: Component, rows: DomainRows, places: Places, physical: Mapping[str, str]) -> None:
+        self.component = component
+        self.rows = rows
+        self.places = places
+        self._physical = physical
+        self._guests: dict[str, list[Port]] = {}
+        for port in rows.ports:
+            for host in {port.host, port.migrating_to} - {None} if _is_guest(port) else ():
+                self._guests.setdefault(host or "", []).append(port)
+        members = rows.members if is_provided(rows, component) else {}
+        self._common = msgspec.structs.replace(rows, ports=[port for port in rows.ports if not _is_guest(port)], members=members)
+        self._mark = hashlib.sha256(msgspec.json.encode((component, self._common))).hexdigest()
+
+    @property
+    def hosts(self) -> set[str]:
+        """The hosts that need the domain."""
+        return hosts_needing(self.rows.routers, self._guests.keys(), self.places.router)
+
+    def on(self, host: str) -> RoutingDomain:
+        """What the host is told."""
+        rows = self.rows
+        if host not in self.places.addresses:
+            rows = msgspec.structs.replace(self._common, ports=self._common.ports + self._guests.get(host, []))
+        return domain_on(self.component, rows, host, self.places, self._physical)
+
+    def mark(self, host: str) -> str:
+        """Something cheap that differs when what the host is told does; empty for a host that is told of others."""
+        if host in self.places.addresses:
+            return ""
+        mine = msgspec.json.encode((self.places.router in (host, None), self._guests.get(host, [])))
+        return hashlib.sha256(self._mark.encode() + mine).hexdigest()
 
 
 def digest(domain: RoutingDomain) -> str:
@@ -247,7 +284,23 @@ def host_name_of(address: str) -> str:
     return "host-" + address.replace(".", "-").replace(":", "-")
 
 
-def _group(group: SecurityGroup, rows: DomainRows) -> DomainSecurityGroup:
+def is_provided(rows: DomainRows, component: Component) -> bool:
+    """Whether guests meet those of other hosts on a network of the outside, whatever the hosts reach of each other."""
+    return any(rows.networks[id].uplink is not None for id in component.networks)
+
+
+def _members_on(rows: DomainRows, host: str) -> dict[str, list[str]]:
+    """Of the groups' members, those on a host that reaches no other: nobody else's packets come there."""
+    found: dict[str, set[str]] = {}
+    for port in rows.ports:
+        if host in (port.host, port.migrating_to):
+            addresses = {one.ip_address for one in port.fixed_ips} | {one.ip_address for one in port.allowed_address_pairs}
+            for group in port.security_groups:
+                found.setdefault(group, set()).update(addresses)
+    return {group: sorted(addresses) for group, addresses in found.items()}
+
+
+def _group(group: SecurityGroup, rows: DomainRows, members: Mapping[str, list[str]]) -> DomainSecurityGroup:
     rules = [
         SecurityRule(
             direction=rule.direction,
@@ -257,7 +310,7 @@ def _group(group: SecurityGroup, rows: DomainRows) -> DomainSecurityGroup:
             port_max=rule.port_range_max,
             remote_prefix=str(ip_network(rule.remote_ip_prefix, strict=False)) if rule.remote_ip_prefix else None,
             remote_group_id=rule.remote_group_id,
-            remote_addresses=rows.members.get(rule.remote_group_id, []) if rule.remote_group_id else [],
+            remote_addresses=members.get(rule.remote_group_id, []) if rule.remote_group_id else [],
         )
         for rule in rows.rules.get(group.id, [])
     ]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from pileus.bus.local import Bus
-from pileus.core.routing import Candidate, Component, DomainRows, Places, assigned, digest, domain_on, hosts_of, router_host
+from pileus.core.routing import Candidate, Component, Divided, DomainRows, assigned, digest, router_host
 from pileus.model.errors import Conflict
 from pileus.model.messages import ApplyDomain, DomainReply, RemoveDomain
 from pileus.model.routing import RoutingDomain
@@ -24,7 +24,6 @@ from pileus.reconcile.liveness import Liveness
 from pileus.reconcile.scope import EVERYTHING
 from pileus.store import routing
 from pileus.store.database import Database
-from pileus.store.hosts import every_host
 from pileus.store.network_status import record_realized
 
 Wake = Callable[[str, str], None]
@@ -60,7 +59,8 @@ class Routing:
         self._number = 0
         self._lately = Lately(self._look)
         self._reported = Lately(self._by_domain)
-        self._fresh: dict[Component, tuple[DomainRows, Places]] = {}
+        self._fresh: dict[Component, Divided] = {}
+        self._marks: dict[Key, tuple[str, str]] = {}  # of what was sent, and its digest: the same mark makes the same digest
         self._under_way: dict[Key, asyncio.Task[None]] = {}  # what hosts are being told
         self._missed: set[Key] = set()  # what took too long and failed then
         self._locks: dict[str, asyncio.Lock] = {}
@@ -124,15 +124,28 @@ class Routing:
     ) -> tuple[set[str], dict[str, BaseException]]:
         """Tell the hosts that need the domain; returns them, and those that failed."""
         await self._place(component, hosts)
-        rows = await routing.load(self.db, component)
-        places = await routing.places_of(self.db, component)
-        needed = hosts_of(component, rows, places.router)
-        wanted = {host: digest(domain_on(component, rows, host, places, self.physical)) for host in sorted(needed)}
-        news = [host for host in wanted if self.sent.get((host, component.id)) != wanted[host] and await self.scope.owns(host)]
+        found = await self._divided(component)
+        rows, needed = found.rows, found.hosts
+        news = [host for host in sorted(needed) if self._has_news(found, host) and await self.scope.owns(host)]
         failed, late = await self._patiently({(host, component.id): self._apply(host, component, number) for host in news}, up)
         behind = set(failed) | late
         await self._record(component, rows, bool(hosts) and not behind & up and (not needed or bool(needed - behind)))
         return needed, failed
+
+    async def _divided(self, component: Component) -> Divided:
+        rows, places = await routing.load(self.db, component), await routing.places_of(self.db, component)
+        return Divided(component, rows, places, self.physical)
+
+    def _has_news(self, found: Divided, host: str) -> bool:
+        """Whether the host is to be told something else than what was sent last."""
+        key = host, found.component.id
+        sent, mark = self.sent.get(key), found.mark(host)
+        if sent is None or (mark and self._marks.get(key) == (mark, sent)):
+            return sent is None
+        same = digest(found.on(host)) == sent
+        if same and mark:
+            self._marks[key] = mark, sent
+        return not same
 
     async def _place(self, component: Component, hosts: list[Candidate]) -> None:
         """See to it that a host that is up carries the component's routers."""
@@ -219,11 +232,10 @@ class Routing:
         if fresh is None:
             if await routing.component_of(self.db, component.id) != component:
                 raise Conflict(f"The routing domain {component.id} has changed meanwhile.", stale=True)
-            fresh = await routing.load(self.db, component), await routing.places_of(self.db, component)
+            fresh = await self._divided(component)
             self._fresh[component] = fresh  # for the other hosts that are told in this turn of the event loop, no longer
             asyncio.get_running_loop().call_soon(self._fresh.pop, component, None)
-        rows, places = fresh
-        return domain_on(component, rows, host, places, self.physical)
+        return fresh.on(host)
 
     async def _record(self, component: Component, rows: DomainRows, realized: bool) -> None:
         """Ports of routers and DHCP, and floating addresses, are ACTIVE once every host that needs them has them; where no guest needs them
@@ -249,7 +261,7 @@ class Routing:
             if self._snapshots.get((host, domain_id), 0) > number:
                 return
             await self.bus.request(host, RemoveDomain(domain_id=domain_id))
-            for known in (self.sent, self.replied, self._contents):
+            for known in (self.sent, self.replied, self._contents, self._marks):
                 known.pop((host, domain_id), None)
             self._touched.discard((host, domain_id))
             self._snapshots[host, domain_id] = number
@@ -272,7 +284,7 @@ class Routing:
 
     async def _reports(self) -> dict[str, tuple[float, dict[str, str]]]:
         """Of each host that has reported, when that was and the domains that it has."""
-        return {one.name: (one.report.reported_at, one.report.domains) for one in await every_host(self.db) if one.report}
+        return {name: (one.reported_at, one.domains) for name, one in (await routing.reported(self.db)).items()}
 
     async def _apply_successors(self, host: str, domain_id: str, number: int) -> None:
         """Before a domain goes, the ones that its networks are in now are there: a guest's tap moves over, it is never lost."""

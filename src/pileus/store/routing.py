@@ -43,7 +43,15 @@ class Endpoint(Model, frozen=True, kw_only=True):
     address: str = ""
 
 
+class Realized(Model, frozen=True, kw_only=True):
+    """Of a host's report, when it was made and which domains the host has."""
+
+    reported_at: float
+    domains: dict[str, str] = {}
+
+
 ENDPOINT = msgspec.json.Decoder(Endpoint)
+REALIZED = msgspec.json.Decoder(Realized)
 
 
 async def domains_of(db: Reader, network_ids: list[str], host: str, physical: Mapping[str, str] = HOST_ONLY) -> list[RoutingDomain]:
@@ -143,6 +151,12 @@ async def candidates(db: Reader, now: float, silence: float) -> list[Candidate]:
     ]
 
 
+async def reported(db: Reader) -> dict[str, Realized]:
+    """Of each host that has reported, the domains that it has."""
+    rows = await db.all("SELECT name, report FROM hosts WHERE report IS NOT NULL ORDER BY name")
+    return {row[0]: REALIZED.decode(row[1]) for row in rows}
+
+
 async def host_names(db: Reader) -> list[str]:
     """The names of all hosts."""
     return [row[0] for row in await db.all("SELECT name FROM hosts ORDER BY name")]
@@ -231,7 +245,8 @@ async def load(db: Reader, component: Component, host: str | None = None) -> Dom
     groups = await SECURITY_GROUPS.find(db, f"id IN ({_marks(group_ids)}) ORDER BY id", *group_ids)
     rules = await rules_of(db, group_ids)
     remote = sorted({rule.remote_group_id for found in rules.values() for rule in found if rule.remote_group_id})
-    members = await _members(db, remote, list(component.networks))
+    everywhere = host is None or any(networks[id].uplink is not None for id in component.networks)  # else members of that host are enough
+    members = await _members(db, remote, list(component.networks)) if everywhere else {}
     return DomainRows(
         networks=networks, subnets=subnets, ports=ports, routers=routers, floating_ips=floating, groups=groups, rules=rules, members=members
     )

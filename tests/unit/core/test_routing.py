@@ -11,6 +11,7 @@ from pileus.core.network_vxlan import FLOOD
 from pileus.core.routing import (
     Candidate,
     Component,
+    Divided,
     DomainRows,
     Places,
     assigned,
@@ -94,7 +95,36 @@ def test_another_host_is_told_of_its_guests_and_no_gateway() -> None:
     domain = domain_on(COMPONENT, rows(), "other", HERE, PHYSICAL)
     assert [one.id for one in domain.ports] == ["far"]
     assert domain.routers[0].gateway is None and domain.routers[0].floating == [] and domain.uplinks == []
+    assert domain.security_groups[0].rules[0].remote_addresses == ["10.0.0.4"], "nobody else reaches it"
+
+
+def test_on_a_network_of_the_outside_a_group_has_its_members_of_all_hosts() -> None:
+    outside = replace(rows().networks["net"], network_type="flat", physical_network="public")
+    provided = replace(rows(), networks={**rows().networks, "net": outside})
+    domain = domain_on(COMPONENT, provided, "other", HERE, PHYSICAL)
     assert domain.security_groups[0].rules[0].remote_addresses == ["10.0.0.3", "10.0.0.4"]
+
+
+@pytest.mark.parametrize("places", [HERE, JOINED], ids=["alone", "joined"])
+def test_rows_that_are_divided_tell_each_host_the_same(places: Places) -> None:
+    moving = replace(rows(), ports=[replace(one, migrating_to="third") if one.id == "far" else one for one in rows().ports])
+    divided = Divided(COMPONENT, moving, places, PHYSICAL)
+    assert divided.hosts == hosts_of(COMPONENT, moving, places.router)
+    for host in divided.hosts:
+        assert divided.on(host) == domain_on(COMPONENT, moving, host, places, PHYSICAL)
+
+
+def test_a_host_that_reaches_no_other_is_marked_anew_by_its_own_ports_and_what_all_share_alone() -> None:
+    def mark(made: DomainRows, router: str = "h") -> str:
+        return Divided(COMPONENT, made, replace(HERE, router=router), PHYSICAL).mark("h")
+
+    made = rows()
+    elsewhere = replace(made, ports=[*made.ports, replace(made.ports[1], id="more")], members={"g": ["10.0.0.3", "10.0.0.4", "10.0.0.9"]})
+    assert mark(elsewhere) == mark(made)
+    here = replace(made, ports=[*made.ports, replace(made.ports[0], id="more")])
+    rule = replace(made, rules={})
+    assert len({mark(made), mark(here), mark(rule), mark(made, "other")}) == 4
+    assert Divided(COMPONENT, made, JOINED, PHYSICAL).mark("h") == "", "it is told of the others"
 
 
 def test_a_physical_network_on_a_nic_belongs_to_the_outside() -> None:
@@ -145,7 +175,7 @@ def test_hosts_that_reach_each_other_know_each_others_ports_and_where_the_router
 
 
 def test_a_host_alone_is_told_nothing_of_tunnels() -> None:
-    alone = replace(rows(), ports=[one for one in rows().ports if one.host != "other"])
+    alone = replace(rows(), ports=[one for one in rows().ports if one.host != "other"], members={"g": ["10.0.0.3", "10.0.0.50"]})
     assert domain_on(COMPONENT, alone, "h", JOINED, PHYSICAL) == domain_on(COMPONENT, alone, "h", HERE, PHYSICAL)
 
 

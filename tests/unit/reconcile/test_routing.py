@@ -332,3 +332,22 @@ def test_a_host_that_only_carries_routers_has_what_the_records_want_there_also_w
             assert [one.id for one in await store.all_domains(db, name)] == list(node.domains) == ["router"]
 
     two_hosts(tmp_path, story)
+
+
+def test_a_port_elsewhere_is_no_news_to_a_host_that_reaches_no_other(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, nodes: dict[str, Node], bus: LocalBus) -> None:
+        for name in nodes:
+            await db.write(lambda tx, name=name: HOSTS.set(tx, name, report=replace(report(), host=name, address="")))
+        await routing.step("net")
+        for server in ("more", "yet more"):
+            told = len(nodes["i"].told)
+            await db.write(lambda tx, id=server: create_port(tx, NewPort(project_id="p", network_id="net", device_id=id)))
+            await db.write(lambda tx, id=server: bind_ports(tx, id, "h"))
+            await routing.step("net")
+            assert server in {one.guest_id for one in nodes["h"].domains["router"].ports}
+            assert len(nodes["i"].told) == told
+        await db.write(lambda tx: bind_ports(tx, "yet more", "i"))
+        await routing.step("net")
+        assert "yet more" in {one.guest_id for one in nodes["i"].domains["router"].ports}
+
+    two_hosts(tmp_path, story)
