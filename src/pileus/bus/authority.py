@@ -70,12 +70,24 @@ class BusAuthority(Model, frozen=True, kw_only=True):
 
     def content_allowed(self, sha: str, until: str, signature: str, now: float) -> bool:
         """Whether such an address is ours and still good."""
-        return (
-            until.isdecimal() and len(until) < 12 and now < int(until) and hmac.compare_digest(self._signature(sha, int(until)), signature)
-        )
+        return self._allowed(sha, until, signature, now)
 
-    def _signature(self, sha: str, until: int) -> str:
-        return hmac.new(self.content_key.encode(), f"{sha}:{until}".encode(), sha256).hexdigest()
+    def snapshot_address(self, image_id: str, now: float) -> str:
+        """Path and query under which a host fills one image, for some hours."""
+        until = int(now) + CONTENT_LIFE
+        return f"/cluster/v1/snapshots/{image_id}?until={until}&signature={self._signature(f'snapshot:{image_id}', until)}"
+
+    def snapshot_allowed(self, image_id: str, until: str, signature: str, now: float) -> bool:
+        """Whether such an address is ours and still good."""
+        return self._allowed(f"snapshot:{image_id}", until, signature, now)
+
+    def _allowed(self, what: str, until: str, signature: str, now: float) -> bool:
+        if not (until.isdecimal() and until.isascii() and len(until) < 12 and now < int(until) and signature.isascii()):
+            return False
+        return hmac.compare_digest(self._signature(what, int(until)), signature)
+
+    def _signature(self, what: str, until: int) -> str:
+        return hmac.new(self.content_key.encode(), f"{what}:{until}".encode(), sha256).hexdigest()
 
     @property
     def _subjects(self) -> Subjects:

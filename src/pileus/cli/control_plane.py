@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from pileus.cli.credentials import Credentials
 from pileus.config import Config
 from pileus.model.errors import PileusError
 from pileus.model.guests import Guest
-from pileus.model.messages import ApplyGuest, NodeRequest, PrepareIncoming
+from pileus.model.messages import ApplyGuest, NodeRequest, PrepareIncoming, Snapshot
 from pileus.reconcile.engine import Engine
 from pileus.reconcile.leadership import Leadership
 from pileus.reconcile.scope import EVERYTHING, Scope
@@ -158,8 +159,6 @@ class ControlPlane:
         return authority_of(self.config.directory)
 
     async def _open_bus(self, authority: BusAuthority) -> None:
-        from pathlib import Path
-
         from pileus.bus.nats import NatsBus
 
         config = self.config
@@ -210,7 +209,9 @@ def load_services() -> dict[str, Any]:
 
 
 def with_sources(request: NodeRequest, authority: BusAuthority) -> NodeRequest:
-    """The request, with an address for each image from which a host that does not see our files fetches it."""
+    """The request, with the addresses by which a host that does not see our files fetches images and sends a snapshot."""
+    if isinstance(request, Snapshot):
+        return msgspec.structs.replace(request, upload=authority.snapshot_address(Path(request.destination).stem, time.time()))
     if not isinstance(request, ApplyGuest | PrepareIncoming):
         return request
     now = time.time()

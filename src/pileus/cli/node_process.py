@@ -25,6 +25,7 @@ from pileus.model.base import Model
 from pileus.model.errors import Conflict, Invalid, NodeFailed, NotFound, Unavailable
 from pileus.model.messages import Failed, NodeReply, NodeRequest
 from pileus.node.images import ImageFetcher
+from pileus.node.snapshots import SnapshotSender
 
 log = logging.getLogger("pileus.node")
 FILE = "node.json"
@@ -128,16 +129,18 @@ async def run(config: Config) -> None:
     member = membership(config.directory)
     agent = await asyncio.to_thread(member_agent, config, member, PERIOD)
     fetcher = ImageFetcher(config.directory / "node" / "fetched", member.api, config.directory / "node" / "base")
+    sender = SnapshotSender(config.directory / "node" / "snapshots", member.api)
+    await asyncio.to_thread(sender.sweep)
     bus = NatsBus(member.credentials, member.host)
 
-    async def handle(request: NodeRequest) -> NodeReply:
+    async def handle(asked: NodeRequest) -> NodeReply:
         try:
-            request = await fetcher.localize(request)
+            request = await fetcher.localize(sender.localize(asked))
         except NodeFailed as failure:
             return Failed(reason=failure.message, detail=str(failure.data.get("detail", "")), kind="NodeFailed")
         reply = await agent.handle(request)
         await fetcher.release(request)
-        return reply
+        return await sender.deliver(asked, reply)
 
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

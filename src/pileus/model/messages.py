@@ -67,10 +67,14 @@ class OpenConsole(Model, frozen=True, kw_only=True, tag="open_console"):
 
 
 class Snapshot(Model, frozen=True, kw_only=True, tag="snapshot"):
-    """Copy the guest's root disk, as it is now, to a new qcow2 file. Reply: SnapshotDone. The same `destination` twice does it once."""
+    """Copy the guest's root disk, as it is now, to a new qcow2 file. Reply: SnapshotDone. The same `destination` twice does it once.
+
+    `upload`: path and query of the cloud's API to which a host that does not see the managers' files sends the copy.
+    """
 
     guest_id: str
     destination: str
+    upload: str = ""
 
 
 class ReadDiagnostics(Model, frozen=True, kw_only=True, tag="read_diagnostics"):

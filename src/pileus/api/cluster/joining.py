@@ -42,7 +42,8 @@ class Join(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return f"Join(host={self.host!r})"
 
 
-def _authority(request: Request) -> BusAuthority:
+def authority_of(request: Request) -> BusAuthority:
+    """That of the cloud's bus; Conflict when it has none."""
     if request.cloud.authority is None or request.cloud.config.bus is None:
         raise Conflict("This cloud has no message bus, so that no other host can join it. Start it with --bus, or by: pileus up --hosts N")
     return request.cloud.authority
@@ -50,7 +51,7 @@ def _authority(request: Request) -> BusAuthority:
 
 async def create_token(request: Request) -> dict[str, Any]:
     """POST /cluster/v1/tokens: a new join token; its text is shown this once."""
-    _authority(request)
+    authority_of(request)
     body: NewToken = request.body
     if not 0 < body.lifetime <= LONGEST_LIFE:
         raise Invalid(f"lifetime: {body.lifetime:g} is not between 0 and {LONGEST_LIFE:g} seconds.")
@@ -62,7 +63,7 @@ async def create_token(request: Request) -> dict[str, Any]:
 
 async def join(request: Request) -> dict[str, Any]:
     """POST /cluster/v1/join: a host shows its token and gets its claims on the message bus."""
-    authority = _authority(request)
+    authority = authority_of(request)
     config = request.cloud.config
     body: Join = request.body
     now = time.time()
@@ -93,7 +94,7 @@ async def join(request: Request) -> dict[str, Any]:
 
 async def content(request: Request) -> Response:
     """GET /cluster/v1/content/{sha256}: an image's content, for who shows an address that a manager has signed."""
-    authority = _authority(request)
+    authority = authority_of(request)
     sha = request.params["sha256"]
     if not authority.content_allowed(sha, request.query.get("until", ""), request.query.get("signature", ""), time.time()):
         raise Forbidden("This address is not signed by this cloud, or is good no more.")
