@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 
 from pileus.config import Config
-from pileus.model.errors import Forbidden
+from pileus.model.errors import Forbidden, NotFound
 
 
 class Credentials:
@@ -26,6 +26,8 @@ class Credentials:
                 made = {name: secrets.token_urlsafe(18) for name in ("admin", "demo")}
                 write_private(file, json.dumps(made) + "\n")
             return json.loads(file.read_text())
+        except FileNotFoundError as error:
+            raise NotFound(f"There is no cloud in {self.directory}. Start one with up, or choose it with --state DIR.") from error
         except PermissionError as error:
             raise Forbidden(f"The passwords of the cloud in {self.directory} are not this user's to read. Use sudo.") from error
 
