@@ -57,6 +57,10 @@ def parse_fence(text: str) -> Fence:
     parts = urlsplit(text)
     if parts.password:
         raise Invalid("fencing: a password stands in secrets/fencing.json ({host: password}), not in the address.")
+    try:
+        parts.port  # noqa: B018 it is parsed here
+    except ValueError as error:
+        raise Invalid(f"fencing: {text!r}: {error}.") from error
     if kind == "ipmi" and parts.hostname and parts.username:
         return Fence(kind=kind, target=parts.netloc.rpartition("@")[2], user=parts.username)
     if kind == "redfish" and parts.hostname and parts.username and parts.path.strip("/"):

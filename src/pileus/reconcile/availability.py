@@ -12,7 +12,7 @@ from typing import Any
 from pileus.bus.local import Bus
 from pileus.config import Config
 from pileus.core.availability import fence_of, is_fenced, restarts_elsewhere
-from pileus.model.errors import Conflict, Unavailable
+from pileus.model.errors import Conflict, Invalid, Unavailable
 from pileus.model.hosts import Host
 from pileus.model.messages import RemoveGuest
 from pileus.model.migrations import Migration, MigrationKind, MigrationStatus, MigrationStep, NewMigration
@@ -25,7 +25,7 @@ from pileus.reconcile.scope import EVERYTHING
 from pileus.store import actions, allocations, decisions, ports, providers, servers
 from pileus.store import migration_records as records
 from pileus.store.database import Database, Transaction
-from pileus.store.hosts import HOSTS, every_host, is_up
+from pileus.store.hosts import HOSTS, every_head, is_up
 
 log = logging.getLogger(__name__)
 Wake = Callable[[str, str], None]
@@ -54,7 +54,7 @@ class Availability:
             "SELECT DISTINCT source FROM server_migrations WHERE kind = ? AND step <> ?", MigrationKind.EVACUATION, MigrationStep.DONE
         )
         marked = await self.db.all("SELECT name FROM hosts WHERE fenced_at IS NOT NULL OR fence_error IS NOT NULL")
-        lost = self.liveness.lost(await every_host(self.db), time.time())
+        lost = self.liveness.lost(await every_head(self.db), time.time())
         return sorted({*lost, *(str(row[0]) for row in [*waiting, *marked])})
 
     async def step(self, id: str) -> float | None:
@@ -66,7 +66,7 @@ class Availability:
         if is_up(host, time.time(), self.config.node_silence):
             await self._came_back(host, asked)
             return None
-        if id not in self.liveness.lost(await every_host(self.db), time.time()):
+        if id not in self.liveness.lost(await every_head(self.db), time.time()):
             return LOOK_AGAIN  # silent, but for too short a time
         to_place = [one for one in asked if one.step == MigrationStep.PLACE]
         lost = [one for one in await servers.on_host(self.db, id) if await self._restarts(one, host)]
@@ -76,7 +76,7 @@ class Availability:
             known = {one.server_id for one in to_place}
             begun = [await self._begin(one.id, id) for one in lost if one.id not in known]
             to_place += [one for one in begun if one is not None]
-        elif not to_place or fence_of(id, self.config.fencing) is not None:
+        elif not to_place or self._has_fence(id):
             return LOOK_AGAIN
         settled = [await self._evacuate(one) for one in to_place]
         return None if all(settled) and is_settled(lost, to_place) else LOOK_AGAIN
@@ -89,17 +89,18 @@ class Availability:
     async def _fence(self, host: Host, needed: bool) -> bool:
         """Whether the host runs nothing now. Without a way to fence there is only an administrator's word for that: it counts for what they
         ask to be evacuated, and for nothing else."""
-        how = fence_of(host.name, self.config.fencing)
         changes: dict[str, Any]
-        if how is None:
+        if not self._has_fence(host.name):
             if not needed:
                 return False
             reason = 'No way to fence it is configured ("fencing" in config.json), so that its servers stay where they are.'
             changes = {"fence_error": reason}
         else:
             try:
+                how = fence_of(host.name, self.config.fencing)
+                assert how is not None  # it has one
                 said = await fence(host.name, host.report.address if host.report else "", how, self.config.directory / "secrets")
-            except Unavailable as error:
+            except (Unavailable, Invalid) as error:
                 log.warning("%s", error.message)
                 changes = {"fence_error": error.message}
             else:
@@ -108,6 +109,9 @@ class Availability:
         if host.fence_error != changes["fence_error"] or "fenced_at" in changes:
             await self.db.write(lambda tx: HOSTS.set(tx, host.id, **changes))
         return "fenced_at" in changes
+
+    def _has_fence(self, host: str) -> bool:
+        return host in self.config.fencing or "*" in self.config.fencing
 
     async def _begin(self, server_id: str, host: str) -> Migration | None:
         """The record of an evacuation that policy asks for, and the action in the server's history; None when there is one already."""

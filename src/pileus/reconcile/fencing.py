@@ -2,14 +2,17 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import shlex
+import signal
 import ssl
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pileus.core.availability import Fence
 from pileus.model.errors import Unavailable
@@ -37,8 +40,9 @@ async def _command(host: str, address: str, how: Fence, password: str) -> str:
 
 
 async def _ipmi(host: str, address: str, how: Fence, password: str) -> str:
-    name, _, port = how.target.partition(":")
-    tool = ["ipmitool", "-I", "lanplus", "-H", name, *(["-p", port] if port else []), "-U", how.user, "-E", "chassis", "power"]
+    board = urlsplit(f"//{how.target}")
+    port = ["-p", str(board.port)] if board.port else []
+    tool = ["ipmitool", "-I", "lanplus", "-H", str(board.hostname), *port, "-U", how.user, "-E", "chassis", "power"]
     environment = {**os.environ, "IPMI_PASSWORD": password}
     await _run(host, [*tool, "off"], environment)
     while "is off" not in await _run(host, [*tool, "status"], environment):  # noqa: ASYNC110 a board tells nothing by itself
@@ -61,14 +65,20 @@ async def _run(host: str, command: list[str], environment: dict[str, str]) -> st
     pipe = asyncio.subprocess.PIPE
     try:
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=asyncio.subprocess.STDOUT, env=environment
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=asyncio.subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
         )
     except OSError as error:
         raise Unavailable(f"Host {host} could not be fenced: {command[0]}: {error.strerror}.") from error
     try:
         output = (await process.communicate())[0].decode(errors="replace")
     except BaseException:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # and what it has started
         await process.wait()
         raise
     if process.returncode:

@@ -375,3 +375,12 @@ def test_a_host_that_never_comes_back_can_be_forgotten(tmp_path: Path) -> None:
         cloud.rest()
         assert set(cloud.shares(server)) == {there}
         assert cloud.host_row(host) is None
+
+
+def test_a_wrong_setting_is_shown_at_the_host(tmp_path: Path) -> None:
+    with losing(tmp_path, fencing={"*": "ssh://root@board"}) as cloud:
+        server = cloud.placed(**MARKED)
+        host = str(cloud.record(server).host)
+        cloud.lose(host)
+        cloud.until(lambda: "is none of command:PROGRAM" in (cloud.host_view(host)["fence_error"] or ""), "the host shows it")
+        assert cloud.record(server).host == host
