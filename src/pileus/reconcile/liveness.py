@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from pileus.bus.local import Bus
 from pileus.model.hosts import Host
-from pileus.store.hosts import is_up
+from pileus.store.hosts import HostHead, is_up
 
 
 class Liveness:
@@ -21,7 +21,7 @@ class Liveness:
         listening_since = max(self._since, getattr(self._bus, "connected_at", 0.0))
         return heard and time.monotonic() - listening_since > self._silence
 
-    def lost(self, hosts: Iterable[Host], now: float) -> set[str]:
+    def lost(self, hosts: Iterable[Host | HostHead], now: float) -> set[str]:
         """The names of the hosts that are lost."""
         known = list(hosts)
         forced = {host.name for host in known if host.forced_down}

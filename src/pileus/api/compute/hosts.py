@@ -23,7 +23,7 @@ class UpdateHost(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
 async def index(request: Request) -> dict[str, Any]:
     """GET /os-hosts: each host as a compute service."""
     zone = request.query.get("zone")
-    found = [host for host in await hosts.every_host(request.cloud.db) if not zone or host.availability_zone == zone]
+    found = [host for host in await hosts.every_head(request.cloud.db) if not zone or host.availability_zone == zone]
     return {"hosts": [{"host_name": host.name, "service": "compute", "zone": host.availability_zone} for host in found]}
 
 

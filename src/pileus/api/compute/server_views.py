@@ -9,10 +9,10 @@ import msgspec
 from pileus.api.compute import fields
 from pileus.api.request import Request, encode
 from pileus.model.base import Model
-from pileus.model.hosts import Host
 from pileus.model.ports import ServerPort
 from pileus.model.servers import Server, Status
 from pileus.store import hosts, ports, server_groups, server_networks
+from pileus.store.hosts import HostHead
 from pileus.store.servers import SERVERS
 
 PROGRESSING = frozenset({Status.ACTIVE, Status.BUILD, Status.REBUILD})
@@ -72,10 +72,10 @@ async def scene(request: Request, servers: Sequence[Server]) -> Scene:
 async def host_states(request: Request) -> dict[str, str]:
     """Host name -> its state as Nova calls it."""
     now, silence = request.received_at, request.cloud.config.node_silence
-    return {host.name: _host_state(host, now, silence) for host in await hosts.every_host(request.cloud.db)}
+    return {host.name: _host_state(host, now, silence) for host in await hosts.every_head(request.cloud.db)}
 
 
-def _host_state(host: Host, now: float, silence: float) -> str:
+def _host_state(host: HostHead, now: float, silence: float) -> str:
     if not host.enabled:
         return "MAINTENANCE"
     return "UP" if hosts.is_up(host, now, silence) else "DOWN"

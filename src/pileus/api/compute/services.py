@@ -12,7 +12,7 @@ from pileus.model.errors import Conflict, Invalid, NotFound
 from pileus.model.hosts import Host
 from pileus.store import hosts, migration_records, providers
 from pileus.store.database import Transaction
-from pileus.store.hosts import HOSTS
+from pileus.store.hosts import HOSTS, HostHead
 
 BINARY = "nova-compute"
 Reason = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -39,7 +39,7 @@ async def index(request: Request) -> dict[str, Any]:
     """GET /os-services."""
     fields.check_queries(request, {"host": (2, 1), "binary": (2, 1)}, (2, 75))
     wanted, binary = request.query.get("host"), request.query.get("binary")
-    found = await hosts.every_host(request.cloud.db) if binary in (None, BINARY) else []
+    found = await hosts.every_head(request.cloud.db) if binary in (None, BINARY) else []
     return {"services": [_view(request, host) for host in found if wanted in (None, host.name)]}
 
 
@@ -102,9 +102,9 @@ async def delete(request: Request) -> None:
 
 
 async def _find(request: Request, key: str) -> Host:
-    for host in await hosts.every_host(request.cloud.db):
-        if (host.service_id if request.version >= (2, 53) else str(host.number)) == key:
-            return host
+    column = "service_id" if request.version >= (2, 53) else "CAST(number AS TEXT)"
+    if (host := await HOSTS.first(request.cloud.db, f"{column} = ?", key)) is not None:
+        return host
     raise NotFound(f"Compute service {key} could not be found.")
 
 
@@ -122,7 +122,7 @@ async def _change(request: Request, host: Host, changes: dict[str, Any]) -> Host
     return changed
 
 
-def _view(request: Request, host: Host) -> dict[str, Any]:
+def _view(request: Request, host: Host | HostHead) -> dict[str, Any]:
     request.notes.setdefault("numbers", {})[host.service_id] = host.number
     up = hosts.is_up(host, request.received_at, request.cloud.config.node_silence)
     return {

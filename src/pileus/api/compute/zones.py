@@ -4,8 +4,8 @@ from typing import Any
 
 from pileus.api.compute import fields
 from pileus.api.request import Request
-from pileus.model.hosts import Host
 from pileus.store import hosts
+from pileus.store.hosts import HostHead
 
 
 async def index(request: Request) -> dict[str, Any]:
@@ -20,8 +20,8 @@ async def detail(request: Request) -> dict[str, Any]:
 
 async def _zones(request: Request, detailed: bool) -> dict[str, Any]:
     fields.check_queries(request, {}, (2, 102))
-    by_zone: dict[str, list[Host]] = {}
-    for host in await hosts.every_host(request.cloud.db):
+    by_zone: dict[str, list[HostHead]] = {}
+    for host in await hosts.every_head(request.cloud.db):
         by_zone.setdefault(host.availability_zone, []).append(host)
     now, silence = request.received_at, request.cloud.config.node_silence
     return {
