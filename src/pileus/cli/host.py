@@ -13,9 +13,9 @@ from pileus.cli.main import state_of
 from pileus.cli.settings import load
 from pileus.config import Config
 from pileus.model.errors import Conflict, NotFound, Unavailable
+from pileus.model.hosts import DRAIN
 
 LOOK_EVERY = 1.0
-DRAIN = "drain"
 PATIENCE = 900.0
 """Seconds that one server's move is waited for."""
 

@@ -56,11 +56,12 @@ class DomainRows(Model, frozen=True, kw_only=True):
 
 
 class Candidate(Model, frozen=True, kw_only=True):
-    """A host that could carry routers. `up`: it reports, and nobody forced it down."""
+    """A host that could carry routers. `up`: it reports, and nobody forced it down. `drained`: its operator wants it empty."""
 
     name: str
     up: bool = True
     enabled: bool = True
+    drained: bool = False
 
 
 class Places(Model, frozen=True, kw_only=True):
@@ -106,10 +107,10 @@ def assigned(component: Component, assignments: Mapping[str, str]) -> str | None
 
 
 def router_host(domain_id: str, hosts: Iterable[Candidate], current: str | None) -> str | None:
-    """The host that carries a domain's routers: `current` as long as it is up, else one that is up and enabled; where there is none,
-    `current` if it is still a host, else any."""
+    """The host that carries a domain's routers: `current` as long as it is up and not drained, else one that is up and enabled; where
+    there is none, `current` if it is still a host, else any."""
     known = {one.name: one for one in hosts}
-    if current in known and known[current].up:
+    if current in known and known[current].up and not known[current].drained:
         return current
     fit = [one.name for one in known.values() if one.up and one.enabled]
     if not fit and current in known:

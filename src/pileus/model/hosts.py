@@ -3,6 +3,9 @@
 from pileus.model.base import Model, Resource
 from pileus.model.guests import ObservedGuest
 
+DRAIN = "drain"
+"""The reason for which a host is disabled that its operator wants empty."""
+
 
 class Capability(Model, frozen=True, kw_only=True):
     """One thing that a machine can or can't do, found by trying. `remedy` is the command that mends it."""

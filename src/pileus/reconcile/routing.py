@@ -123,11 +123,15 @@ class Routing:
         self, component: Component, hosts: list[Candidate], up: set[str], number: int
     ) -> tuple[set[str], dict[str, BaseException]]:
         """Tell the hosts that need the domain; returns them, and those that failed."""
-        await self._place(component, hosts)
+        moved = await self._place(component, hosts)
         found = await self._divided(component)
         rows, needed = found.rows, found.hosts
         news = [host for host in sorted(needed) if self._has_news(found, host) and await self.scope.owns(host)]
-        failed, late = await self._patiently({(host, component.id): self._apply(host, component, number) for host in news}, up)
+        failed, late = dict[str, BaseException](), set[str]()
+        first = [host for host in news if moved and host == found.places.router]  # it can carry them before another leaves off
+        for some in (first, [host for host in news if host not in first]):
+            more = await self._patiently({(host, component.id): self._apply(host, component, number) for host in some}, up)
+            failed, late = failed | more[0], late | more[1]
         behind = set(failed) | late
         await self._record(component, rows, bool(hosts) and not behind & up and (not needed or bool(needed - behind)))
         return needed, failed
@@ -147,15 +151,17 @@ class Routing:
             self._marks[key] = mark, sent
         return not same
 
-    async def _place(self, component: Component, hosts: list[Candidate]) -> None:
-        """See to it that a host that is up carries the component's routers."""
+    async def _place(self, component: Component, hosts: list[Candidate]) -> bool:
+        """See to it that a host that is up carries the component's routers. True: it has taken over from another."""
         if not component.routers:
-            return
+            return False
         before = await routing.assignments(self.db, component)
-        chosen = router_host(component.id, hosts, assigned(component, before))
+        current = assigned(component, before)
+        chosen = router_host(component.id, hosts, current)
         if chosen is not None and before != {component.id: chosen}:
             log.info("routers of %s are on host %s now", component.id, chosen)
             await self.db.write(lambda tx: routing.assign(tx, component, chosen, time.time()))
+        return current is not None and chosen != current
 
     async def _look(self) -> tuple[list[Candidate], set[str]]:
         """Every host, as one that could carry routers, and those that were heard of lately. One that is silent may carry routers on while

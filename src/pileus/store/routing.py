@@ -20,6 +20,7 @@ from pileus.core.routing import (
     vtep,
 )
 from pileus.model.base import Model
+from pileus.model.hosts import DRAIN
 from pileus.model.ports import DHCP, ROUTER_GATEWAY, ROUTER_INTERFACE, AddressPair
 from pileus.model.routers import Router
 from pileus.model.routing import RoutingDomain
@@ -144,10 +145,15 @@ async def unassign(db: Database, domain_id: str) -> None:
 
 async def candidates(db: Reader, now: float, silence: float) -> list[Candidate]:
     """Every host, as one that could carry routers."""
-    rows = await db.all("SELECT name, enabled, forced_down, seen_at FROM hosts ORDER BY name")
+    rows = await db.all("SELECT name, enabled, disabled_reason, forced_down, seen_at FROM hosts ORDER BY name")
     return [
-        Candidate(name=name, up=not forced_down and now - seen_at < silence, enabled=bool(enabled))
-        for name, enabled, forced_down, seen_at in rows
+        Candidate(
+            name=name,
+            up=not forced_down and now - seen_at < silence,
+            enabled=bool(enabled),
+            drained=not enabled and reason == DRAIN,
+        )
+        for name, enabled, reason, forced_down, seen_at in rows
     ]
 
 

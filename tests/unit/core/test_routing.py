@@ -200,6 +200,9 @@ def test_routers_stay_where_they_are_until_their_host_is_down_or_gone() -> None:
     assert router_host("r", [replace(one, up=False) for one in hosts], other) == other, "nobody is better"
     assert router_host("r", [replace(one, enabled=one.name == "c") for one in hosts], None) == "c"
     assert router_host("r", [], other) is None
+    drained = [replace(one, enabled=False, drained=True) if one.name == other else one for one in hosts]
+    assert router_host("r", drained, other) == router_host("r", down, other)
+    assert router_host("r", [replace(one, enabled=False, drained=one.name == other) for one in hosts], other) == other, "there is no other"
 
 
 def test_a_renamed_domain_keeps_its_host() -> None:

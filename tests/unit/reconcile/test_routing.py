@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from pileus.bus.local import LocalBus
 from pileus.core.routing import digest
 from pileus.model.errors import Unavailable
-from pileus.model.hosts import Host, HostReport
+from pileus.model.hosts import DRAIN, Host, HostReport
 from pileus.model.messages import ApplyDomain, DomainReply, Done, NodeReply, NodeRequest, RemoveDomain
 from pileus.model.networks import Network
 from pileus.model.ports import DHCP, ROUTER_INTERFACE
@@ -349,5 +349,32 @@ def test_a_port_elsewhere_is_no_news_to_a_host_that_reaches_no_other(tmp_path: P
         await db.write(lambda tx: bind_ports(tx, "yet more", "i"))
         await routing.step("net")
         assert "yet more" in {one.guest_id for one in nodes["i"].domains["router"].ports}
+
+    two_hosts(tmp_path, story)
+
+
+def test_a_host_that_is_drained_hands_its_routers_over_once_another_carries_them(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, nodes: dict[str, Node], bus: LocalBus) -> None:
+        await routing.step("net")
+        (before,) = carriers(nodes)
+        after = "i" if before == "h" else "h"
+        await db.write(lambda tx: HOSTS.set(tx, before, enabled=False, disabled_reason="it is slow"))
+        assert await routing.scan() == [], "it is only to get no new servers"
+        await db.write(lambda tx: HOSTS.set(tx, before, disabled_reason=DRAIN))
+        assert await routing.scan() == ["router"]
+        carried: list[list[str]] = []
+        for name, node in nodes.items():
+
+            async def watched(request: NodeRequest, node: Node = node) -> NodeReply:
+                carried.append(carriers(nodes))
+                return await node.handle(request)
+
+            bus.attach(name, watched)
+        await routing.step("router")
+        assert carried == [[before], ["h", "i"]] and carriers(nodes) == [after]
+        assert await routing.scan() == []
+        await db.write(lambda tx: HOSTS.set(tx, before, enabled=True, disabled_reason=None))
+        await routing.step("router")
+        assert carriers(nodes) == [after], "they stay"
 
     two_hosts(tmp_path, story)
