@@ -1,14 +1,17 @@
 """Three hosts by one command: servers that move while somebody is connected, processes that are killed, a host that is lost."""
 
+import functools
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,11 @@ class Cluster(RealCloud):
 
     def admin(self) -> Any:
         return self.connect("pileus-admin")
+
+    @functools.cached_property
+    def server_id(self) -> str:
+        """hello's id."""
+        return str(self.hello().id)
 
     def hello(self) -> Any:
         found = next(one for one in self.admin().compute.servers(all_projects=True, name="hello"))
@@ -157,35 +165,70 @@ def test_a_stopped_server_moves_with_its_disk_and_waits_for_a_word(cluster: Clus
     cluster.verify()
 
 
-@pytest.mark.parametrize("party", ["managers", "source", "destination", "guest at the destination", "bus", "database"])
-def test_whatever_process_is_killed_during_a_move_one_copy_of_the_guest_goes_on(cluster: Cluster, party: str) -> None:
-    server, source = cluster.hello(), cluster.host()
+PARTIES = ("managers", "source", "destination", "guest at the destination", "bus", "database")
+
+
+def kill(cluster: Cluster, party: str, source: str, destination: str) -> None:
+    """SIGKILL to a process that takes part in a move; fine when there is no such process at this moment."""
+    fabric, server = cluster.fabric, cluster.server_id
+    pids = {
+        "managers": lambda: cluster.pid(),
+        "source": lambda: int((fabric.directory(source) / "pid").read_text()),
+        "destination": lambda: int((fabric.directory(destination) / "pid").read_text()),
+        "guest at the destination": lambda: next(iter(set(cluster.processes(server)) & set(fabric.pids(destination))), None),
+        "bus": fabric.nats.pid,
+        "database": fabric.postgresql.pid,
+    }
+    pid = pids[party]()
+    if pid is not None:
+        os.kill(pid, signal.SIGQUIT if party == "database" else signal.SIGKILL)
+        until(lambda: not Path(f"/proc/{pid}").exists(), 10, "its end")
+
+
+def survives(cluster: Cluster, party: str, moment: Callable[[], None]) -> str:
+    """Move hello, kill a party at a moment, start again what was killed; then one copy goes on where the records say. How it ended."""
+    source = cluster.host()
     destination = next(name for name in ("h1", "h2", "h3") if name != source)
     connection = Connection(cluster)
     try:
-        cluster.admin().compute.live_migrate_server(server, host=destination, block_migration="auto")
-        until(lambda: len(cluster.processes(server.id)) == 2, 30, "a guest waiting at the destination")
-        pids = {
-            "managers": cluster.pid(),
-            "source": int((cluster.fabric.directory(source) / "pid").read_text()),
-            "destination": int((cluster.fabric.directory(destination) / "pid").read_text()),
-            "guest at the destination": next(iter(set(cluster.processes(server.id)) & set(cluster.fabric.pids(destination)))),
-            "bus": cluster.fabric.nats.pid(),
-            "database": cluster.fabric.postgresql.pid(),
-        }
-        pid = pids[party]
-        assert pid is not None
-        os.kill(pid, signal.SIGQUIT if party == "database" else signal.SIGKILL)
-        until(lambda: not Path(f"/proc/{pid}").exists(), 10, "its end")
+        cluster.admin().compute.live_migrate_server(cluster.server_id, host=destination, block_migration="auto")
+        moment()
+        kill(cluster, party, source, destination)
         cluster.up("--hosts", str(HOSTS), "--no-demo")  # starting again is the recovery
-        assert cluster.moved(server.id) in ("completed", "error")
-        until(lambda: len(cluster.processes(server.id)) == 1, 60, "one copy alone")
-        connection.goes_on()
+        ended = cluster.moved(cluster.server_id)
+        assert ended in ("completed", "error")
+        if party == "guest at the destination" and ended == "completed":  # it was the only one already, and ran
+            assert len(cluster.processes(cluster.server_id)) <= 1
+            compute = cluster.admin().compute
+            if compute.get_server(cluster.server_id).status == "SHUTOFF":
+                compute.start_server(cluster.server_id)
+                compute.wait_for_server(compute.get_server(cluster.server_id), status="ACTIVE", wait=60)
+        else:
+            until(lambda: len(cluster.processes(cluster.server_id)) == 1, 60, "one copy alone")
+            connection.goes_on()
     finally:
         connection.close()
     assert cluster.hello().status == "ACTIVE"
-    assert cluster.processes(server.id)[0] in cluster.fabric.pids(cluster.host()), "the record names another host than the guest's"
+    assert cluster.processes(cluster.server_id)[0] in cluster.fabric.pids(cluster.host()), "the record names another host than the guest's"
     cluster.verify()
+    return ended
+
+
+@pytest.mark.parametrize("party", PARTIES)
+def test_whatever_process_is_killed_during_a_move_one_copy_of_the_guest_goes_on(cluster: Cluster, party: str) -> None:
+    survives(
+        cluster, party, lambda: until(lambda: len(cluster.processes(cluster.server_id)) == 2, 30, "a guest waiting at the destination")
+    )
+
+
+def test_processes_killed_at_random_moments_of_moves_leave_one_copy_of_the_guest(cluster: Cluster) -> None:
+    seed = os.environ.get("PILEUS_SEED") or str(time.time_ns())
+    print(f"PILEUS_SEED={seed}")  # pytest shows it when this fails
+    chance = random.Random(seed)
+    for _ in range(int(os.environ.get("PILEUS_KILLS", "4"))):
+        party, seconds = chance.choice(PARTIES), chance.uniform(0.0, 1.5)
+        ended = survives(cluster, party, lambda seconds=seconds: time.sleep(seconds))  # type: ignore[misc]
+        print(f"{party} killed after {seconds:.2f} s: {ended}")
 
 
 def test_a_guest_that_dies_while_it_moves_is_off_where_its_disk_is_and_starts_again(cluster: Cluster) -> None:
