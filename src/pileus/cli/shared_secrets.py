@@ -12,7 +12,7 @@ from pileus.bus.authority import BusAuthority, new_authority
 from pileus.cli.credentials import Credentials, write_private
 from pileus.model.errors import Unavailable
 from pileus.store import shared_keys
-from pileus.store.database import Database
+from pileus.store.database import Database, Transaction
 from pileus.store.sealing import seal_of
 
 BUS = "bus.json"
@@ -42,7 +42,15 @@ async def agree(db: Database, directory: Path) -> None:
     for file in tokens.glob("*"):
         if file.name.isdecimal():
             own[f"fernet/{file.name}"] = file.read_text()
-    held = await db.write(lambda tx: shared_keys.agree(tx, own if "fernet/0" in own else own | _first_token_keys(tokens)))
+    if "fernet/0" not in own:
+        own |= _first_token_keys(tokens)
+
+    async def work(tx: Transaction) -> dict[str, str]:
+        held = await shared_keys.agree(tx, {})
+        rotates = "fernet/0" in held  # elsewhere: what is ours may be what was dropped there
+        return await shared_keys.agree(tx, {name: value for name, value in own.items() if name in SINGLE or not rotates})
+
+    held = await db.write(work)
     tokens.mkdir(mode=0o700, exist_ok=True)
     for name, value in held.items():
         file = folder / name

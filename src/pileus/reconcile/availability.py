@@ -25,7 +25,7 @@ from pileus.reconcile.scope import EVERYTHING
 from pileus.store import actions, allocations, decisions, ports, providers, servers
 from pileus.store import migration_records as records
 from pileus.store.database import Database, Transaction
-from pileus.store.hosts import HOSTS, every_head, is_up
+from pileus.store.hosts import HOSTS, HostHead, every_head, is_up
 
 log = logging.getLogger(__name__)
 Wake = Callable[[str, str], None]
@@ -54,7 +54,7 @@ class Availability:
             "SELECT DISTINCT source FROM server_migrations WHERE kind = ? AND step <> ?", MigrationKind.EVACUATION, MigrationStep.DONE
         )
         marked = await self.db.all("SELECT name FROM hosts WHERE fenced_at IS NOT NULL OR fence_error IS NOT NULL")
-        lost = self.liveness.lost(await every_head(self.db), time.time())
+        lost = self.liveness.lost(await self._hosts(), time.time())
         return sorted({*lost, *(str(row[0]) for row in [*waiting, *marked])})
 
     async def step(self, id: str) -> float | None:
@@ -66,7 +66,7 @@ class Availability:
         if is_up(host, time.time(), self.config.node_silence):
             await self._came_back(host, asked)
             return None
-        if id not in self.liveness.lost(await every_head(self.db), time.time()):
+        if id not in self.liveness.lost(await self._hosts(), time.time()):
             return LOOK_AGAIN  # silent, but for too short a time
         to_place = [one for one in asked if one.step == MigrationStep.PLACE]
         lost = [one for one in await servers.on_host(self.db, id) if await self._restarts(one, host)]
@@ -109,6 +109,10 @@ class Availability:
         if host.fence_error != changes["fence_error"] or "fenced_at" in changes:
             await self.db.write(lambda tx: HOSTS.set(tx, host.id, **changes))
         return "fenced_at" in changes
+
+    async def _hosts(self) -> list[HostHead]:
+        """The hosts that we hear: that others hear theirs says nothing about ours."""
+        return [one for one in await every_head(self.db) if self.scope.hears(one.cluster)]
 
     def _has_fence(self, host: str) -> bool:
         return host in self.config.fencing or "*" in self.config.fencing

@@ -81,6 +81,8 @@ class Servers:
             if wanted not in (Next.PLACE, Next.APPLY):
                 raise
             await self._failed(server, error.message, "")
+        if wanted == Next.PLACE and self.scope.cluster is not None:
+            self.wake(self.name, id)  # whoever answers for its host, which may be another process
         return 0.0
 
     async def _waits(self, server: Server, wanted: Next, reason: str) -> None:

@@ -69,7 +69,7 @@ def test_a_command_learns_the_host_its_address_and_password(secrets: Path) -> No
 
 def test_a_command_that_fails_says_why_with_its_last_line(secrets: Path) -> None:
     program = script(secrets, "#!/bin/sh\necho first\necho no such outlet >&2\nexit 4\n")
-    with pytest.raises(Unavailable, match="h1 could not be fenced.*ended with 4: no such outlet"):
+    with pytest.raises(Unavailable, match=r"h1 could not be fenced.*ended with 4: no such outlet"):
         fence(f"command:{program}", secrets)
 
 
@@ -241,7 +241,7 @@ def test_a_redfish_board_that_is_off_is_left_alone(redfish: Redfish, secrets: Pa
 
 def test_a_wrong_password_is_told_and_not_shown(redfish: Redfish, secrets: Path) -> None:
     (secrets / "fencing.json").write_text(json.dumps({"h1": "a wrong word"}))
-    with pytest.raises(Unavailable, match="h1 could not be fenced: its board: .*401") as caught:
+    with pytest.raises(Unavailable, match=r"h1 could not be fenced: its board: .*401") as caught:
         fence(redfish.address, secrets)
     assert "a wrong word" not in str(caught.value)
 
