@@ -176,10 +176,9 @@ class Cluster:
         """Move a guest as a live migration does, with the connections that its port has."""
         self.change(port, migrating_to=destination)
         self.tell()
-        addresses = [one.ip_address for one in port.fixed_ips]
-        tracked = self.machines[source].ask("connections", [self.component.id, addresses])
+        tracked = self.machines[source].ask("gathered", port.device_id)
         self.change(port, host=destination, migrating_to=None)
-        self.machines[destination].ask("restore", [self.component.id, addresses, tracked])
+        self.machines[destination].ask("tracked", [port.device_id, tracked])
         guest.plug(lambda: self.tap(port, destination))
         self.tell()
 

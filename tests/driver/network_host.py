@@ -11,6 +11,7 @@ import msgspec
 
 from pileus.model.errors import PileusError
 from pileus.model.routing import RoutingDomain
+from pileus.node.network import carried
 from pileus.node.network.linux import LinuxNetwork
 
 
@@ -36,10 +37,10 @@ class Agent:
                 return await self.driver.apply(domain)
             case "remove":
                 return await self.driver.remove(argument)
-            case "connections":
-                return await self.driver.connections(*argument)
-            case "restore":
-                return await self.driver.restore(*argument)
+            case "gathered":
+                return await carried.gathered(self.driver, argument)
+            case "tracked":
+                return await carried.tracked(self.driver, *argument)
             case "observe":
                 return await self.driver.observe()
             case "destroy":

@@ -49,6 +49,7 @@ class FakeNetwork:
 
     def __init__(self) -> None:
         self.applied: dict[str, str] = {}
+        self.connected: dict[str, list[str]] = {}
         self.failure: str | None = None
         self.metadata_of: MetadataOf | None = None
 
@@ -73,6 +74,20 @@ class FakeNetwork:
 
     def open_tap(self, domain_id: str, port_id: str) -> int:
         raise NodeFailed("There are no taps here.")
+
+    def ports_of(self, guest_id: str) -> dict[str, tuple[str, list[str]]]:
+        return {f"{guest_id}-port": ("d", ["10.0.0.5"])}
+
+    async def connections(self, domain_id: str, addresses: list[str]) -> list[str]:
+        if self.failure:
+            raise NodeFailed(self.failure)
+        return self.connected.get(addresses[0], [])
+
+    async def restore(self, domain_id: str, addresses: list[str], connections: list[str]) -> int:
+        if self.failure:
+            raise NodeFailed(self.failure)
+        self.connected[addresses[0]] = connections
+        return len(connections)
 
     async def close(self) -> None:
         self.metadata_of = None

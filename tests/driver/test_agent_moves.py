@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from pileus.model.guests import Guest, GuestDisk, ObservedGuest, ObservedPower, Power
 from pileus.model.hosts import HostReport
@@ -37,6 +38,7 @@ from pileus.node.agent import Agent
 from pileus.node.hypervisor.simulated import SimulatedDriver
 from pileus.node.hypervisor.simulated_moves import DIRTY_RATE
 from pileus.node.machine import SimulatedMachine
+from pileus.node.network import carried
 from tests.driver.test_agent import FakeNetwork
 
 MOVE = "move-1"
@@ -147,6 +149,44 @@ def test_a_guest_moves_and_runs_on_one_side_at_a_time(tmp_path: Path) -> None:
         assert (await source.progress()).phase is MovePhase.UNKNOWN
         applied = await destination.ask(ApplyGuest(guest=guest(generation=7, power=Power.STOPPED)))
         assert applied.guest.power is ObservedPower.STOPPED
+
+    play(tmp_path, scenario)
+
+
+def test_a_guests_connections_are_told_when_asked_for_and_tracked_before_it_runs(tmp_path: Path) -> None:
+    async def scenario(source: Host, destination: Host) -> None:
+        source.network.connected = {"10.0.0.5": ["one", "two"], "10.0.0.6": ["another guest's"]}
+        await begin(source, destination)
+        await source.reach(MovePhase.SWITCHED)
+        ask = AskMove(migration_id=MOVE, guest_id="guest-1")
+        assert (await source.ask(ask)).connections == {}
+        told = (await source.ask(msgspec.structs.replace(ask, connections=True))).connections
+        assert told == {"guest-1-port": ["one", "two"]}
+        assert (await destination.seen() or guest()).power is ObservedPower.PAUSED
+        told |= {"a port of somebody else": ["three"]}
+        await destination.ask(FinishIncoming(migration_id=MOVE, guest=guest(), connections=told))
+        assert destination.network.connected == {"10.0.0.5": ["one", "two"]}
+        assert await running(source, destination) == ["b"]
+
+    play(tmp_path, scenario)
+
+
+def test_what_is_carried_is_bounded_and_so_is_the_time_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carried, "MOST", 10)
+    monkeypatch.setattr(carried, "PATIENCE", 0.02)
+
+    async def scenario(source: Host, destination: Host) -> None:
+        source.network.connected = {"10.0.0.5": ["four", "five", "sixth"]}
+        assert await carried.gathered(source.network, "guest-1") == {"guest-1-port": ["four", "five"]}
+
+        async def silent(*_: Any) -> Any:
+            await asyncio.Event().wait()
+
+        source.network.connections = source.network.restore = silent  # type: ignore[method-assign]
+        began = time.monotonic()
+        assert await carried.gathered(source.network, "guest-1") == {}
+        assert await carried.tracked(source.network, "guest-1", {"guest-1-port": ["four"]}) == 0
+        assert time.monotonic() - began < 1
 
     play(tmp_path, scenario)
 

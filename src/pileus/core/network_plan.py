@@ -1,5 +1,6 @@
 """What a routing domain is made of inside its namespace: links, addresses, routes and rules, as values that a driver converges to."""
 
+from collections.abc import Iterable
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
 
 from pileus.core import network_names as names
@@ -275,3 +276,13 @@ def _way_out(plan: DomainPlan, domain: RoutingDomain) -> None:
                 taken.add(hop.version)
                 destination = "0.0.0.0/0" if hop.version == 4 else "::/0"
                 plan.routes.append(RoutePlan(destination=destination, device=names.gateway(router.id), via=str(hop), table=254))
+
+
+def ports_of(domains: Iterable[RoutingDomain], guest_id: str) -> dict[str, tuple[str, list[str]]]:
+    """A guest's ports on this host: port id -> domain id and addresses."""
+    return {
+        port.id: (domain.id, [address for _, address in port.fixed_ips])
+        for domain in domains
+        for port in domain.ports
+        if port.local and port.guest_id == guest_id
+    }

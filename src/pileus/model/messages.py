@@ -121,10 +121,12 @@ class ForecastMove(Model, frozen=True, kw_only=True, tag="forecast_move"):
 
 
 class AskMove(Model, frozen=True, kw_only=True, tag="ask_move"):
-    """How far the move has come, as this side sees it. Reply: MoveReply."""
+    """How far the move has come, as this side sees it; with `connections`, also which are tracked of the guest's ports here. Reply:
+    MoveReply."""
 
     migration_id: str
     guest_id: str
+    connections: bool = False
 
 
 class ForceMove(Model, frozen=True, kw_only=True, tag="force_move"):
@@ -144,10 +146,11 @@ class CancelMove(Model, frozen=True, kw_only=True, tag="cancel_move"):
 
 class FinishIncoming(Model, frozen=True, kw_only=True, tag="finish_incoming"):
     """To the destination, after the source is SWITCHED, or in POST_COPY, and after the records say that the guest is here: run it (with
-    the power that it had). Twice: the same. Conflict before that. Reply: GuestReply."""
+    the power that it had), with the connections that the source tracked. Twice: the same. Conflict before that. Reply: GuestReply."""
 
     migration_id: str
     guest: Guest
+    connections: dict[str, list[str]] = {}  # port id -> what the source's MoveReply said
 
 
 class ResumeOutgoing(Model, frozen=True, kw_only=True, tag="resume_outgoing"):
@@ -158,9 +161,10 @@ class ResumeOutgoing(Model, frozen=True, kw_only=True, tag="resume_outgoing"):
 
 
 class MoveReply(Model, frozen=True, kw_only=True, tag="move"):
-    """How far a move has come."""
+    """How far a move has come, and the connections that are tracked of the guest, if that was asked for."""
 
     progress: MoveProgress
+    connections: dict[str, list[str]] = {}  # port id -> each as the network driver writes it
 
 
 class IncomingReady(Model, frozen=True, kw_only=True, tag="incoming_ready"):

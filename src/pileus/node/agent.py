@@ -51,6 +51,7 @@ from pileus.model.moves import MovePhase, MoveProgress
 from pileus.model.routing import RoutingDomain
 from pileus.node.hypervisor.driver import HypervisorDriver
 from pileus.node.machine import Machine
+from pileus.node.network import carried
 from pileus.node.network.driver import NetworkDriver
 
 log = logging.getLogger(__name__)
@@ -183,10 +184,10 @@ class Agent:
             case ForecastMove(guest_id=guest_id, options=options):
                 found = await self._driver_of(guest_id).moves.forecast(guest_id, options)
                 return MoveReply(progress=MoveProgress(phase=MovePhase.UNKNOWN, forecast=found))
-            case AskMove(migration_id=migration_id, guest_id=guest_id):
+            case AskMove(migration_id=migration_id, guest_id=guest_id, connections=wanted):
                 driver = self._drivers.get(guest_id)
                 progress = await driver.moves.progress(migration_id, guest_id) if driver else MoveProgress(phase=MovePhase.UNKNOWN)
-                return MoveReply(progress=progress)
+                return MoveReply(progress=progress, connections=await carried.gathered(self._network, guest_id) if wanted else {})
             case ForceMove(migration_id=migration_id, guest_id=guest_id):
                 return MoveReply(progress=await self._driver_of(guest_id).moves.force(migration_id, guest_id))
             case CancelMove():
@@ -234,7 +235,9 @@ class Agent:
     async def _finish_incoming(self, request: FinishIncoming) -> NodeReply:
         guest = request.guest
         async with self._turn(guest.id):
-            observed = await self._driver_of(guest.id).moves.finish_incoming(request)
+            driver = self._driver_of(guest.id)
+            await carried.tracked(self._network, guest.id, request.connections)
+            observed = await driver.moves.finish_incoming(request)
             known = self._wanted.get(guest.id)
             if known is None or known.generation < guest.generation:
                 self._wanted[guest.id] = self._guests[guest.id] = guest

@@ -52,6 +52,7 @@ Wake = Callable[[str, str], None]
 Action = Callable[[Migration, Server], Awaitable[float | None]]
 APPLY_TIMEOUT, ASK_TIMEOUT, SWITCH_TIMEOUT = 300.0, 20.0, 5.0
 EARLIER = 30.0  # seconds that a move waits for what the server's last one left to be removed; then it goes elsewhere
+CARRY_TIMEOUT = 0.5  # seconds that a paused guest waits for its source to say what it tracks of it
 GIVE_UP = 120.0  # seconds after which a destination that does not answer is given up
 NOTE_EVERY = 0.5  # seconds between two records of the progress
 
@@ -68,6 +69,7 @@ class Migrations:
         self.config = config
         self.wake = wake
         self._noted: dict[str, tuple[float, MovePhase, int]] = {}
+        self._carried: dict[str, dict[str, list[str]]] = {}  # connections of guests that are between their hosts
         self.actions: dict[MigrationStep, Action] = {
             MigrationStep.PLACE: self._place,
             MigrationStep.STOP: self._stop,
@@ -90,6 +92,7 @@ class Migrations:
         migration = await records.MIGRATIONS.get(self.db, id)
         if migration is None or migration.step == MigrationStep.DONE or migration.kind == MigrationKind.EVACUATION:
             self._noted.pop(id, None)
+            self._carried.pop(id, None)
             return None
         if not await self.scope.owns(migration.source):
             return None
@@ -237,14 +240,28 @@ class Migrations:
         """All is there. The destination gets the guest by one transaction, if it is alive to take it; else the source goes on."""
         try:
             ask = AskMove(migration_id=migration.move_id, guest_id=migration.server_id)
-            there = await self._move(migration.receiver, ask, SWITCH_TIMEOUT)
+            there, connections = await asyncio.gather(
+                self._move(migration.receiver, ask, SWITCH_TIMEOUT),
+                self._connections(migration),  # at once: the guest waits for us
+            )
         except Unavailable as error:
             return await self._give_up(migration, MigrationStatus.ERROR, f"The destination is gone: {error.message}")
         if there.phase in (MovePhase.UNKNOWN, MovePhase.FAILED, MovePhase.CANCELLED):
             reason = there.error or "it knows nothing of the guest any more"
             return await self._give_up(migration, MigrationStatus.ERROR, f"The destination has lost the guest: {reason}")
         committed, server = await self.db.write(lambda tx: migration_outcomes.commit(tx, migration, progress))
+        self._carried[migration.id] = connections
         return await self._finish(committed, server)
+
+    async def _connections(self, migration: Migration) -> dict[str, list[str]]:
+        """What the source tracks of the guest's connections; nothing where it does not say so at once, then they are judged anew."""
+        if not is_live(migration):
+            return {}
+        ask = AskMove(migration_id=migration.move_id, guest_id=migration.server_id, connections=True)
+        try:
+            return (await self._reply(migration.sender, ask, MoveReply, CARRY_TIMEOUT)).connections
+        except (NodeFailed, Unavailable):
+            return {}
 
     # -- the destination has it ------------------------------------------------------------------------------------------------------
 
@@ -252,10 +269,10 @@ class Migrations:
         """Run it at the destination, while its traffic is turned there."""
         await self._wake_routing(server.id)
         guest, _ = await self._guest(migration, server, migration.receiver)
+        carried = self._carried.get(migration.id, {})
+        request = FinishIncoming(migration_id=migration.move_id, guest=guest, connections=carried)
         try:
-            reply = await self._reply(
-                migration.receiver, FinishIncoming(migration_id=migration.move_id, guest=guest), GuestReply, APPLY_TIMEOUT
-            )
+            reply = await self._reply(migration.receiver, request, GuestReply, APPLY_TIMEOUT)
         except NodeFailed as error:
             if error.data.get("kind") == Conflict.__name__:  # the last of it is on its way
                 return QUICK

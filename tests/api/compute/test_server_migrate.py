@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from pileus.model.errors import NodeFailed
 from pileus.model.migrations import MigrationStatus
+from pileus.store.ports import ports_of
 from tests.api.compute.moving import Moving
 from tests.api.harness import TestCloud
 
@@ -42,6 +44,34 @@ def test_a_server_moves_as_it_runs(moving: Moving) -> None:
         ("conductor_live_migrate_instance", "Success", None),
         ("compute_live_migration", "Success", None),
     ]
+
+
+@pytest.mark.parametrize("fails", ["nowhere", "source", "destination"])
+def test_connections_go_with_a_server_and_hold_up_no_move(moving: Moving, fails: str) -> None:
+    server = moving.placed()
+    hosts = {"source": str(moving.record(server).host), "destination": moving.other(server)}
+    restored: list[list[str]] = []
+
+    async def connections(domain_id: str, addresses: list[str]) -> list[str]:
+        if fails == "source":
+            raise NodeFailed("The kernel says nothing.")
+        return [f"to {address}" for address in addresses]
+
+    async def restore(domain_id: str, addresses: list[str], connections: list[str]) -> int:
+        assert moving.guests(server).get(hosts["destination"]) != "running", "it is tracked before the guest says anything"
+        restored.append(connections)
+        if fails == "destination":
+            raise NodeFailed("The kernel takes nothing.")
+        return len(connections)
+
+    networks: dict[str, Any] = {side: moving.agents[host]._network for side, host in hosts.items()}  # pyright: ignore[reportPrivateUsage]
+    networks["source"].connections, networks["destination"].restore = connections, restore
+    assert live(moving, server).status == 202
+    moving.wait_move(server, "completed")
+    moving.wait(server)
+    assert moving.guests(server) == {hosts["destination"]: "running"}
+    (port,) = moving.cloud.run(ports_of(moving.cloud.cloud.db, [server]))[server]
+    assert restored == ([] if fails == "source" else [[f"to {one.ip_address}" for one in port.fixed_ips]])
 
 
 def test_a_server_moves_back_and_forth(moving: Moving) -> None:

@@ -3,7 +3,7 @@ carried to another host with the guest that has them."""
 
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from ipaddress import ip_address
 
 from pileus.core.network_changes import Outdated, outdated
@@ -41,7 +41,7 @@ def connections(addresses: Iterable[str]) -> list[str]:
     wanted = {ip_address(address).packed for address in addresses}
     found: list[str] = []
     with _open() as netlink:
-        for family, attributes in _entries(netlink):
+        for family, attributes in _entries(netlink, wanted):
             if _is_of(attributes, wanted):
                 found.append((bytes([family]) + _encode(attributes)).hex())
     return found
@@ -100,8 +100,8 @@ def _send(netlink: socket.socket, kind: int, flags: int, family: int, payload: b
     netlink.send(struct.pack("=IHHII", 16 + len(body), kind, REQUEST | flags, 1, 0) + body)
 
 
-def _entries(netlink: socket.socket) -> Iterator[tuple[int, dict[int, bytes]]]:
-    """All entries: address family and top-level attributes."""
+def _entries(netlink: socket.socket, addresses: Collection[bytes] = (b"",)) -> Iterator[tuple[int, dict[int, bytes]]]:
+    """All entries in which one of the addresses is found: address family and top-level attributes."""
     _send(netlink, GET, DUMP, socket.AF_UNSPEC, b"")
     while True:
         data = netlink.recv(1 << 20)
@@ -111,7 +111,9 @@ def _entries(netlink: socket.socket) -> Iterator[tuple[int, dict[int, bytes]]]:
                 return
             if kind == ERROR:
                 raise NodeFailed("The kernel does not list tracked connections (nf_conntrack_netlink is missing).")
-            yield data[16], _attributes(data[20:length])
+            entry = data[20:length]
+            if any(address in entry for address in addresses):
+                yield data[16], _attributes(entry)
             data = data[(length + 3) & ~3 :]
 
 

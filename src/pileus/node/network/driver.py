@@ -39,6 +39,10 @@ class NetworkDriver(Protocol):
         """An open descriptor of the port's tap in the domain's namespace (made if missing); the caller owns it."""
         ...
 
+    def ports_of(self, guest_id: str) -> dict[str, tuple[str, list[str]]]:
+        """The guest's ports on this host, as applied last: port id -> domain id and addresses."""
+        ...
+
     async def connections(self, domain_id: str, addresses: list[str]) -> list[str]:
         """The tracked connections of a port's addresses, for `restore` on the host that its guest moves to: they go on even where rules
         allow them in the other direction only. To be asked while the guest is paused."""

@@ -128,6 +128,10 @@ class LinuxNetwork:
 
         return namespaces.inside(self._namespace(domain_id), body)
 
+    def ports_of(self, guest_id: str) -> dict[str, tuple[str, list[str]]]:
+        """The guest's ports on this host, as applied last: port id -> domain id and addresses."""
+        return network_plan.ports_of([record.domain for record in self._records.values()], guest_id)
+
     async def connections(self, domain_id: str, addresses: list[str]) -> list[str]:
         """The tracked connections of a port's addresses."""
         return await asyncio.to_thread(namespaces.inside, self._namespace(domain_id), lambda: conntrack.connections(addresses))

@@ -4,6 +4,7 @@ import hashlib
 
 import msgspec
 
+from pileus.core.network_plan import ports_of
 from pileus.model.errors import NodeFailed
 from pileus.model.hosts import Capability
 from pileus.model.routing import RoutingDomain
@@ -46,6 +47,10 @@ class SimulatedNetwork:
     def open_tap(self, domain_id: str, port_id: str) -> int:
         """A simulated guest has no tap."""
         raise NodeFailed("A simulated network has no taps.")
+
+    def ports_of(self, guest_id: str) -> dict[str, tuple[str, list[str]]]:
+        """The guest's ports on this host."""
+        return ports_of(self.domains.values(), guest_id)
 
     async def connections(self, domain_id: str, addresses: list[str]) -> list[str]:
         """A simulated guest has no connections."""
