@@ -5,7 +5,9 @@ nothing in the request itself is believed.
 """
 
 import asyncio
+import errno
 import socket
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -13,6 +15,7 @@ from pileus.model.errors import NodeFailed
 
 REQUEST_MAX = 8192
 TIMEOUT = 10.0
+PATIENCE = 1.0
 CONNECTIONS_MAX = 200
 SO_BINDTODEVICE = 25
 
@@ -27,15 +30,26 @@ def listening_socket(address: str, device: str) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, device.encode())
-        if family == socket.AF_INET6:
-            listener.bind((address, 80, 0, socket.if_nametoindex(device)))
-        else:
-            listener.bind((address, 80))
+        where = (address, 80, 0, socket.if_nametoindex(device)) if family == socket.AF_INET6 else (address, 80)
+        _bind(listener, where)
         listener.listen(64)
     except OSError as failure:
         listener.close()
         raise NodeFailed(f"Can't serve metadata on {device}: {failure.strerror}.") from failure
     return listener
+
+
+def _bind(listener: socket.socket, where: tuple[str | int, ...]) -> None:
+    """A listener of before may have been closed a moment ago only: the event loop lets go of it in its next turn."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            listener.bind(where)
+            return
+        except OSError as failure:
+            if failure.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
 
 
 def lookup(documents: dict[str, str], path: str) -> str | None:
