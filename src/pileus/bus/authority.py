@@ -21,6 +21,8 @@ from pileus.model.errors import Invalid
 
 YEARS = 10
 CONTENT_LIFE = 6 * 3600
+UNCHANGED = 1
+"""When the operator's claims are said to be issued: a server that runs takes no configuration with others."""
 
 
 class BusAuthority(Model, frozen=True, kw_only=True):
@@ -52,7 +54,7 @@ class BusAuthority(Model, frozen=True, kw_only=True):
         now, account = int(time.time()), nkeys.public_key(self.account)
         return NatsServer(
             listen=listen,
-            operator=nkeys.operator_claims(self.operator, "pileus", now),
+            operator=nkeys.operator_claims(self.operator, "pileus", UNCHANGED),
             account=account,
             account_claims=nkeys.account_claims(self.operator, account, self.cloud, now, revoked),
             certificate=certificate,

@@ -14,6 +14,7 @@ COMMANDS = {
     "verify": "Compare records, hypervisor, network devices and disks.",
     "doctor": "Try what this machine can do, and say what is missing.",
     "host": "List, admit, drain, enable, fence and remove hosts.",
+    "bus": "The message bus's configuration and certificate.",
     "migration": "Moves of servers between hosts: list, watch, forecast.",
     "image": "Build the small guest image.",
     "serve": "Run the control plane in the foreground, nothing else.",

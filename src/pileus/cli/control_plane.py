@@ -55,7 +55,7 @@ class ControlPlane:
         from pileus.api.image.files import recover
         from pileus.cli.first_start import bootstrap
 
-        await schema.migrate(self.db)
+        await (schema.migrate(self.db) if "cloud" in self.roles else schema.check(self.db))
         authority = await self._shared() if self.config.database is not None else None
         await bootstrap(self.db, self.credentials, self.config)
         tokens = FernetTokens(self.config.directory / "secrets" / "fernet", self.db)

@@ -105,7 +105,7 @@ def enable(ctx: click.Context, name: str) -> None:
 @click.argument("name")
 @click.pass_context
 def remove(ctx: click.Context, name: str) -> None:
-    """Forget a host that has no servers and does not run."""
+    """Forget a host that has no servers and does not run, and shut the message bus to it."""
     api = _api(ctx)
     host = _host(api, name)
     if host["servers"]:
@@ -113,7 +113,16 @@ def remove(ctx: click.Context, name: str) -> None:
     if host["state"] == "up":
         raise Conflict(f"{name} runs and would report again. Stop its agent first, then remove it within a while.")
     api.call("DELETE", f"/compute/v2.1/os-services/{_service(api, name)['id']}", headers={"OpenStack-API-Version": "compute latest"})
+    config = load(state_of(ctx))
+    if config.hosts:
+        from pileus.cli.local_cluster import LocalCluster
+
+        LocalCluster(config).forget(name)
+        click.echo(f"✓ {name} is forgotten, and its key is void on the bus. The next `up` makes it anew.")
+        return
     click.echo(f"✓ {name} is forgotten. To come back it needs a new token.")
+    if config.bus:
+        click.echo("  The bus lets it in until NATS has a new configuration: pileus bus config ... > FILE; nats-server --signal reload")
 
 
 @command.command("drain")

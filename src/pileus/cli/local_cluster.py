@@ -4,6 +4,7 @@ Two bridges of the machine join them: `under`, by which agents, bus and VXLAN sp
 here is a data centre in small: hosts know nothing of each other's files but the directory of shared disks.
 """
 
+import asyncio
 import contextlib
 import ipaddress
 import json
@@ -22,13 +23,13 @@ from pileus.cli.progress import step
 from pileus.cli.public_network import routed
 from pileus.cli.serve import read_pid
 from pileus.cli.settings import remember
-from pileus.cli.shared_secrets import authority_of
 from pileus.config import Config
 from pileus.core.network_names import uplink_bridge
 from pileus.model.errors import Invalid, Unavailable
 from pileus.model.routing import Uplink
 
 if TYPE_CHECKING:
+    from pileus.bus.authority import BusAuthority
     from pileus.node.network.uplinks import Uplinks
 
 MOST = 16
@@ -78,7 +79,18 @@ class LocalCluster:
         with step("PostgreSQL") as current:
             current.note(self.postgresql.start())
         with step("NATS") as current:
-            current.note(f"{self.nats.start(authority_of(self.config.directory), {})}, tls://{self.nats.listen}")
+            current.note(f"{self.nats.start(*self._bus())}, tls://{self.nats.listen}")
+
+    def forget(self, host: str) -> None:
+        """A host was removed: the bus is shut to it. The next `up` lets it join anew."""
+        self.nats.configure(*self._bus())
+        if host in self.hosts:
+            (self.directory(host) / "secrets" / "node.json").unlink(missing_ok=True)
+
+    def _bus(self) -> "tuple[BusAuthority, dict[str, int]]":
+        from pileus.cli.bus import found
+
+        return asyncio.run(found(self.config))
 
     def start_hosts(self) -> None:
         """Start the agents that do not run; returns when all have reported."""

@@ -21,7 +21,8 @@ PATIENCE = 300.0
 PAUSE = 2.0
 KEPT = 86400.0
 """Seconds for which a copy waits for who asked for it, when the agent has died meanwhile."""
-LATER = (500, 502, 503, 504)
+LATER = (409, 500, 502, 503, 504)
+"""Answers after which it is tried again; 409: the cloud has not seen the end of an earlier attempt."""
 
 
 class SnapshotSender:

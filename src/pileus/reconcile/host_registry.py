@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import uuid
 from collections.abc import Mapping
 from itertools import islice
@@ -12,10 +13,11 @@ from pileus.config import Config
 from pileus.core.servers import LOST_AFTER
 from pileus.model.base import Model
 from pileus.model.hosts import Host, HostReport
-from pileus.store import providers
+from pileus.store import admissions, providers
 from pileus.store.database import Database, Transaction
 from pileus.store.hosts import HOSTS
 
+log = logging.getLogger(__name__)
 TOGETHER = 500
 FULL_EVERY = 600.0
 """Seconds after which a host's report is recorded in full though it says nothing new."""
@@ -40,6 +42,7 @@ class HostRegistry:
         self._done: dict[str, HostReport] = {}  # registered, their guests not recorded yet
         self._said: dict[str, _Said] = {}
         self._seen: dict[str, float] = {}
+        self._shut_out: set[str] = set()  # removed, and reported all the same
 
     # -- reports that say nothing new --------------------------------------------------------------------------------------------------
 
@@ -78,17 +81,18 @@ class HostRegistry:
 
     # -- reports that do -----------------------------------------------------------------------------------------------------------------
 
-    async def register(self, report: HostReport, waiting: Mapping[str, list[HostReport]]) -> None:
-        """Bring a host's records in line with its report, and with it those of others whose reports wait."""
+    async def register(self, report: HostReport, waiting: Mapping[str, list[HostReport]]) -> bool:
+        """Bring a host's records in line with its report, and with it those of others whose reports wait. False: it was removed."""
         async with self._turn:
             if self._done.get(report.host) is report:
-                return
+                return report.host not in self._shut_out
             first = (one[0] for one in waiting.values())
             others = (one for one in first if one.complete and one.host != report.host and self._done.get(one.host) is not one)
             batch = [report, *islice(others, TOGETHER - 1)]
             await self.db.write(lambda tx: self._write(tx, batch))
             for one in batch:
                 self._done[one.host] = one
+            return report.host not in self._shut_out
 
     async def _write(self, tx: Transaction, reports: list[HostReport]) -> None:
         marks = ", ".join("?" * len(reports))
@@ -96,7 +100,12 @@ class HostRegistry:
         number = int(await tx.value("SELECT coalesce(max(number), 0) FROM hosts"))
         fresh: list[Host] = []
         registered: list[tuple[str, HostReport]] = []
+        shut_out = await admissions.shut_out(tx, [one.host for one in reports if one.host not in known])
+        self._shut_out = self._shut_out - {one.host for one in reports} | shut_out
         for report in reports:
+            if report.host in shut_out:
+                log.warning("host %s was removed, and reports all the same; that is dropped", report.host)
+                continue
             slim = msgspec.structs.replace(report, guests=[])
             host = known.get(report.host)
             if host is None:

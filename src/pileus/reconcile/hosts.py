@@ -68,7 +68,9 @@ class Hosts:
         while waiting := self._reports.get(host):
             report = waiting[0]
             if report.complete:
-                await self.registry.register(report, self._reports)
+                if not await self.registry.register(report, self._reports):
+                    self._reports.pop(host, None)
+                    return None
                 self.domains[host] = report.domains
             await self._record(report)
             self.registry.note(report)

@@ -35,17 +35,42 @@ async def migrate(db: Database) -> list[str]:
 
     async def run(tx: Transaction) -> list[str]:
         await tx.execute(CREATE)
-        have = set(await applied(tx))
-        if unknown := sorted(have - {name for name, _ in known}):
-            raise Unavailable(f"The database was made by a newer pileus (migration {unknown[-1]}); upgrade the program.")
-        missing = [(name, sql) for name, sql in known if name not in have]
-        for name, sql in missing:
+        lacking = await _lacking(tx)
+        for name, sql in known:
+            if name not in lacking:
+                continue
             for statement in statements(sql):
                 await tx.execute(statement.rstrip(";"))
             await tx.execute("INSERT INTO schema_migrations (name, applied_at) VALUES (?, ?)", name, time.time())
-        return [name for name, _ in missing]
+        return lacking
 
     return await db.exclusive(run)
+
+
+async def missing(db: Database) -> list[str]:
+    """The names of the migrations that the database lacks; waits for a process that runs some. A newer database is refused."""
+
+    async def run(tx: Transaction) -> list[str]:
+        await tx.execute(CREATE)
+        return await _lacking(tx)
+
+    return await db.exclusive(run)
+
+
+async def check(db: Database) -> None:
+    """Unavailable unless the database has every migration of this version."""
+    if lacking := await missing(db):
+        raise Unavailable(
+            f"The database lacks {len(lacking)} migration(s) of this version, {lacking[0]} first. "
+            "Start a cloud process of this version first (pileus serve --role cloud): that brings it up to date."
+        )
+
+
+async def _lacking(tx: Transaction) -> list[str]:
+    known, have = [name for name, _ in migrations()], set(await applied(tx))
+    if unknown := sorted(have - set(known)):
+        raise Unavailable(f"The database was made by a newer pileus (migration {unknown[-1]}); upgrade the program.")
+    return [name for name in known if name not in have]
 
 
 async def erase(db: Database) -> None:

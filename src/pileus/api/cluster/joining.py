@@ -11,7 +11,7 @@ from pileus.api.request import Request, Response
 from pileus.bus.authority import BusAuthority
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, Forbidden, Invalid, NotFound
-from pileus.store import join_tokens
+from pileus.store import admissions, join_tokens
 from pileus.store.database import Transaction
 from pileus.store.hosts import HOSTS, is_up
 
@@ -84,6 +84,7 @@ async def join(request: Request) -> dict[str, Any]:
             raise Conflict(f"A host named {body.host} is in this cloud and up. Choose another name with PILEUS_HOST, or remove that one.")
         if known is not None and known.cluster != used.cluster:
             raise Conflict(f"The host {body.host} belongs to the cluster {known.cluster}; this token is for {used.cluster}.")
+        await admissions.admit(tx, body.host, body.public_key, used.cluster, now, fresh=used.used_at is None)
         return used.cluster
 
     cluster = await request.cloud.db.write(work)
@@ -107,5 +108,5 @@ async def content(request: Request) -> Response:
 
 def check_name(field: str, name: str) -> None:
     """Invalid when it is not a name that can stand in a DNS label or two."""
-    if not re.match(NAME, name):
+    if not re.fullmatch(NAME, name):
         raise Invalid(f"{field}: {name[:80]!r} has other characters than letters, digits, '.', '_' and '-', or more than 63.")

@@ -10,7 +10,7 @@ from pileus.api.request import Request
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, Invalid, NotFound
 from pileus.model.hosts import Host
-from pileus.store import hosts, migration_records, providers
+from pileus.store import admissions, hosts, migration_records, providers
 from pileus.store.database import Transaction
 from pileus.store.hosts import HOSTS, HostHead
 
@@ -85,7 +85,7 @@ async def update_by_name(request: Request) -> dict[str, Any]:
 
 
 async def delete(request: Request) -> None:
-    """DELETE /os-services/{service_id}: forget a host that has no servers; its node, when it still runs, will report again."""
+    """DELETE /os-services/{service_id}: forget a host that has no servers. One that had joined by a token needs a new one to come back."""
     host = await _find(request, request.params["service_id"])
 
     async def work(tx: Transaction) -> None:
@@ -96,6 +96,7 @@ async def delete(request: Request) -> None:
         await migration_records.forget_host(tx, host.name)
         if await providers.PROVIDERS.get(tx, host.id) is not None:
             await providers.remove(tx, host.id)
+        await admissions.revoke(tx, host.name, time.time())
         await HOSTS.delete(tx, host.id)
 
     await request.cloud.db.write(work)
