@@ -49,6 +49,9 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     node_silence: float = 60.0  # after this without a report a host counts as down
     fencing: dict[str, str] = {}  # host ("*": all others) -> command:PROGRAM, ipmi://USER@HOST, redfish://USER@HOST/redfish/v1/Systems/ID
     evacuate: str = "marked"  # servers that start elsewhere when their host is lost: none, marked (HA_Enabled in metadata or flavor), all
+    move_bandwidth: int = 0  # bytes a second that a live migration may send; 0: what the network gives
+    move_pause_ms: int = 300  # the longest pause that a live migration aims at
+    move_deadline: float = 300.0  # seconds of rounds, then post-copy where it can be, else the pause that it takes
     shutdown_grace: float = 60.0
 
     def __repr__(self) -> str:

@@ -9,9 +9,11 @@ from pileus.api import policy
 from pileus.api.compute import servers as resource
 from pileus.api.compute.server_actions import Rule, check_state
 from pileus.api.request import Request
+from pileus.config import Config
 from pileus.model.base import Model
 from pileus.model.errors import Invalid
 from pileus.model.migrations import Migration, MigrationKind, NewMigration
+from pileus.model.moves import MoveOptions
 from pileus.model.servers import Server
 from pileus.store import actions
 from pileus.store.database import Transaction
@@ -107,6 +109,7 @@ async def cold_anywhere(request: Request) -> None:
 async def _begin(request: Request, rule: Rule, kind: MigrationKind, wanted: NewMigration) -> None:
     identity = request.identity
     asked: dict[str, Any] = {"user_id": identity.user_id, "project_id": identity.project_id, "request_id": request.id}
+    asked["options"] = move_options(request.cloud.config)
 
     async def work(tx: Transaction) -> Migration:
         server = await resource.unlocked(request, tx)
@@ -117,6 +120,11 @@ async def _begin(request: Request, rule: Rule, kind: MigrationKind, wanted: NewM
 
     migration = await request.cloud.db.write(work)
     request.cloud.wake("migrations", migration.id)
+
+
+def move_options(config: Config) -> MoveOptions:
+    """How hard a live migration tries, as the operator has set it."""
+    return MoveOptions(bandwidth=config.move_bandwidth, pause_ms=config.move_pause_ms, deadline=config.move_deadline)
 
 
 async def _check_host(tx: Transaction, server: Server, host: str | None) -> None:

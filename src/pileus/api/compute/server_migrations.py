@@ -7,6 +7,7 @@ import msgspec
 from pileus.api.compute import fields
 from pileus.api.compute import servers as resource
 from pileus.api.compute.migrations import IN_PROGRESS, common
+from pileus.api.compute.server_migrate import move_options
 from pileus.api.request import Request
 from pileus.model.errors import Conflict, Invalid, NotFound
 from pileus.model.messages import ForecastMove, MoveReply
@@ -64,7 +65,7 @@ async def forecast(request: Request) -> dict[str, Any]:
     server = await resource.visible(request, request.cloud.db)
     if server.host is None or server.vm_state not in ("active", "paused"):
         raise Conflict(f"Instance {server.id} does not run: there is nothing to forecast.")
-    reply = await request.cloud.bus.request(server.host, ForecastMove(guest_id=server.id), timeout=FORECAST_TIMEOUT)
+    reply = await request.cloud.bus.request(server.host, ForecastMove(guest_id=server.id, options=move_options(request.cloud.config)), timeout=FORECAST_TIMEOUT)
     assert isinstance(reply, MoveReply)  # the bus gives what the request asks for
     return {"forecast": msgspec.to_builtins(reply.progress.forecast)}
 
