@@ -65,7 +65,8 @@ async def forecast(request: Request) -> dict[str, Any]:
     server = await resource.visible(request, request.cloud.db)
     if server.host is None or server.vm_state not in ("active", "paused"):
         raise Conflict(f"Instance {server.id} does not run: there is nothing to forecast.")
-    reply = await request.cloud.bus.request(server.host, ForecastMove(guest_id=server.id, options=move_options(request.cloud.config)), timeout=FORECAST_TIMEOUT)
+    wanted = ForecastMove(guest_id=server.id, options=move_options(request.cloud.config))
+    reply = await request.cloud.bus.request(server.host, wanted, timeout=FORECAST_TIMEOUT)
     assert isinstance(reply, MoveReply)  # the bus gives what the request asks for
     return {"forecast": msgspec.to_builtins(reply.progress.forecast)}
 
