@@ -104,17 +104,17 @@ def _entries(netlink: socket.socket, addresses: Collection[bytes] = (b"",)) -> I
     """All entries in which one of the addresses is found: address family and top-level attributes."""
     _send(netlink, GET, DUMP, socket.AF_UNSPEC, b"")
     while True:
-        data = netlink.recv(1 << 20)
-        while data:
-            length, kind = struct.unpack_from("=IH", data)
+        data, start = netlink.recv(1 << 16), 0
+        while start < len(data):
+            length, kind = struct.unpack_from("=IH", data, start)
             if kind == DONE:
                 return
             if kind == ERROR:
                 raise NodeFailed("The kernel does not list tracked connections (nf_conntrack_netlink is missing).")
-            entry = data[20:length]
+            entry = data[start + 20 : start + length]
             if any(address in entry for address in addresses):
-                yield data[16], _attributes(entry)
-            data = data[(length + 3) & ~3 :]
+                yield data[start + 16], _attributes(entry)
+            start += (length + 3) & ~3
 
 
 def _attributes(data: bytes) -> dict[int, bytes]:
