@@ -143,18 +143,33 @@ def hosts_needing(routers: list[Router], guests: Set[str], router: str | None) -
     return needed
 
 
-def domain_on(component: Component, rows: DomainRows, host: str, places: Places, physical: Mapping[str, str]) -> RoutingDomain:
+def domain_on(
+    component: Component,
+    rows: DomainRows,
+    host: str,
+    places: Places,
+    physical: Mapping[str, str],
+    elsewhere: Mapping[str, DomainPort] | None = None,
+) -> RoutingDomain:
     """What `host` is told. Guests' ports on other hosts are in it where these can be reached; routers, whose gateways are on one host only,
     are remote then, else every host has their legs.
 
-    `physical` maps a physical network to the NIC that it is on; "" is host-only, behind NAT.
+    `physical` maps a physical network to the NIC that it is on; "" is host-only, behind NAT. `elsewhere` are guests' ports as any host sees
+    them that they are not on, made for all hosts at once.
     """
     address = places.addresses.get(host, "")
     others = hosts_of(component, rows, places.router) - {host}
     remotes = {name: places.addresses[name] for name in others if address and places.addresses.get(name)}
     carries = places.router in (host, None)
     router_at = "" if carries else remotes.get(places.router or "", "")
-    ports = [found for port in rows.ports if _is_guest(port) and (found := _port(port, rows.networks.get(port.network_id), host, remotes))]
+    ports: list[DomainPort] = []
+    for port in rows.ports:
+        if elsewhere and host not in (port.host, port.migrating_to):
+            found = elsewhere.get(port.id)
+        else:
+            found = _port(port, rows.networks.get(port.network_id), host, remotes) if _is_guest(port) else None
+        if found is not None:
+            ports.append(found)
     routers = [_router(router, rows, carries, router_at) for router in rows.routers]
     networks = [_network(rows.networks[id], rows, not router_at) for id in component.networks]
     uplinked = [id for id in component.networks if rows.networks[id].uplink is not None]
@@ -174,7 +189,7 @@ def domain_on(component: Component, rows: DomainRows, host: str, places: Places,
 
 
 class Divided:
-    """A component's rows, divided among its hosts once, so that a host that reaches no other costs what its own ports do."""
+    """A component's rows, divided among its hosts once: a host that reaches no other costs what its own ports do, any other its own list of them."""
 
     def __init__(self, component: Component, rows: DomainRows, places: Places, physical: Mapping[str, str]) -> None:
         self.component = component
@@ -187,6 +202,10 @@ class Divided:
                 self._guests.setdefault(host or "", []).append(port)
         members = rows.members if is_provided(rows, component) else {}
         self._common = msgspec.structs.replace(rows, ports=[port for port in rows.ports if not _is_guest(port)], members=members)
+        self._elsewhere: dict[str, DomainPort] = {}
+        if places.addresses:
+            seen = [_port(port, rows.networks.get(port.network_id), "", places.addresses) for port in rows.ports if _is_guest(port)]
+            self._elsewhere = {port.id: port for port in seen if port is not None}
         self._mark = hashlib.sha256(msgspec.json.encode((component, self._common))).hexdigest()
 
     @property
@@ -199,7 +218,8 @@ class Divided:
         rows = self.rows
         if host not in self.places.addresses:
             rows = msgspec.structs.replace(self._common, ports=self._common.ports + self._guests.get(host, []))
-        return domain_on(self.component, rows, host, self.places, self._physical)
+            return domain_on(self.component, rows, host, self.places, self._physical)
+        return domain_on(self.component, rows, host, self.places, self._physical, self._elsewhere)
 
     def mark(self, host: str) -> str:
         """Something cheap that differs when what the host is told does; empty for a host that is told of others."""
