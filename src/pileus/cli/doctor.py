@@ -28,7 +28,8 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 
 async def examine(state: Path) -> list[Capability]:
-    """Hypervisor, tools, storage and network, each by a probe with a time-out."""
+    """Hypervisor, tools, storage and network, and the rest of the cloud, each by a probe with a time-out."""
+    from pileus.cli.doctor_cloud import examine_cloud
     from pileus.node.hypervisor.accelerators import examine_accelerators
     from pileus.node.machine import examine_tools
     from pileus.node.network.linux import LinuxNetwork
@@ -37,7 +38,7 @@ async def examine(state: Path) -> list[Capability]:
         network = LinuxNetwork(Path(scratch), "dctr")
         accelerators = await examine_accelerators(state / "node" if state.exists() else Path(scratch))
         tools = await asyncio.to_thread(examine_tools, state)
-        return [*accelerators, *tools, *await network.probe()]
+        return [*accelerators, *tools, *await network.probe(), *await examine_cloud(state)]
 
 
 def line(one: Capability) -> str:

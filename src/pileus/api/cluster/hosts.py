@@ -1,7 +1,9 @@
 """Hosts as their operator sees them: cluster, life, what is there and what is used; and who leads each cluster."""
 
+import time
 from typing import Any
 
+import pileus
 from pileus.api.request import Request
 from pileus.model.hosts import Host
 from pileus.store import hosts, leases
@@ -12,6 +14,11 @@ async def index(request: Request) -> dict[str, Any]:
     db = request.cloud.db
     counts = {str(row[0]): int(row[1]) for row in await db.all("SELECT host, count(*) FROM servers WHERE removed_at IS NULL GROUP BY host")}
     return {"hosts": [_view(request, one, counts.get(one.name, 0)) for one in await hosts.every_host(db)]}
+
+
+async def version(request: Request) -> dict[str, Any]:
+    """GET /cluster/v1/version: the program's version, and this process's clock, for hosts that compare."""
+    return {"version": pileus.__version__, "time": time.time()}
 
 
 async def leaders(request: Request) -> dict[str, Any]:

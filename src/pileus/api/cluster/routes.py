@@ -17,6 +17,7 @@ SERVICE = Service(
         route("POST", "/v1/join", joining.join, PUBLIC, body=joining.Join),
         route("GET", "/v1/content/{sha256}", joining.content, PUBLIC),
         route("PUT", "/v1/snapshots/{image_id}", snapshots.receive, PUBLIC, stream=True, success=204),
+        route("GET", "/v1/version", hosts.version, PUBLIC),
         route("GET", "/v1/hosts", hosts.index, "cluster:hosts:list"),
         route("GET", "/v1/leaders", hosts.leaders, "cluster:hosts:list"),
     ],
