@@ -189,7 +189,7 @@ def domain_on(
 
 
 class Divided:
-    """A component's rows, divided among its hosts once: a host that reaches no other costs what its own ports do, any other its own list of them."""
+    """A component's rows, divided among its hosts once: one that reaches no other costs what its own ports do, another a list of them."""
 
     def __init__(self, component: Component, rows: DomainRows, places: Places, physical: Mapping[str, str]) -> None:
         self.component = component
