@@ -76,9 +76,9 @@ def remove(state: Path) -> None:
 
 def confirmed(config: Config) -> bool:
     """Say what goes; ask, where somebody can answer."""
-    guests = config.directory / "node" / "guests"
-    count = len(list(guests.iterdir())) if guests.exists() else 0
-    where = f"{config.directory}" if config.database is None else f"{config.directory}, and empties {without_password(config.database)}"
+    count = len({one.name for one in config.directory.glob("**/node/guests/*") if one.is_dir()})
+    outside = config.database is not None and not config.hosts
+    where = f"{config.directory}, and empties {without_password(str(config.database))}" if outside else str(config.directory)
     click.echo(f"This removes {count} server(s) with their disks, all images, networks, users and {where}.", err=True)
     if not os.isatty(0):
         return True

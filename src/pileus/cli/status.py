@@ -41,12 +41,23 @@ def status(config: Config) -> dict[str, Any]:
     found |= {
         "api": base_url(config),
         "clouds_yaml": str(config.directory / "clouds.yaml"),
-        "roles": ["cloud", "cluster", "node"],
+        "roles": ["cloud", "cluster", "node"] if config.bus is None else ["cloud", "cluster"],
         "memory_mib": round(proportional_memory(pid), 1),
         "hosts": [_host(one, hypervisors) for one in services if one["binary"] == "nova-compute"],
         "servers": [_server(one) for one in servers],
     }
+    if config.hosts:
+        found["processes"] = _processes(config)
     return found
+
+
+def _processes(config: Config) -> dict[str, int | None]:
+    """What `up --hosts` has started besides: name -> pid, None when it does not run."""
+    from pileus.cli.local_cluster import LocalCluster
+
+    cluster = LocalCluster(config)
+    agents = {f"agent {host}": read_pid(cluster.directory(host)) for host in cluster.hosts}
+    return {"PostgreSQL": cluster.postgresql.pid(), "NATS": cluster.nats.pid(), **agents}
 
 
 def _host(service: dict[str, Any], hypervisors: list[dict[str, Any]]) -> dict[str, Any]:
@@ -85,6 +96,8 @@ def text(found: dict[str, Any]) -> str:
     if not found["running"]:
         return f"pileus {found['version']}: the control plane in {found['state']} does not run; start it with: {me(found['state'])} up"
     lines = [f"pileus {found['version']}  {found['api']}  pid {found['pid']}  {found['memory_mib']} MiB  at {time.strftime('%H:%M:%S')}"]
+    for name, pid in found.get("processes", {}).items():
+        lines.append(f"  process {name:<24} {_colour('up' if pid else 'down')} {f'pid {pid}' if pid else 'start it again with up'}")
     for host in found["hosts"]:
         lines.append(f"  host    {host['name']:<24} {_colour(host['state'])} {host['status']:<9} {host['hypervisor']}")
     for server in found["servers"]:
