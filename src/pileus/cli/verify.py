@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import click
+import msgspec
 
 from pileus.cli.main import state_of
 from pileus.cli.settings import check_store, load
-from pileus.cli.world import gather, with_host
+from pileus.cli.world import gather, running_on, with_host
 from pileus.config import Config
 from pileus.core.verify import INVARIANTS, breaches
 from pileus.model.census import Census
@@ -70,13 +71,15 @@ async def _once(db: Database, config: Config, look_at: LookAt) -> list[tuple[str
     if config.simulate:
         return breaches(await gather(db, config, ""))
     found: dict[tuple[str, str], None] = {}
+    censuses: dict[str, Census] = {}
     for host in await every_host(db):
-        world = await gather(db, config, host.name)
         try:
-            census = await look_at(host.name)
+            censuses[host.name] = await look_at(host.name)
         except (Unavailable, NodeFailed) as error:
             found["hosts_can_be_looked_at", f"host {host.name}: {error.message}"] = None
-            continue
+    everywhere = running_on(censuses)
+    for name, census in censuses.items():
+        world = msgspec.structs.replace(await gather(db, config, name), running_on=everywhere)
         found.update(dict.fromkeys(breaches(await with_host(db, world, census))))
     return list(found)
 

@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 
 from pileus.config import Config
+from pileus.core.availability import is_fenced
 from pileus.core.network_names import namespace_name, tap
 from pileus.core.servers import Next, next_step
 from pileus.core.verify import World, WorldMove, WorldPort
 from pileus.model.census import Census
 from pileus.model.guests import ObservedGuest, ObservedPower
+from pileus.model.migrations import MigrationKind, MigrationStep
 from pileus.model.servers import Server
 from pileus.store import hosts, routing
 from pileus.store.database import Reader
@@ -47,8 +49,15 @@ async def gather(db: Reader, config: Config, host: str) -> World:
         subnets=frozenset([row[0] for row in await db.all("SELECT id FROM subnets")]),
         floating=[(row[0], row[1]) for row in await db.all("SELECT floating_ip_address, port_id FROM floating_ips")],
         provider_of_host={one.name: one.id for one in known},
+        fenced=frozenset(one.name for one in known if is_fenced(one)),
         moves=[
-            WorldMove(id=one.id, server_id=one.server_id, hosts=[host for host in (one.source, one.destination) if host])
+            WorldMove(
+                id=one.id,
+                server_id=one.server_id,
+                hosts=[host for host in (one.source, one.destination) if host],
+                evacuation=one.kind == MigrationKind.EVACUATION,
+                left=one.step == MigrationStep.CLEAN,
+            )
             for one in await alive(db)
         ],
         **await _placement(db),
@@ -75,6 +84,15 @@ async def _images(db: Reader, folder: Path) -> dict[str, Any]:
         contents.setdefault(str(image.content), []).append((image.id, image.size or 0))
     files = {one.name: one.stat().st_size for one in folder.iterdir() if one.is_file() and len(one.name) == 64} if folder.is_dir() else {}
     return {"image_contents": contents, "image_files": files}
+
+
+def running_on(censuses: dict[str, Census]) -> dict[str, list[str]]:
+    """Guest -> the hosts that have a process of it, by host's census."""
+    found: dict[str, list[str]] = {}
+    for host, census in censuses.items():
+        for guest in census.processes:
+            found.setdefault(guest, []).append(host)
+    return found
 
 
 async def with_host(db: Reader, world: World, census: Census) -> World:

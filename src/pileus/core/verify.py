@@ -24,7 +24,9 @@ class WorldMove(Model, frozen=True, kw_only=True):
 
     id: str
     server_id: str
-    hosts: list[str]
+    hosts: list[str]  # the source first
+    evacuation: bool = False
+    left: bool = False  # nothing is to be done any more but to remove what the source has
 
 
 class World(Model, frozen=True, kw_only=True):
@@ -50,6 +52,8 @@ class World(Model, frozen=True, kw_only=True):
     guests: list[ObservedGuest] = []
     guest_directories: list[str] = []
     processes: dict[str, list[int]] = {}  # guest id -> pids of hypervisor processes of it
+    running_on: dict[str, list[str]] = {}  # guest id -> all hosts that have a hypervisor process of it
+    fenced: frozenset[str] = frozenset()  # hosts that were switched off and have not reported since
     taps: dict[str, list[str]] = {}  # routing domain -> port ids that have a tap
     namespaces: list[str] = []  # routing domains that have a namespace
     domains: dict[str, list[str]] = {}  # routing domain that should be here -> local port ids
@@ -111,6 +115,33 @@ def guests_have_servers(world: World) -> list[str]:
 def guests_run_once(world: World) -> list[str]:
     """Two processes on one disk destroy it."""
     return [f"guest {one} has {len(pids)} processes: {pids}" for one, pids in sorted(world.processes.items()) if len(pids) > 1]
+
+
+def guests_run_on_one_host(world: World) -> list[str]:
+    """Two hosts with one disk destroy it, too. While a guest is sent, its destination has a process that waits for it."""
+    sent = {(move.server_id, *sorted(move.hosts)) for move in world.moves if not move.evacuation}
+    return [
+        f"guest {one} has processes on the hosts {', '.join(sorted(hosts))}"
+        for one, hosts in sorted(world.running_on.items())
+        if len(hosts) > 1 and (one, *sorted(hosts)) not in sent
+    ]
+
+
+def fenced_hosts_run_nothing(world: World) -> list[str]:
+    """What a host that is said to be off runs may run elsewhere by now."""
+    if world.host not in world.fenced:
+        return []
+    return [f"host {world.host} was fenced, and process {pids} runs guest {one}" for one, pids in sorted(world.processes.items())]
+
+
+def evacuated_servers_are_elsewhere(world: World) -> list[str]:
+    """Else the lost host would keep what it is to remove, or remove what is its own."""
+    hosts = {server.id: server.host for server in world.servers}
+    return [
+        f"server {move.server_id} is on {move.hosts[0]}, from which evacuation {move.id} took it"
+        for move in world.moves
+        if move.evacuation and move.left and hosts.get(move.server_id) == move.hosts[0]
+    ]
 
 
 def processes_have_guests(world: World) -> list[str]:
@@ -187,6 +218,17 @@ def ports_have_servers(world: World) -> list[str]:
         f"port {port.id} is plugged to server {port.device_id}, which is gone"
         for port in world.ports
         if port.device_owner.startswith("compute:") and port.device_id not in living
+    ]
+
+
+def ports_follow_servers(world: World) -> list[str]:
+    """A port is bound to the host of its server, unless that is on its way."""
+    moving = {move.server_id for move in world.moves if not move.left}
+    hosts = {server.id: server.host for server in world.servers if server.id in world.settled and server.id not in moving}
+    return [
+        f"port {port.id} is bound to {port.host}, its server {port.device_id} is on {hosts[port.device_id]}"
+        for port in world.ports
+        if hosts.get(port.device_id) is not None and port.host != hosts[port.device_id]
     ]
 
 
@@ -283,6 +325,9 @@ INVARIANTS = [
         (stopped_servers_do_not_run, "A server that should be stopped has no running guest."),
         (guests_have_servers, "Every guest on a host belongs to a server that is placed there."),
         (guests_run_once, "A guest runs at most once."),
+        (guests_run_on_one_host, "A guest runs on one host only."),
+        (fenced_hosts_run_nothing, "A host that was fenced runs nothing."),
+        (evacuated_servers_are_elsewhere, "A server that was evacuated is on another host."),
         (processes_have_guests, "Every hypervisor process belongs to a guest."),
         (disks_are_whole, "The disk checker finds no error."),
         (servers_have_allocations, "A placed server holds its allocation on its host, and on no other."),
@@ -290,6 +335,7 @@ INVARIANTS = [
         (usage_is_the_sum, "A provider's use is the sum of its allocations."),
         (usage_fits, "No provider gives more than it has."),
         (ports_have_servers, "A port that is plugged to a server belongs to a living one."),
+        (ports_follow_servers, "A server's ports are bound to its host."),
         (addresses_are_unique, "An address of a subnet belongs to one port."),
         (ports_have_networks, "A port's network and subnets exist."),
         (floating_ips_have_ports, "A floating IP stands for a port that exists."),
