@@ -24,6 +24,7 @@ from pileus.config import Config
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, Invalid, NodeFailed, NotFound, Unavailable
 from pileus.model.messages import Failed, NodeReply, NodeRequest
+from pileus.node.agent import Agent
 from pileus.node.images import ImageFetcher
 from pileus.node.snapshots import SnapshotSender
 
@@ -132,23 +133,13 @@ async def run(config: Config) -> None:
     sender = SnapshotSender(config.directory / "node" / "snapshots", member.api)
     await asyncio.to_thread(sender.sweep)
     bus = NatsBus(member.credentials, member.host)
-
-    async def handle(asked: NodeRequest) -> NodeReply:
-        try:
-            request = await fetcher.localize(sender.localize(asked))
-        except NodeFailed as failure:
-            return Failed(reason=failure.message, detail=str(failure.data.get("detail", "")), kind="NodeFailed")
-        reply = await agent.handle(request)
-        await fetcher.release(request)
-        return await sender.deliver(asked, reply)
-
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     try:
         await bus.open(patience=2.0)
         await agent.start(bus.report)
-        await bus.serve(agent.host, handle)
+        await bus.serve(agent.host, lambda request: answer(agent, fetcher, sender, request))
         bus.came_back.append(agent.report_soon)
         log.info("host %s of cluster %s is ready", member.host, member.cluster)
         (config.directory / "ready").touch()
@@ -158,3 +149,14 @@ async def run(config: Config) -> None:
             (config.directory / "ready").unlink()
         await agent.close()
         await bus.close()
+
+
+async def answer(agent: Agent, fetcher: ImageFetcher, sender: SnapshotSender, asked: NodeRequest) -> NodeReply:
+    """The agent's reply; what lies at the cloud is fetched before, and what is to lie there is sent after."""
+    try:
+        request = await fetcher.localize(sender.localize(asked))
+    except NodeFailed as failure:
+        return Failed(reason=failure.message, detail=str(failure.data.get("detail", "")), kind="NodeFailed")
+    reply = await agent.handle(request)
+    await fetcher.release(request)
+    return await sender.deliver(asked, reply)
