@@ -130,6 +130,11 @@ async def router_hosts(db: Reader) -> dict[str, str]:
     return {row[0]: row[1] for row in await db.all("SELECT domain_id, host FROM router_hosts")}
 
 
+async def carried_by(db: Reader, host: str) -> list[str]:
+    """The domains whose routers a host carries."""
+    return [row[0] for row in await db.all("SELECT domain_id FROM router_hosts WHERE host = ? ORDER BY domain_id", host)]
+
+
 async def assign(tx: Transaction, component: Component, host: str, now: float) -> None:
     """Have a host carry the component's routers."""
     marks = _marks(component.routers)

@@ -35,8 +35,12 @@ def test_a_service_is_disabled_with_a_reason_and_enabled(compute: Compute) -> No
     service = compute.call("GET", "/os-services", who="admin").json["services"][0]
     assert (service["binary"], service["state"], service["status"], service["zone"]) == ("nova-compute", "up", "enabled", "nova")
     path = f"/os-services/{service['id']}"
+    compute.cloud.write(
+        lambda tx: tx.execute("INSERT INTO router_hosts (domain_id, host, since) VALUES ('its', 'one', 0), ('not', 'two', 0)")
+    )
     off = compute.call("PUT", path, {"status": "disabled", "disabled_reason": "repair"}, who="admin").json["service"]
     assert (off["status"], off["disabled_reason"]) == ("disabled", "repair")
+    assert [id for kind, id in compute.cloud.woken if kind == "routing"] == ["its"], "its routers may go elsewhere"
     down = compute.call("PUT", path, {"forced_down": True}, who="admin").json["service"]
     assert (down["state"], down["status"]) == ("down", "disabled")
     assert compute.call("PUT", path, {}, who="admin").status == 400

@@ -10,7 +10,7 @@ from pileus.api.request import Request
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, Invalid, NotFound
 from pileus.model.hosts import Host
-from pileus.store import admissions, hosts, migration_records, providers
+from pileus.store import admissions, hosts, migration_records, providers, routing
 from pileus.store.database import Transaction
 from pileus.store.hosts import HOSTS, HostHead
 
@@ -120,6 +120,8 @@ async def _change(request: Request, host: Host, changes: dict[str, Any]) -> Host
     changed = await request.cloud.db.write(work)
     request.cloud.wake("hosts", host.name)
     request.cloud.wake("availability", host.name)
+    for domain in await routing.carried_by(request.cloud.db, host.name):  # another may take its routers
+        request.cloud.wake("routing", domain)
     return changed
 
 
