@@ -20,16 +20,20 @@ import msgspec
 from pileus.api.chain import App
 from pileus.api.identity.tokens import audit_id
 from pileus.api.request import encode
+from pileus.cli import agents
 from pileus.cli.control_plane import ControlPlane, load_services
 from pileus.cli.world import gather
 from pileus.config import Config
 from pileus.core.verify import World, breaches
-from pileus.model.errors import Conflict
+from pileus.model.errors import Conflict, Unavailable
 from pileus.model.identity import Identity
 from pileus.model.messages import NodeReply, NodeRequest
 from pileus.model.projects import DEFAULT_DOMAIN
+from pileus.reconcile import availability
+from pileus.reconcile.engine import Engine
 from pileus.store import routing
 from pileus.store.database import Work
+from pileus.store.hosts import every_host
 from pileus.store.migration_records import alive
 from pileus.store.projects import project_named
 from pileus.store.servers import SERVERS
@@ -81,12 +85,20 @@ class Points:
 class Life:
     """A control plane, its simulated hosts and a client, in this process."""
 
-    def __init__(self, directory: Path, hosts: int = 2, each_step_twice: bool = False, fuse: int | None = None) -> None:
-        """`fuse`: the point at which it ends, counted from its very beginning."""
+    def __init__(
+        self,
+        directory: Path,
+        hosts: int = 2,
+        each_step_twice: bool = False,
+        fuse: int | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        """`fuse`: the point at which it ends, counted from its very beginning. `settings`: of its configuration."""
         self.directory = directory
         self.points = Points(directory / "journal")
         self.points.fuse, self.points.armed = fuse, fuse is not None
-        self.control = ControlPlane(Config(state=str(directory), simulate=hosts))
+        self.control = ControlPlane(Config(state=str(directory), simulate=hosts, **(settings or {})))
+        self.silent: set[str] = set()  # hosts that answer nothing
         self.each_step_twice = each_step_twice
         self.tokens: dict[str, str] = {}
         self._wrap()
@@ -94,6 +106,11 @@ class Life:
     @property
     def db(self) -> Any:
         return self.control.db
+
+    @property
+    def engine(self) -> Engine:
+        assert self.control.engine is not None  # it is started
+        return self.control.engine
 
     def _wrap(self) -> None:
         points, write, request = self.points, self.control.db.write, self.control.bus.request
@@ -108,6 +125,8 @@ class Life:
         async def deadly_request(host: str, message: NodeRequest, timeout: float = 120.0) -> NodeReply:
             name = type(message).__name__
             points.reach(f"before {name}")
+            if host in self.silent:
+                raise Unavailable(f"Host {host} is not connected.")
             reply = await request(host, message, timeout)
             points.reach(f"after {name}")
             return reply
@@ -115,20 +134,29 @@ class Life:
         self.control.db.write = deadly_write  # type: ignore[method-assign]
         self.control.bus.request = deadly_request  # type: ignore[method-assign]
 
+        async def deadly_fence(host: str, *_: object) -> str:
+            points.reach("before fence")
+            points.reach("after fence")
+            return f"{host} is off"
+
+        availability.fence = deadly_fence  # type: ignore[assignment]
+        availability.LOOK_AGAIN = 0.02
+
     async def start(self) -> None:
         """Up to where the API answers and all hosts have reported."""
         await self.control.prepare()
-        engine = self.control.engine
+        engine = self.engine
         engine.workers = 1  # so that the steps have one order
         if self.each_step_twice:
             self._double()
         self.app = App(self.control.cloud)
+        agents.make_agents = share(agents.make_agents)
         await self.control.start()
         await self.control._tasks[0]
 
     def _double(self) -> None:
         """Every step is called again right after itself, and must change nothing."""
-        reconcilers: dict[str, Any] = self.control.engine.reconcilers
+        reconcilers: dict[str, Any] = self.engine.reconcilers
         servers, hosts, networks = reconcilers["servers"], reconcilers["hosts"], reconcilers["routing"]
         for kind, action in list(servers.actions.items()):
             servers.actions[kind] = self._twice(action, f"servers {kind.value}")
@@ -143,6 +171,7 @@ class Life:
 
         hosts._record = record_twice
         networks.step = self._twice(networks.step, "routing")
+        reconcilers["availability"].step = self._twice(reconcilers["availability"].step, "availability")
 
     def _twice(self, action: Callable[..., Awaitable[Any]], name: str) -> Callable[..., Awaitable[Any]]:
         async def twice(*arguments: Any) -> Any:
@@ -239,14 +268,17 @@ class Life:
     # what is demanded of it
 
     async def settled(self, within: float = SETTLES_WITHIN) -> None:
-        """Wait until nothing is being done, nothing fails, and nothing is due."""
-        engine = self.control.engine
+        """Wait until nothing is being done, nothing fails, and nothing is due; but for what waits for a host that is silent."""
+        engine = self.engine
         deadline = time.monotonic() + within
         while True:
             rows = await SERVERS.find(self.db, "removed_at IS NULL")
             open_ = [f"{one.name} {one.status} {one.task_state} {one.next_step}" for one in rows if one.next_step != "nothing"]
-            open_ += [f"{one.kind} {one.status} {one.step} {one.error}" for one in await alive(self.db) if one.step != "verify"]
-            if engine.quiet() and not open_ and not engine.failing:
+            down = {one.name for one in await every_host(self.db) if one.forced_down}
+            left = [one for one in await alive(self.db) if one.step != "verify" and not (one.step == "clean" and one.source in down)]
+            open_ += [f"{one.kind} {one.status} {one.step} {one.error}" for one in left]
+            waits = {item for item, why in engine.failing.items() if any(f"Host {host} " in why for host in self.silent)}
+            if engine.idle() and engine._timers.keys() <= waits and not open_ and engine.failing.keys() <= waits:
                 return
             assert time.monotonic() < deadline, f"not settled within {within:g} s: {open_}, failing: {engine.failing}"
             await asyncio.sleep(0.002)
@@ -277,6 +309,18 @@ class Life:
             namespaces=sorted(await agent._network.observe()),
             domains=domains,
         )
+
+
+def share(make: Callable[[Config], list[Any]]) -> Callable[[Config], list[Any]]:
+    """Where servers start elsewhere by themselves, all hosts see their disks."""
+
+    def made(config: Config) -> list[Any]:
+        found = make(config)
+        for agent in found:
+            agent.shared_disks = bool(config.fencing)
+        return found
+
+    return made
 
 
 def live(directory: Path, script: Callable[[Life], Coroutine[Any, Any, None]], **options: Any) -> int:

@@ -16,13 +16,14 @@ Stage = Callable[[Life], Awaitable[str]]
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """`stages[n]` is what `stage` says after n answered requests of `requests`."""
+    """`stages[n]` is what `stage` says after n answered requests of `requests`. `settings`: of the cloud's configuration."""
 
     name: str
     begin: Script
     requests: Script
     stage: Stage
     stages: list[str]
+    settings: dict[str, Any] = {}
 
 
 # -- beginnings -----------------------------------------------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ async def whereabouts(life: Life) -> str:
     kept = {agent.host: guest for agent in life.control.agents for guest in await agent._hypervisors[0].observe()}
     assert kept.pop(host).power == ("stopped" if told.startswith("SHUTOFF") else "running"), kept
     assert not kept or (told.startswith("VERIFY_RESIZE") and [one.power for one in kept.values()] == ["stopped"]), (told, kept)
-    assert life.control.engine.failing == {}
+    assert life.engine.failing == {}
     return told
 
 

@@ -37,7 +37,7 @@ def test_a_delete_waits_visibly_for_a_host_that_is_away_and_is_done_when_it_is_b
         agent = agent_of(life)
         life.control.bus.detach(agent.host)
         await delete(life)
-        await life.until(lambda: life.control.engine.failing, "the failure being shown")
+        await life.until(lambda: life.engine.failing, "the failure being shown")
         server = (await servers(life))[0]
         assert server["OS-EXT-STS:task_state"] == "deleting"
         event = await open_event(life)
@@ -56,7 +56,7 @@ def test_a_server_whose_host_went_away_before_it_was_built_can_be_deleted(state:
         for agent in life.control.agents:
             life.control.bus.detach(agent.host)
         await create_server(life)
-        await life.until(lambda: life.control.engine.failing, "the failure being shown")
+        await life.until(lambda: life.engine.failing, "the failure being shown")
         assert (await servers(life))[0]["status"] == "BUILD" and "not connected" in (await open_event(life))["details"]
         await delete(life)
         for agent in life.control.agents:
@@ -87,8 +87,8 @@ def test_a_request_that_is_answered_too_late_or_never_is_made_again(state: Path,
         reconciler.APPLY_TIMEOUT = 0.1
         life.control.bus.attach(agent.host, silent)
         await act(life, "reboot", {"type": "HARD"})
-        await life.until(lambda: life.control.engine.failing, "the failure being shown")
-        assert "did not answer within 0.1 s" in str(life.control.engine.failing)
+        await life.until(lambda: life.engine.failing, "the failure being shown")
+        assert "did not answer within 0.1 s" in str(life.engine.failing)
         await life.settled()
         assert await history(life) == "ACTIVE after reboot Success"
         guests = [guest for one in life.control.agents for guest in await one._hypervisors[0].observe()]
@@ -163,7 +163,7 @@ def test_a_storm_of_reports_costs_no_more_than_the_host_has_guests(state: Path) 
     async def script(life: Life) -> None:
         await running(life)
         agent = agent_of(life)
-        hosts: Any = life.control.engine.reconcilers["hosts"]
+        hosts: Any = life.engine.reconcilers["hosts"]
         complete = await agent._complete()
         guest = complete.guests[0]
         for _ in range(3000):

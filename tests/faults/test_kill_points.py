@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.faults.incarnation import KILLED, Life, journal, live
+from tests.faults.losses import LOSSES
 from tests.faults.operations import OPERATIONS, Operation
 
-NAMES = [one.name for one in OPERATIONS]
+EVERY = [*OPERATIONS, *LOSSES]
+NAMES = [one.name for one in EVERY]
 MOST_POINTS = 200
 
 
@@ -35,7 +37,7 @@ def begin(directory: Path, operation: Operation) -> None:
         await operation.begin(life)
         await life.settled()
 
-    live(directory, script)
+    live(directory, script, settings=operation.settings)
 
 
 def run(directory: Path, operation: Operation, fuse: int | None, twice: bool = False) -> int:
@@ -46,7 +48,7 @@ def run(directory: Path, operation: Operation, fuse: int | None, twice: bool = F
         await life.settled()
         life.points.note(points=life.points.reached)
 
-    return live(directory, script, each_step_twice=twice)
+    return live(directory, script, each_step_twice=twice, settings=operation.settings)
 
 
 def examine(directory: Path, operation: Operation) -> None:
@@ -62,12 +64,12 @@ def examine(directory: Path, operation: Operation) -> None:
         assert any(stage in one.split("|") for one in possible), f"{stage!r}, after {answered} answers it should be of {possible}"
 
     try:
-        live(directory, script)
+        live(directory, script, settings=operation.settings)
     except AssertionError as error:
         raise AssertionError(f"killed {killed}: {error}") from None
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=NAMES)
+@pytest.mark.parametrize("operation", EVERY, ids=NAMES)
 def test_killed_at_any_point_an_operation_is_finished_by_the_next_life(begun: Path, operation: Operation) -> None:
     begin(begun, operation)
     for point in range(1, MOST_POINTS):
@@ -82,7 +84,7 @@ def test_killed_at_any_point_an_operation_is_finished_by_the_next_life(begun: Pa
             file.write(f"{operation.name}: {point - 1} points\n")
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=NAMES)
+@pytest.mark.parametrize("operation", EVERY, ids=NAMES)
 def test_a_step_done_twice_changes_nothing(begun: Path, operation: Operation) -> None:
     begin(begun, operation)
     assert run(begun, operation, None, twice=True) == 0

@@ -186,7 +186,7 @@ def test_whatever_was_accepted_is_there_after_many_kills(state: Path) -> None:
 
         async def script(life: Life, fuse: int = fuse, seed: float = seed, number: int = number) -> None:
             life.points.fuse, life.points.armed = fuse, True
-            life.control.engine.workers = 16
+            life.engine.workers = 16
             clients = [Client(life, letter, random.Random(f"{seed}{letter}")) for letter in "abcdefgh"[:CLIENTS]]
             await asyncio.gather(*(client.work() for client in clients))
             if number % 5 == 4:

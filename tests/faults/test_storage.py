@@ -78,8 +78,8 @@ def test_a_report_that_could_not_be_recorded_is_recorded_when_there_is_space_aga
             pass
         driver._keep = lambda kept: driver._states.update({kept.guest.id: kept})  # its own disk is full too
         driver.end(guest)
-        await life.until(lambda: life.control.engine.failing, "the failure being shown")
-        assert "full" in str(life.control.engine.failing)
+        await life.until(lambda: life.engine.failing, "the failure being shown")
+        assert "full" in str(life.engine.failing)
         filler.unlink()
         del driver._keep
         await life.settled()

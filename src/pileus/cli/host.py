@@ -145,7 +145,9 @@ def drain(ctx: click.Context, name: str, plan: bool, yes: bool) -> None:
     _change(api, name, status="disabled", disabled_reason=DRAIN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        left = [one for one in servers if not _move(api, one, name)]
+        for one in _servers_of(api, name):  # also what came before the host was closed
+            _move(api, one, name)
+        left = _servers_of(api, name)
     except KeyboardInterrupt:
         click.echo(f"Paused. {name} takes no new servers. Go on: pileus host drain {name}. End: pileus host enable {name}", err=True)
         ctx.exit(130)
@@ -173,8 +175,10 @@ def _move(api: Api, server: dict[str, Any], host: str) -> bool:
     try:
         if server["status"] in ("ACTIVE", "PAUSED"):
             api.post(f"{path}/action", {"os-migrateLive": {"host": None, "block_migration": "auto"}})
-        elif server["status"] in ("SHUTOFF", "SUSPENDED"):
+        elif server["status"] == "SHUTOFF":
             api.post(f"{path}/action", {"migrate": {"host": None}})
+        elif server["status"] == "SUSPENDED":  # Nova moves it to a host that is named, nowhere else
+            api.post(f"{path}/action", {"migrate": {"host": _roomiest(api, host)}})
         else:
             return False
         found = _settled(api, path, server, host)
@@ -184,6 +188,16 @@ def _move(api: Api, server: dict[str, Any], host: str) -> bool:
     where = found["OS-EXT-SRV-ATTR:host"]
     click.echo(f"{'✓' if where != host else '✗'} {server['name']:<24} {found['status']:<10} on {where}")
     return bool(where != host)
+
+
+def _roomiest(api: Api, host: str) -> str:
+    """Of the other hosts of the cluster that take servers, the one with most memory that is not in use."""
+    hosts = api.get("/cluster/v1/hosts")["hosts"]
+    mine = next(one["cluster"] for one in hosts if one["name"] == host)
+    others = [one for one in hosts if one["name"] != host and one["cluster"] == mine and (one["state"], one["status"]) == ("up", "enabled")]
+    if not others:
+        raise ApiError("There is no other host in its cluster that takes servers.")
+    return str(max(others, key=lambda one: one.get("memory_mib", 0) - one.get("memory_used_mib", 0))["name"])
 
 
 def _settled(api: Api, path: str, server: dict[str, Any], host: str) -> dict[str, Any]:
