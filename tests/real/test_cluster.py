@@ -297,9 +297,19 @@ def test_a_host_is_emptied_for_maintenance_and_taken_back(cluster: Cluster) -> N
         connection.goes_on()
     finally:
         connection.close()
+    compute = cluster.admin().compute
+    cluster.ssh(cluster.address(), "sudo sh -c 'echo asleep > /run/note'")
+    compute.suspend_server(cluster.server_id)
+    compute.wait_for_server(compute.get_server(cluster.server_id), status="SUSPENDED", wait=60)
+    cluster.pileus("host", "enable", host)
+    cluster.pileus("host", "drain", cluster.host(), "--yes")
+    compute.resume_server(cluster.server_id)
+    compute.wait_for_server(compute.get_server(cluster.server_id), status="ACTIVE", wait=60)
+    assert cluster.ssh(cluster.address(), "cat /run/note", timeout=60) == "asleep"  # its memory came along
+    for one in cluster.admin().compute.services(binary="nova-compute"):
+        cluster.pileus("host", "enable", one.host)
     refused = cluster.pileus("host", "remove", cluster.host(), check=False)
     assert refused.returncode == 1 and "Empty it first" in refused.stderr
-    cluster.pileus("host", "enable", host)
     assert {one.status for one in cluster.admin().compute.services(binary="nova-compute")} == {"enabled"}
 
 

@@ -12,6 +12,8 @@ from pileus.node.hypervisor.qmp import Qmp
 
 FILE = "memory.state"
 SECONDS = 600.0
+_OF_MOVES = ("return-path", "pause-before-switchover", "auto-converge", "postcopy-ram", "late-block-activate")
+"""What an earlier move may have left switched on; a file answers nothing and waits for nobody."""
 _UNLIMITED = 1 << 40  # bytes a second; QEMU's own default is meant for a network
 
 
@@ -58,7 +60,8 @@ async def save(qmp: Qmp, directory: Path) -> None:
         await qmp.execute("stop")
         try:
             await qmp.give(descriptor, "state")
-            await qmp.execute("migrate-set-parameters", max_bandwidth=_UNLIMITED)
+            await qmp.execute("migrate-set-capabilities", capabilities=[{"capability": name, "state": False} for name in _OF_MOVES])
+            await qmp.execute("migrate-set-parameters", **{"max-bandwidth": _UNLIMITED, "tls-creds": "", "tls-hostname": ""})
             await qmp.execute("migrate", uri="fd:state")
             await _written(qmp)
             await asyncio.to_thread(os.fsync, descriptor)
