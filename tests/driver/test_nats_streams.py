@@ -86,6 +86,26 @@ def test_bytes_go_both_ways_and_each_way_has_its_end(server: TestServer, tmp_pat
     asyncio.run(run())
 
 
+def test_a_socket_is_reached_however_long_its_path_is(server: TestServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / ("a" * 100)
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    async def run() -> None:
+        async with console(Path("c"), echo), manager(server) as bus:
+
+            async def handle(request: NodeRequest) -> NodeReply:
+                return ConsoleEndpoint(path=str(folder / "c"))
+
+            async with host(server, "one", handle):
+                stream = await opened(bus, "one")
+                await stream.write(b"x")
+                assert await asyncio.wait_for(stream.read(1), 10) == b"x"
+                await stream.close()
+
+    asyncio.run(run())
+
+
 def test_a_slow_reader_holds_back_the_guest_and_nothing_gathers(server: TestServer, tmp_path: Path) -> None:
     written = 0
 

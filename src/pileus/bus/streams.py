@@ -6,6 +6,7 @@ who writes, and nothing gathers in between. Data carries its place in the stream
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -78,7 +79,12 @@ class SocketStream:
 
 async def to_socket(path: str) -> SocketStream:
     """A stream to who listens on a Unix socket; OSError when nobody does."""
-    return SocketStream(*await asyncio.open_unix_connection(path))
+    folder, name = os.path.split(path)
+    handle = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+    try:  # by its folder: the path as a whole may be longer than the kernel takes for a socket
+        return SocketStream(*await asyncio.open_unix_connection(f"/proc/self/fd/{handle}/{name}"))
+    finally:
+        os.close(handle)
 
 
 class BusStream:
