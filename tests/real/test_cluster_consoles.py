@@ -6,12 +6,20 @@ import subprocess
 import sys
 from typing import Any
 
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from tests.real.real_cloud import until
 from tests.real.test_cluster import Cluster, cluster
 
 __all__ = ["cluster"]  # the fixture
+BINARY = [Subprotocol("binary")]
+
+
+def heard(socket: ClientConnection) -> bytes:
+    data = socket.recv(timeout=20)
+    assert isinstance(data, bytes)
+    return data
 
 
 def names(cluster: Cluster) -> dict[str, str]:
@@ -22,15 +30,15 @@ def test_both_consoles_of_a_server_on_another_host_are_reached(cluster: Cluster)
     demo = cluster.connect()
     server = demo.compute.get_server(cluster.hello().id)
     url = demo.compute.create_console(server, console_type="novnc")["url"].replace("http://", "ws://")
-    with connect(url, subprotocols=["binary"], open_timeout=10) as socket:
-        assert bytes(socket.recv(timeout=10)).startswith(b"RFB 003.")
+    with connect(url, subprotocols=BINARY, open_timeout=10) as socket:
+        assert heard(socket).startswith(b"RFB 003.")
     for _ in range(2):  # the second finds the socket that the first has let go of
         url = demo.compute.create_console(server, console_type="serial")["url"]
-        with connect(url, subprotocols=["binary"], open_timeout=10) as socket:
+        with connect(url, subprotocols=BINARY, open_timeout=10) as socket:
             socket.send(b"\r\n")
             seen = b""
             while b"login" not in seen:
-                seen += bytes(socket.recv(timeout=20))
+                seen += heard(socket)
 
 
 def test_a_snapshot_is_sent_by_its_host_and_boots_nothing_else_there(cluster: Cluster) -> None:

@@ -41,8 +41,8 @@ def config(ctx: click.Context, listen: str, certificate: str, key: str, database
 
 @command.command("certificate")
 @click.argument("names", nargs=-1, required=True)
-@click.option("--certificate", metavar="FILE", required=True, help="Where the certificate is written.")
-@click.option("--key", metavar="FILE", required=True, help="Where its key is written, for its owner alone.")
+@click.option("--certificate", metavar="FILE", default="bus.pem", show_default=True, help="Where the certificate is written.")
+@click.option("--key", metavar="FILE", default="bus.key", show_default=True, help="Where its key is written.")
 @database_option
 @click.pass_context
 def certificate(ctx: click.Context, names: tuple[str, ...], certificate: str, key: str, database: str | None) -> None:
@@ -51,7 +51,7 @@ def certificate(ctx: click.Context, names: tuple[str, ...], certificate: str, ke
     made = authority.certificate_for(list(names))
     write_private(Path(key), made[1])
     write_private(Path(certificate), made[0])
-    click.echo(f"✓ {certificate} and {key} are for {', '.join(names)}.")
+    click.echo(f"✓ {certificate} and {key} are for {', '.join(names)}. Give them to the user that nats-server runs as.")
 
 
 async def found(config: Config) -> tuple[BusAuthority, dict[str, int]]:
