@@ -60,6 +60,7 @@ class LinuxNetwork:
         self._locks: dict[str, asyncio.Lock] = {}
         self._listeners: dict[str, dict[tuple[str, str, str], MetadataListener]] = {}
         self._metadata_of: MetadataOf = lambda guest_id: None
+        self._announcer = announce.Announcer()
 
     async def probe(self) -> list[Capability]:
         """What this host's kernel and tools can do, found by trying."""
@@ -97,6 +98,7 @@ class LinuxNetwork:
                 self._records[domain.id] = Record(digest="", domain=record.domain if record else domain)
                 await asyncio.to_thread(self._realize, domain, record if intact else record and replace(record, digest=""))
                 self._records[domain.id] = Record(digest="", domain=domain)
+                self._announcer.repeat(domain.id, self._namespace(domain.id), lambda: self._announced(domain.id))
                 await self._listen(domain)
                 self._records[domain.id] = Record(digest=digest, domain=domain)
                 await asyncio.to_thread(self._write_record, self._records[domain.id])
@@ -108,6 +110,7 @@ class LinuxNetwork:
         """Leave nothing of the domain. Taps that a guest holds open stay in their namespace until another domain takes them over."""
         async with self._locks.setdefault(domain_id, asyncio.Lock()):
             await self._stop_listening(domain_id)
+            self._announcer.stop(domain_id)
             record = self._records.pop(domain_id, None)
             await asyncio.to_thread(self._dismantle, domain_id, record.domain if record else None)
         self._locks.pop(domain_id, None)
@@ -142,6 +145,7 @@ class LinuxNetwork:
 
     async def close(self) -> None:
         """Stop listening; namespaces and traffic go on."""
+        self._announcer.stop()
         for domain_id in list(self._listeners):
             await self._stop_listening(domain_id)
 
@@ -154,6 +158,10 @@ class LinuxNetwork:
     def devices(self) -> list[str]:
         """All that exists on this host with this cloud's tag: devices, tables, namespaces."""
         return [*self.uplinks.devices(), *(f"netns {name}" for name in namespaces.listed(f"pileus-{self.tag}-"))]
+
+    def _announced(self, domain_id: str) -> announce.Wanted:
+        record = self._records.get(domain_id)
+        return network_plan.build(record.domain, self.tag).announce if record else []
 
     def _namespace(self, domain_id: str) -> str:
         return names.namespace_name(self.tag, domain_id)
@@ -260,7 +268,7 @@ class LinuxNetwork:
         def settle() -> None:
             conntrack.forget(conntrack.outdated(before, domain))
             told = network_plan.build(record.domain, self.tag).announce if record and record.digest else []
-            announce.addresses([one for one in plan.announce if one not in told])
+            self._announcer.say(domain.id, [one for one in plan.announce if one not in told])
 
         with contextlib.closing(_Descriptor("/proc/self/ns/net")) as root:
             namespaces.inside(namespace, build)
