@@ -22,7 +22,7 @@ from pileus.cli.down import stop
 from pileus.cli.local_cluster import LocalCluster
 from pileus.cli.settings import load
 from tests.real.conftest import devices
-from tests.real.real_cloud import RealCloud, boots, gone, until
+from tests.real.real_cloud import RealCloud, boots, gone, ready, until
 
 HOSTS = 3
 HOST = "OS-EXT-SRV-ATTR:host"
@@ -311,6 +311,45 @@ def test_a_host_is_emptied_for_maintenance_and_taken_back(cluster: Cluster) -> N
     refused = cluster.pileus("host", "remove", cluster.host(), check=False)
     assert refused.returncode == 1 and "Empty it first" in refused.stderr
     assert {one.status for one in cluster.admin().compute.services(binary="nova-compute")} == {"enabled"}
+
+
+def test_a_server_that_has_moved_does_all_that_others_do(cluster: Cluster) -> None:
+    connection, compute = cluster.connect(), cluster.connect().compute
+    network = connection.network.find_network("private").id
+    server = boots(connection, "wanderer", network)
+    ready(connection, server)
+    cluster.admin().compute.live_migrate_server(server, host=None, block_migration="auto")
+    assert cluster.moved(server.id) == "completed"
+
+    def now(status: str, wait: int = 120) -> Any:
+        return compute.wait_for_server(compute.get_server(server.id), status=status, wait=wait)
+
+    compute.pause_server(server)
+    now("PAUSED")
+    cluster.admin().compute.live_migrate_server(server, host=None, block_migration="auto")
+    assert cluster.moved(server.id) == "completed"
+    now("PAUSED")
+    compute.unpause_server(server)
+    now("ACTIVE")
+    image = compute.create_server_image(server, "wanderer-copy", wait=True, timeout=180)
+    assert connection.image.get_image(image.id).status == "active"
+    compute.reboot_server(server, "HARD")
+    now("ACTIVE")
+    ready(connection, server)
+    compute.stop_server(server)
+    now("SHUTOFF")
+    compute.start_server(server)
+    now("ACTIVE")
+    compute.resize_server(server, compute.find_flavor("m1.tiny").id)
+    now("VERIFY_RESIZE", 180)
+    compute.revert_server_resize(server)
+    now("ACTIVE")
+    compute.rebuild_server(server, image=image.id)
+    until(lambda: compute.get_server(server.id).status == "ACTIVE", 120, "the rebuild")
+    cluster.verify()
+    gone(connection, server)
+    connection.image.delete_image(image)
+    cluster.verify()
 
 
 def test_a_token_lets_one_host_in_and_a_wrong_one_nobody(cluster: Cluster, tmp_path: Path) -> None:
