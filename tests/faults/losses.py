@@ -36,7 +36,9 @@ async def lose(life: Life) -> str:
 
 
 async def regain(life: Life, host: str) -> None:
+    """It reports and answers again, and its operator says so."""
     life.silent.discard(host)
+    await next(agent for agent in life.control.agents if agent.host == host)._report_all()
     life.engine.retry()  # as when a host comes
     await say(life, host, False)
 

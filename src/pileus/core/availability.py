@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from pileus.model.base import Model
 from pileus.model.errors import Invalid
+from pileus.model.guests import ObservedPower
 from pileus.model.hosts import Host
 from pileus.model.servers import Server
 
@@ -29,8 +30,13 @@ class Fence(Model, frozen=True, kw_only=True):
 
 
 def restarts_elsewhere(server: Server, policy: str) -> bool:
-    """Whether the server is to be started on another host when its own is lost. What the server says wins over its flavor."""
+    """Whether the server is to be started on another host when its own is lost. What the server says wins over its flavor.
+
+    One that is suspended is not: its memory lies on its host, and comes back with that.
+    """
     if server.deleted_at is not None or server.host is None:
+        return False
+    if server.observed is not None and server.observed.power == ObservedPower.SUSPENDED:
         return False
     said = server.metadata.get(MARK, server.flavor.extra_specs.get(MARK))
     if said is not None and policy != Evacuate.NONE:

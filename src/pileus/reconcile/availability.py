@@ -13,6 +13,7 @@ from pileus.bus.local import Bus
 from pileus.config import Config
 from pileus.core.availability import fence_of, is_fenced, restarts_elsewhere
 from pileus.model.errors import Conflict, Invalid, Unavailable
+from pileus.model.guests import Power
 from pileus.model.hosts import Host
 from pileus.model.messages import RemoveGuest
 from pileus.model.migrations import Migration, MigrationKind, MigrationStatus, MigrationStep, NewMigration
@@ -227,7 +228,8 @@ async def evacuated(tx: Transaction, seen: Migration, found: Choice) -> None:
     await records.swap_claims(tx, seen, server, {provider.id: decision.resources})
     await ports.prepare_move(tx, server.id, decision.host)
     await ports.finish_move(tx, server.id, decision.host)
-    await servers.save(tx, server, host=decision.host, availability_zone=found.zone, fault=None, power=server.power)
+    power = Power.STOPPED if server.power == Power.SUSPENDED else server.power  # no memory is left that could be kept
+    await servers.save(tx, server, host=decision.host, availability_zone=found.zone, fault=None, power=power)
     changes = {"step": MigrationStep.CLEAN, "status": MigrationStatus.DONE, "destination": decision.host, "finished_at": time.time()}
     await records.save(tx, seen, **changes)
     request_id = seen.request_id or server.request_id

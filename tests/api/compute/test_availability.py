@@ -384,3 +384,29 @@ def test_a_wrong_setting_is_shown_at_the_host(tmp_path: Path) -> None:
         cloud.lose(host)
         cloud.until(lambda: "is none of command:PROGRAM" in (cloud.host_view(host)["fence_error"] or ""), "the host shows it")
         assert cloud.record(server).host == host
+
+
+def test_a_server_that_is_suspended_waits_for_its_host(tmp_path: Path) -> None:
+    with losing(tmp_path) as cloud:
+        server = cloud.placed(**MARKED)
+        assert cloud.act(server, "suspend").status == 202
+        cloud.wait(server, "SUSPENDED")
+        host = str(cloud.record(server).host)
+        cloud.lose(host, power_off=False)
+        cloud.turn(host, 1)
+        assert cloud.record(server).host == host and cloud.fenced == []
+        cloud.regain(host)
+        assert cloud.act(server, "resume").status == 202
+        cloud.wait(server)
+
+
+def test_a_server_that_was_to_be_suspended_starts_stopped(tmp_path: Path) -> None:
+    with losing(tmp_path) as cloud:
+        server = cloud.placed(**MARKED)
+        host = str(cloud.record(server).host)
+        cloud.away.add(host)
+        assert cloud.act(server, "suspend").status == 202
+        cloud.lose(host)
+        there = cloud.elsewhere(server, host)
+        assert cloud.guests(server) == {there: "stopped"}
+        assert cloud.show(server)["status"] == "SHUTOFF"

@@ -6,6 +6,7 @@ import pytest
 
 from pileus.core.availability import Fence, fence_of, is_fenced, parse_fence, restarts_elsewhere
 from pileus.model.errors import Invalid
+from pileus.model.guests import ObservedGuest, ObservedPower
 from pileus.model.hosts import Host
 from pileus.model.servers import Server, ServerFlavor
 
@@ -42,6 +43,11 @@ def test_policy_and_marks_say_whether_a_server_starts_elsewhere(policy: str, sai
 def test_a_server_that_is_deleted_or_on_no_host_does_not_start_elsewhere() -> None:
     assert not restarts_elsewhere(server(deleted_at=1.0), "all")
     assert not restarts_elsewhere(server(host=None), "all")
+
+
+def test_a_suspended_server_waits_for_its_memory() -> None:
+    assert not restarts_elsewhere(server("True", observed=ObservedGuest(id="s", power=ObservedPower.SUSPENDED)), "all")
+    assert restarts_elsewhere(server("True", observed=ObservedGuest(id="s", power=ObservedPower.STOPPED)), "all")
 
 
 def host(**fields: Any) -> Host:
