@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pileus.api.image.files import NAMING
 from tests.api.harness import Answer, TestCloud
 
 IMAGES = "/image/v2/images"
@@ -48,5 +49,6 @@ def names(cloud: TestCloud, query: str = "", token: str = "member") -> list[str]
 
 
 def files(cloud: TestCloud) -> list[str]:
-    """Every file in the image directory."""
-    return sorted(str(path.relative_to(cloud.cloud.images)) for path in cloud.cloud.images.rglob("*") if path.is_file())
+    """Every file in the image directory, but the lock."""
+    found = (path for path in cloud.cloud.images.rglob("*") if path.is_file() and path.name != NAMING)
+    return sorted(str(path.relative_to(cloud.cloud.images)) for path in found)

@@ -7,11 +7,13 @@ removed by `recover` at start.
 
 import asyncio
 import errno
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from pileus.store.database import Database, Transaction
 BLOCK = 2 << 20
 UPLOADS = ".uploads"
 STAGED = ".staged"
+NAMING = ".naming"
+LOOK_EVERY = 0.01
 CONTENT = re.compile(r"[0-9a-f]{64}")
 
 _naming: dict[Path, asyncio.Lock] = {}
@@ -157,9 +161,27 @@ def link_or_copy(source: Path, target: Path) -> None:
             os.fsync(file.fileno())
 
 
-def naming(directory: Path) -> asyncio.Lock:
-    """Held while a file gets its final name and a row that names it, and while one without a row is freed."""
-    return _naming.setdefault(directory, asyncio.Lock())
+@asynccontextmanager
+async def naming(directory: Path) -> AsyncIterator[None]:
+    """Held while a file gets its final name and a row that names it, and while one without a row is freed: by one process at a time of
+    those that share the directory."""
+    async with _naming.setdefault(directory, asyncio.Lock()):
+        directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+        handle = os.open(directory / NAMING, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            while not _locked(handle):  # noqa: ASYNC110 another process holds it, and tells nobody
+                await asyncio.sleep(LOOK_EVERY)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def install(directory: Path, path: Path, found: Digest) -> None:
