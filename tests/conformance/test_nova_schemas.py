@@ -274,6 +274,19 @@ def record(version: str) -> list[dict[str, Any]]:
         cloud.close()
 
 
+def evacuation(ask: Recorder, moving: Moving, server: str) -> None:
+    """The server's host is lost, and its administrator says so."""
+    lost = str(moving.record(server).host)
+    moving.away.add(lost)
+    service = moving.call("GET", f"/os-services?host={lost}&binary=nova-compute", who="admin").json["services"][0]["id"]
+    assert moving.call("PUT", f"/os-services/{service}", {"forced_down": True}, who="admin").status == 200
+    ask("POST", f"/servers/{server}/action", {"evacuate": {} if ask.at_least(14) else {"onSharedStorage": False}})
+    moving.until(lambda: moving.record(server).host != lost and moving.record(server).next_step == "nothing", "it is elsewhere")
+    ask("GET", f"/servers/{server}")
+    newest = ask("GET", f"/servers/{server}/os-instance-actions")["instanceActions"][0]
+    ask("GET", f"/servers/{server}/os-instance-actions/{newest['request_id']}")
+
+
 def moves(version: str) -> list[dict[str, Any]]:
     """Servers that move, at one version."""
     cloud = TestCloud()
@@ -305,6 +318,7 @@ def moves(version: str) -> list[dict[str, Any]]:
             ask("GET", f"/servers/{server}", who="member")
             ask("POST", f"/servers/{server}/action", {word: None}, who="member")
             moving.wait(server)
+        evacuation(ask, moving, server)
         ask("GET", "/os-migrations")
         ask("GET", f"/os-migrations?instance_uuid={server}&hidden=false&source_compute=h1")
         if ask.at_least(59):
