@@ -85,6 +85,7 @@ class Migration(Resource, frozen=True, kw_only=True):
     force_complete: bool = False  # wishes of whoever may
     abort: bool = False
     error: str = ""
+    stop: bool = False  # EVACUATION: the server is off at its destination (Nova since 2.95)
     back: bool = False  # REVERT, where the disks are shared: the guest is sent back to the source
     restored: bool = False  # UNDO: the source goes on, the destination is still to forget it
     started_at: float | None = None  # of the sending
@@ -117,6 +118,7 @@ class NewMigration(Model, frozen=True, kw_only=True):
     user_id: str | None = None
     project_id: str | None = None
     request_id: str = ""
+    stop: bool = False
     options: MoveOptions = MoveOptions()
 
 

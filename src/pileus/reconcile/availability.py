@@ -228,7 +228,7 @@ async def evacuated(tx: Transaction, seen: Migration, found: Choice) -> None:
     await records.swap_claims(tx, seen, server, {provider.id: decision.resources})
     await ports.prepare_move(tx, server.id, decision.host)
     await ports.finish_move(tx, server.id, decision.host)
-    power = Power.STOPPED if server.power == Power.SUSPENDED else server.power  # no memory is left that could be kept
+    power = Power.STOPPED if seen.stop or server.power == Power.SUSPENDED else server.power  # no memory is left that could be kept
     await servers.save(tx, server, host=decision.host, availability_zone=found.zone, fault=None, power=power)
     changes = {"step": MigrationStep.CLEAN, "status": MigrationStatus.DONE, "destination": decision.host, "finished_at": time.time()}
     await records.save(tx, seen, **changes)

@@ -40,6 +40,7 @@ async def start(tx: Transaction, server: Server, kind: MigrationKind, wanted: Ne
         project_id=wanted.project_id,
         request_id=wanted.request_id,
         options=wanted.options,
+        stop=wanted.stop,
         status=MigrationStatus.QUEUED if kind == MigrationKind.LIVE else MigrationStatus.ACCEPTED,
         step=MigrationStep.VERIFY if kind == MigrationKind.RESIZE else MigrationStep.PLACE,  # a resize tries the server's own host first
     )

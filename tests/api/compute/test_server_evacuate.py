@@ -276,3 +276,16 @@ def test_a_server_that_is_deleted_and_waits_for_its_host_is_not_evacuated(apart:
 @pytest.mark.parametrize("who", ["member", "manager", "reader"])
 def test_nobody_but_an_administrator_may(cloud: Losing, server: str, who: str) -> None:
     assert ask(cloud, server, who=who).status == 403
+
+
+def test_a_host_that_is_back_before_anything_has_started_keeps_its_server_running(cloud: Losing, server: str) -> None:
+    host = str(cloud.record(server).host)
+    for name in cloud.names:
+        if name != host:
+            cloud.service(name, status="disabled")
+    cloud.lose(host, power_off=False)
+    assert ask(cloud, server, "2.104").status == 200
+    cloud.regain(host)
+    cloud.until(lambda: cloud.evacuation(server).step == "done", "the evacuation is over")  # type: ignore[union-attr]
+    cloud.wait(server)
+    assert cloud.guests(server) == {host: "running"}

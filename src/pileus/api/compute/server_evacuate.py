@@ -11,7 +11,6 @@ from pileus.api.compute.server_rebuild import seal_password
 from pileus.api.request import Request, Response
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, Invalid, NotFound
-from pileus.model.guests import Power
 from pileus.model.migrations import MigrationKind, MigrationStep, NewMigration
 from pileus.model.servers import Server
 from pileus.store import actions, migration_records, servers
@@ -85,11 +84,9 @@ async def evacuate(request: Request) -> Response:
         await _check_target(tx, server, target)
         await _check(request, tx, server)
         await actions.start(tx, server.id, NAME, request.id, identity.user_id, server.project_id)
-        order = NewMigration(requested_host=target, force=force, **asked)
+        order = NewMigration(requested_host=target, force=force, stop=request.version >= STOPPED_THERE, **asked)
         await migration_records.start(tx, server, MigrationKind.EVACUATION, order)
         changes: dict[str, Any] = {"fault": None, "request_id": request.id}
-        if request.version >= STOPPED_THERE:
-            changes["power"] = Power.STOPPED
         password = None if kept else seal_password(request, changes, wanted.admin_pass or None)
         await servers.save(tx, server, **changes)
         return str(server.host), password
