@@ -13,8 +13,8 @@ from pileus.model.identity import Identity
 from pileus.store.database import Database
 
 if TYPE_CHECKING:
-    from pileus.bus.authority import BusAuthority
     from pileus.api.routes import Service
+    from pileus.bus.authority import BusAuthority
 
 Wake = Callable[[str, str], None]
 """(reconciler's name, id): look at this soon. Losing a wake-up costs time only."""
