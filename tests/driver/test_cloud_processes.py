@@ -33,6 +33,7 @@ from pileus.node.images import ImageFetcher
 from pileus.node.machine import SimulatedMachine
 from pileus.node.network.simulated import SimulatedNetwork
 from pileus.node.snapshots import SnapshotSender
+from pileus.store.open import open_database
 from tests import postgresql
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -227,6 +228,24 @@ def test_a_server_asked_for_at_one_manager_is_started_by_the_cluster_and_seen_at
     until(lambda: status(cloud.one, server) == "ACTIVE", 30, "the server")
     shown = cloud.one.api("admin").get(f"/compute/v2.1/servers/{server}")["server"]
     assert shown["OS-EXT-SRV-ATTR:host"] == "one"
+
+
+def test_who_stands_by_places_nothing_so_that_servers_wait_for_nobody(cloud: Cloud) -> None:
+    leader = until(cloud.leader, 10, "a leader")
+    idle = next(one for one in cloud.clusters if one.process is not None and not leader.endswith(f"/{one.process.pid}"))
+    assert cloud.leader("placement") == leader
+    holder = leader.replace(leader.rpartition("/")[2], str(idle.process.pid if idle.process else 0))
+
+    async def take() -> None:
+        """As if the one that stands by had been quicker."""
+        db = open_database(load(cloud.one.state))
+        try:
+            await db.write(lambda tx: tx.execute("UPDATE leases SET holder = ? WHERE name = 'placement'", holder))
+        finally:
+            await db.close()
+
+    asyncio.run(take())
+    until(lambda: cloud.leader("placement") == leader, TAKEN_OVER_WITHIN, "placement by who leads")
 
 
 def test_a_snapshot_of_a_host_that_shares_no_files_becomes_an_image(cloud: Cloud) -> None:

@@ -81,9 +81,7 @@ class ControlPlane:
             else:
                 name = f"{socket.gethostname()}/{os.getpid()}"
                 self.leadership = Leadership(self.db, f"cluster/{self.config.cluster}", name, self._lead, self._follow)
-                self.placement = Leadership(self.db, "placement", name, self._look_at_all, self._nothing)
                 await self.leadership.start()
-                await self.placement.start()
         if "node" in self.roles:
             from pileus.cli.agents import make_agents
 
@@ -101,9 +99,8 @@ class ControlPlane:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for leadership in (self.placement, self.leadership):
-            if leadership:
-                await leadership.close()
+        if self.leadership:
+            await self.leadership.close()
         await self._follow()
         for agent in self.agents:
             await agent.close()
@@ -114,8 +111,14 @@ class ControlPlane:
     # -- reconcilers -----------------------------------------------------------------------------------------------------------------
 
     async def _lead(self) -> None:
-        """Reconcile from now on, with nothing remembered from an earlier time."""
+        """Reconcile from now on, with nothing remembered from an earlier time.
+
+        Who leads a cluster stands for placement as well: of who stands by nobody places, as it reconciles nothing.
+        """
         await self._assemble().start()
+        if self.leadership is not None:
+            self.placement = Leadership(self.db, "placement", self.leadership.holder, self._look_at_all, self._nothing)
+            await self.placement.start()
 
     def _assemble(self) -> Engine:
         from pileus.cli.reconcilers import reconcilers
@@ -146,9 +149,12 @@ class ControlPlane:
         if self.engine is None:
             return
         engine, self.engine = self.engine, None
+        placement, self.placement = self.placement, None
         hosts: Any = engine.reconcilers["hosts"]
         self.bus.listeners.remove(hosts.receive)
         await engine.close()
+        if placement is not None:
+            await placement.close()
 
     # -- many processes --------------------------------------------------------------------------------------------------------------
 
