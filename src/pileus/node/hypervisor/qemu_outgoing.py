@@ -28,6 +28,7 @@ LONGEST_PAUSE = 2_000_000
 LOOK_SECONDS = 0.1
 SWITCH_SECONDS = 600.0
 """How long disks may take to catch up while the guest stands still."""
+SETTLE_SECONDS = 30.0
 CLEAR_SECONDS = 30.0
 """How long QEMU may take to end what is cancelled."""
 
@@ -60,6 +61,7 @@ class Outgoing:
                 await self._send_memory()
             else:
                 await self._let_go_of_disks()
+            await self._given_away()
         except Stopped:
             await self._stay(MovePhase.CANCELLED)
         except NodeFailed as error:
@@ -68,8 +70,6 @@ class Outgoing:
             log.exception("%s: its move failed", guest.record.guest.id)
             detail = f"{type(error).__name__}: {error}"
             await self._stay(MovePhase.FAILED, NodeFailed("The move failed because of an internal error.", detail=detail))
-        else:
-            await self._given_away()
 
     # -- steps -----------------------------------------------------------------------------------------------------------------------
 
@@ -215,7 +215,7 @@ class Outgoing:
         guest = self.guest
         assert guest.move
         if guest.move.live:
-            state = (await self._qmp.execute("query-status"))["status"]
+            state = await _settled(self._qmp)
             if state != "postmigrate":  # figures of an earlier move
                 await self._stay(MovePhase.FAILED, NodeFailed("The server was not given away.", detail=f"QEMU is {state}"))
                 return
@@ -249,7 +249,7 @@ class Outgoing:
                 await qmp.execute("migrate_cancel")
                 await _until(lambda: _migration_over(qmp))
                 status = str((await qmp.execute("query-migrate")).get("status"))
-            if status == "completed" and (await qmp.execute("query-status"))["status"] == "postmigrate":
+            if status == "completed" and await _settled(qmp) == "postmigrate":
                 return MovePhase.SWITCHED  # it was too late
         await qemu_move_disks.end_mirrors(qmp, complete=False)
         await _until(lambda: qemu_move_disks.concluded(qmp, complete=False))
@@ -289,6 +289,16 @@ class Outgoing:
 
 async def _migration_over(qmp: Qmp) -> bool:
     return (await qmp.execute("query-migrate")).get("status") in _OVER
+
+
+async def _settled(qmp: Qmp) -> str:
+    """The guest's state in QEMU's words, once a switch is over: the move is "completed" a moment before the guest is "postmigrate"."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        state = str((await qmp.execute("query-status"))["status"])
+        if state != "finish-migrate" or time.monotonic() > deadline:
+            return state
+        await asyncio.sleep(0.002)
 
 
 async def _until(done: Callable[[], Awaitable[bool]]) -> None:
