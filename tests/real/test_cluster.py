@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -78,15 +79,14 @@ class Cluster(RealCloud):
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces and guests' user ids")
     for tool in ("qemu-system-x86_64", "nft", "dnsmasq", "nats-server"):
         if not shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin"):
             pytest.skip(f"needs {tool}; `sudo ./pileus up --hosts 3` installs it")
-    folder = tmp_path_factory.mktemp("cluster")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)  # guests, and PostgreSQL, run as users of their own
+    folder = Path(tempfile.mkdtemp(prefix="pileus-cluster-"))  # not below pytest's own, which another pytest closes to other users
+    folder.chmod(0o755)  # guests, and PostgreSQL, run as users of their own
     real = Cluster(folder / "state")
     try:
         real.up("--hosts", str(HOSTS))
@@ -94,6 +94,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield real
     finally:
         real.pileus("down", "--destroy", "--yes")
+        shutil.rmtree(folder, ignore_errors=True)
     assert devices(tag) == set(), "the destroyed cluster left something behind"
     assert not real.state.exists()
 
