@@ -28,6 +28,30 @@ bound|renew)
 esac
 """
 
+# Ask for an address by DHCPv6 and take it (RFC 8415: Solicit, then Request with what was advertised; the IA Address in the reply).
+LEASE6 = """
+import socket, struct, sys
+def option(kind, body):
+    return struct.pack("!HH", kind, len(body)) + body
+def options(message):
+    found = {}
+    while len(message) >= 4:
+        kind, length = struct.unpack("!HH", message[:4])
+        found[kind], message = message[4:4 + length], message[4 + length:]
+    return found
+def ask(kind, *more):
+    s.sendto(bytes([kind, 0, 0, 7]) + b"".join([option(1, duid), *more, option(8, bytes(2))]), ("ff02::1:2", 547, 0, nic))
+    return options(s.recv(1000)[4:])
+duid = struct.pack("!HH", 3, 1) + bytes.fromhex(sys.argv[1].replace(":", ""))
+nic = socket.if_nametoindex("eth0")
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.settimeout(1)
+s.bind(("::", 546))
+offer = ask(1, option(3, struct.pack("!III", 1, 0, 0)))
+taken = options(ask(3, option(2, offer[2]), option(3, offer[3]))[3][12:]).get(5)
+print(socket.inet_ntop(socket.AF_INET6, taken[:16]) if taken else "none")
+"""
+
 
 class Guest:
     """A machine as the network sees it: whatever its namespace sends leaves by the port's tap."""
@@ -130,6 +154,10 @@ class Guest:
         if self.run(*command, check=False).returncode != 0:
             return {}
         return dict(line.split("=", 1) for line in result.read_text().splitlines() if "=" in line)
+
+    def lease6(self) -> str:
+        """The address that DHCPv6 gives; empty when nobody answers, "none" when there is none."""
+        return self.run("python3", "-c", LEASE6, self.mac, check=False).stdout.strip()
 
     def close(self) -> None:
         """Switch off and leave nothing."""

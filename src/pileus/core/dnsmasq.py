@@ -51,6 +51,12 @@ def instances(domain: RoutingDomain, network: DomainNetwork, resolvers: list[str
     return found
 
 
+def owners(hosts: str) -> dict[str, str]:
+    """The MAC address to which each address of a hosts file belongs."""
+    lines = [line.split(",") for line in hosts.splitlines()]
+    return {fields[-2].strip("[]"): fields[0] for fields in lines}
+
+
 def _common(interface: str) -> list[str]:
     return [
         f"interface={interface}", "except-interface=lo", "bind-dynamic", "no-hosts", "no-resolv", "no-poll", "no-ping", "leasefile-ro",

@@ -64,3 +64,8 @@ def test_a_host_name_stays_one_word(hostname: str) -> None:
 def test_an_option_that_would_leave_its_line_is_left_out(option: dict[str, str]) -> None:
     domain = replace(DOMAIN, ports=[replace(PORTS[0], dhcp_options=[option])])
     assert dnsmasq.instances(domain, WEB, [])[0].extra == ""
+
+
+def test_the_owners_of_addresses_are_read_from_a_hosts_file() -> None:
+    text = "fa:16:3e:00:00:01,10.0.0.4,web\nfa:16:3e:00:00:02,set:port-1,[fd00::4],db\n"
+    assert dnsmasq.owners(text) == {"10.0.0.4": "fa:16:3e:00:00:01", "fd00::4": "fa:16:3e:00:00:02"}

@@ -1,6 +1,10 @@
-"""Run dnsmasq for a domain's networks: started in the namespace, told to read again, restarted, stopped; it outlives the control plane."""
+"""Run dnsmasq for a domain's networks: started in the namespace, told to read again, restarted, stopped; it outlives the control plane.
+
+Beside its files lies `told`: what the running process knows. It is written last, so that whoever is killed on the way does all again.
+"""
 
 import contextlib
+import hashlib
 import os
 import pwd
 import select
@@ -8,14 +12,30 @@ import shutil
 import signal
 import socket
 import subprocess
+from ipaddress import ip_address
 from pathlib import Path
 
-from pileus.core.dnsmasq import TAGGED, Instance
+import msgspec
+from msgspec import json
+
+from pileus.core.dnsmasq import TAGGED, Instance, owners
+from pileus.model.base import Model
 from pileus.model.errors import NodeFailed
+from pileus.node.network.lease_release import release
 
 START_TIMEOUT = 10.0
 STOP_TIMEOUT = 3.0
 RESOLV_CONFS = [Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf")]
+
+
+class Told(Model, frozen=True, kw_only=True):
+    """What the process `pid` was told: digests of its files, and who had which address since it started (it may have given a lease)."""
+
+    pid: int = 0
+    configuration: str
+    files: str
+    tagged: bool
+    owners: dict[str, str]
 
 
 def converge(directory: Path, wanted: list[Instance]) -> None:
@@ -82,17 +102,35 @@ def _converge_one(path: Path, instance: Instance) -> None:
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
     # Sockets are bound to the device as it is now: another one of the same name, or another namespace, needs a restart.
     place = f"# in {os.readlink('/proc/thread-self/ns/net')}, device {socket.if_nametoindex(instance.interface)}\n"
-    configuration = place + instance.configuration(str(path), _user(path))
     files = {"hosts": instance.hosts, "names": instance.names, "extra": instance.extra}
-    tagged = TAGGED in _read(path / "hosts")
-    rewritten = [_write(path / name, text) for name, text in files.items()]
-    restart = _write(path / "conf", configuration) or (tagged and any(rewritten))
+    wanted = Told(
+        configuration=_digest(place + instance.configuration(str(path), _user(path))), files=_digest("\0".join(files.values())),
+        tagged=TAGGED in instance.hosts, owners=owners(instance.hosts),
+    )  # fmt: skip
     pid = running(path)
-    if pid is not None and not restart:
-        if any(rewritten):
+    told = _told(path, pid)
+    for name, text in files.items():
+        _write(path / name, text)
+    if pid is None or told is None or told.configuration != wanted.configuration:
+        _start(path, instance, place)
+    elif told.files != wanted.files:
+        taken_over = {address: mac for address, mac in told.owners.items() if wanted.owners.get(address, mac) != mac}
+        if told.tagged or any(ip_address(address).version == 6 for address in taken_over):
+            _start(path, instance, place)
+        else:
+            for address, mac in taken_over.items():
+                release(instance.interface, address, mac)
             os.kill(pid, signal.SIGHUP)
+            wanted = msgspec.structs.replace(wanted, owners=told.owners | wanted.owners)
+    else:
         return
+    _write(path / "told", json.encode(msgspec.structs.replace(wanted, pid=running(path) or 0)).decode())
+
+
+def _start(path: Path, instance: Instance, place: str) -> None:
+    """Start it, or start it again: it forgets all leases, which costs nothing, for a guest that renews one is believed."""
     stop(path)
+    _write(path / "conf", place + instance.configuration(str(path), _user(path)))
     try:
         done = subprocess.run(
             ["dnsmasq", f"--conf-file={path / 'conf'}"],
@@ -103,8 +141,19 @@ def _converge_one(path: Path, instance: Instance) -> None:
     except subprocess.TimeoutExpired:
         raise NodeFailed("dnsmasq did not start in time.") from None
     if done.returncode != 0:
-        (path / "conf").unlink(missing_ok=True)  # so that the next attempt starts it
         raise NodeFailed(f"dnsmasq did not start: {done.stderr.strip()[:500]}")
+
+
+def _told(path: Path, pid: int | None) -> Told | None:
+    """What the process was told; None when it is another one, or when nobody came to writing it down."""
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        told = json.decode((path / "told").read_bytes(), type=Told)
+        return told if told.pid == pid else None
+    return None
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _write(path: Path, text: str) -> bool:
