@@ -67,7 +67,9 @@ class Connection:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._client:
-            with contextlib.suppress(Exception):  # it may be gone already, in any of the client's own ways
+            from nats.errors import Error
+
+            with contextlib.suppress(Error, OSError, RuntimeError):  # it may be gone already, in any of the client's own ways
                 await self._client.close()
 
     @property
@@ -84,11 +86,14 @@ class Connection:
     async def unsubscribe(self, subject: str) -> None:
         """Hear a subject no more."""
         self._wanted = [one for one in self._wanted if one[0] != subject]
-        if self._client is not None:
-            for one in list(self._client._subs.values()):  # the client names its subscriptions nowhere else
-                if one.subject == subject:
-                    with contextlib.suppress(Exception):
-                        await one.unsubscribe()
+        if self._client is None:
+            return
+        from nats.errors import Error
+
+        for one in list(self._client._subs.values()):  # the client names its subscriptions nowhere else
+            if one.subject == subject:
+                with contextlib.suppress(Error, OSError):  # the connection is gone, and the subscription with it
+                    await one.unsubscribe()
 
     async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
         """Send; Unavailable when there is no connection now or the message is larger than the bus takes."""

@@ -16,7 +16,12 @@ Listener = Callable[[HostReport], None]
 
 
 class Bus(Protocol):
-    """What the levels say to each other through."""
+    """What the levels say to each other through. `connected_at`: since when reports come in, by the monotonic clock."""
+
+    @property
+    def connected_at(self) -> float:
+        """Infinite while nothing comes in."""
+        ...
 
     async def request(self, host: str, message: NodeRequest, timeout: float = 120.0) -> NodeReply:
         """A node's reply. NodeFailed when it says that it failed, Unavailable when it does not answer in `timeout` seconds."""
@@ -33,6 +38,8 @@ class Bus(Protocol):
 
 class LocalBus:
     """Agents and listeners of one process."""
+
+    connected_at = 0.0  # always
 
     def __init__(self) -> None:
         self.agents: dict[str, Handle] = {}

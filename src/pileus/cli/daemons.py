@@ -11,6 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pileus.bus.authority import BusAuthority
 from pileus.cli.credentials import write_private
@@ -22,7 +23,7 @@ PATIENCE = 30.0
 
 def database_url(directory: Path) -> str:
     """The URL of the database that `Postgresql` keeps for this state directory."""
-    return f"postgresql://pileus@/pileus?host={directory / 'postgresql' / 'run'}"
+    return f"postgresql://pileus@/pileus?host={quote(str(directory / 'postgresql' / 'run'))}"
 
 
 class Postgresql:
@@ -83,7 +84,7 @@ class Postgresql:
 
     def _make(self, data: Path) -> None:
         for parent in self.directory.parents:
-            if not parent.stat().st_mode & 0o001 and parent.exists():
+            if not parent.stat().st_mode & 0o001:
                 raise Invalid(f"PostgreSQL runs as its own user, who can't get into {parent}. Choose another directory with --state DIR.")
         user = self._user()
         for folder in (self.directory, self.directory / "run"):
@@ -98,7 +99,9 @@ class Postgresql:
         with (data / "postgresql.auto.conf").open("a") as file:
             file.write("log_min_messages = warning\n")
         single = [str(self.programs / "postgres"), "--single", "-D", str(data), "postgres"]  # type: ignore[operator]
-        subprocess.run(single, input="CREATE ROLE pileus LOGIN\n", text=True, capture_output=True, check=True, **user)
+        done = subprocess.run(single, input="CREATE ROLE pileus LOGIN\n", text=True, capture_output=True, check=False, **user)
+        if done.returncode != 0:
+            raise Unavailable(f"PostgreSQL's first role could not be made: {done.stderr.strip()[-300:]}")
         data.rename(whole)
 
     def _run(self, program: str, *arguments: str) -> None:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pileus.bus.authority import BusAuthority
     from pileus.node.network.uplinks import Uplinks
 
-MOST = 16
 BUS_PORT = 4222
 EXTERNAL = "ext0"
 SILENCE = 15.0

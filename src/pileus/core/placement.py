@@ -151,7 +151,7 @@ def _barred(request: PlacementRequest) -> dict[str, tuple[str, str]]:
     for name in request.different_host:
         barred[name] = ("different_host hint", "a server named by the hint is here")
     for name, reason in request.avoid.items():
-        barred[name] = ("retry", reason)
+        barred[name] = ("avoid", reason)
     return barred
 
 

@@ -53,17 +53,20 @@ class Leadership:
     async def _stand(self) -> None:
         while True:
             await asyncio.sleep(EVERY)
-            await self._look()
+            try:
+                await self._look()
+            except Exception:
+                log.exception("%s: this look at the lease failed", self.name)
 
     async def _look(self) -> None:
         asked_at = time.monotonic()
+        patience = self._until - MARGIN - asked_at if self.leading else SECONDS
         try:
-            self.current = await asyncio.wait_for(
-                self.db.write(lambda tx: leases.take(tx, self.name, self.holder, SECONDS)), SECONDS - MARGIN
-            )
+            asking = self.db.write(lambda tx: leases.take(tx, self.name, self.holder, SECONDS))
+            self.current = await asyncio.wait_for(asking, max(patience, 0.0))
         except (PileusError, TimeoutError, OSError) as error:
-            if self.leading and time.monotonic() > self._until - MARGIN - EVERY:
-                await self._lose(f"the lease could not be kept: {error}")
+            if self.leading and time.monotonic() + EVERY > self._until - MARGIN:  # the next look would come too late
+                await self._lose(f"the lease could not be kept: {str(error) or 'the database does not answer'}")
             return
         if self.current.holder != self.holder:
             if self.leading:

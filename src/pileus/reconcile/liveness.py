@@ -18,7 +18,7 @@ class Liveness:
 
     def judges(self, heard: bool) -> bool:
         """Whether silence says something about a host: not before we have listened that long, nor when nobody at all is heard."""
-        listening_since = max(self._since, getattr(self._bus, "connected_at", 0.0))
+        listening_since = max(self._since, self._bus.connected_at)
         return heard and time.monotonic() - listening_since > self._silence
 
     def lost(self, hosts: Iterable[Host | HostHead], now: float) -> set[str]:

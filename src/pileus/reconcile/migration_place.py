@@ -82,7 +82,7 @@ async def _chosen(
 
 def _named(decision: Decision) -> list[str]:
     """Why hosts could not be chosen that a server which is placed for the first time might have had."""
-    reasons = [one for removal in decision.removals if removal.filter == "retry" for one in removal.reasons]
+    reasons = [one for removal in decision.removals if removal.filter == "avoid" for one in removal.reasons]
     return [f"{', '.join(one.hosts[:REASONS])}: {one.text}." for one in reasons[:REASONS]]
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from pileus.core.moves import Measure, next_measure
 from pileus.model.errors import NodeFailed
+from pileus.model.guests import Power
 from pileus.model.moves import MoveOptions, MovePhase, MoveRound, MoveTarget
 from pileus.node.hypervisor import qemu_move_disks, qemu_move_keys
 from pileus.node.hypervisor.qemu_guest import Host, QemuGuest
@@ -258,6 +259,9 @@ class Outgoing:
         await qemu_move_disks.end_mirrors(qmp, complete=False)
         await _until(lambda: qemu_move_disks.concluded(qmp, complete=False))
         await qemu_move_keys.unload_keys(qmp)
+        wanted = self.guest.record.guest.power
+        if self.guest.move and self.guest.move.live and wanted is Power.RUNNING and await _settled(qmp) == "paused":
+            await qmp.execute("cont")  # stopped for the switch that did not come about
         return phase
 
     # -- what is seen -------------------------------------------------------------------------------------------------------------------
