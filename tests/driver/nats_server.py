@@ -1,10 +1,14 @@
 """A NATS server for tests: Debian's, on a free port, with an operator and an account made on the spot."""
 
+import os
+import shutil
 import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
+
+import pytest
 
 from pileus.bus import nkeys
 from pileus.bus.connection import BusCredentials
@@ -20,6 +24,8 @@ class TestServer:
     __test__ = False
 
     def __init__(self, folder: Path) -> None:
+        if not shutil.which("nats-server", path=os.environ["PATH"] + ":/usr/sbin"):
+            pytest.skip("needs nats-server; `./pileus test` installs it on Debian")
         self.folder = folder
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))

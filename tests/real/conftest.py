@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,22 +23,22 @@ def devices(tag: str) -> set[str]:
 
 
 @pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCloud]:
+def cloud() -> Iterator[RealCloud]:
     """The cloud with its demo server `hello`."""
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces and guests' user ids")
     for tool in ("qemu-system-x86_64", "nft", "dnsmasq"):
         if not shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin"):
             pytest.skip(f"needs {tool}; `sudo ./pileus up` installs it")
-    folder = tmp_path_factory.mktemp("real")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)  # guests run as users of their own and must reach their disks
+    folder = Path(tempfile.mkdtemp(prefix="pileus-real-"))  # not below pytest's own, which another pytest closes to other users
+    folder.chmod(0o755)  # guests run as users of their own and must reach their disks
     real = RealCloud(folder / "state")
     try:
         real.first_output = real.up()  # type: ignore[attr-defined]
         yield real
     finally:
         real.pileus("down", "--destroy", "--yes")
+        shutil.rmtree(folder, ignore_errors=True)
     tag = Config(state=str(real.state)).tag
     assert devices(tag) == set(), "the destroyed cloud left something behind"
     assert not real.state.exists()

@@ -24,6 +24,8 @@ CLUSTERS = {"h1": "east", "h2": "east", "h3": "west", "h4": "west"}
 class Heard:
     """The bus as one manager uses it: whom it asks is noted."""
 
+    connected_at = LocalBus.connected_at
+
     def __init__(self, bus: LocalBus) -> None:
         self.bus = bus
         self.asked: set[str] = set()
