@@ -13,6 +13,8 @@ LONGEST_HEAD = 128 << 10
 """Bytes of a request's line and headers; tokens and long queries have room."""
 HEAD_SECONDS = 30.0
 """For which a client may take to send them."""
+DRAIN_SECONDS = 60.0
+"""For which what is left of a body is read and dropped once its request is answered, so that the client gets to read the answer."""
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -22,6 +24,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._in_head = True
+        self._in_body = False
         self._head = 0
         self._late: asyncio.TimerHandle | None = None
 
@@ -43,9 +46,24 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """What follows is the body, which its reader bounds."""
-        self._in_head = False
+        self._in_head, self._in_body = False, True
         self._unwatch()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body is there."""
+        self._in_body = False
+        super().on_message_complete()
+        self._unwatch()
+        if self.cycle.response_complete:  # answered before its end: uvicorn waits for the next request without a limit then
+            self._in_head, self._head = True, 0
+            self._watch()
+
+    def on_response_complete(self) -> None:
+        """The answer is on its way; a body that nobody wants any more must not hold the connection."""
+        super().on_response_complete()
+        if self._in_body and not self.transport.is_closing():
+            self._watch(DRAIN_SECONDS)
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
@@ -56,9 +74,9 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.write(TOO_LARGE)
                 self.transport.close()
 
-    def _watch(self) -> None:
+    def _watch(self, seconds: float | None = None) -> None:
         self._unwatch()
-        self._late = self.loop.call_later(HEAD_SECONDS, self._give_up)
+        self._late = self.loop.call_later(HEAD_SECONDS if seconds is None else seconds, self._give_up)
 
     def _unwatch(self) -> None:
         if self._late is not None:
@@ -66,5 +84,5 @@ class BoundedProtocol(HttpToolsProtocol):
             self._late = None
 
     def _give_up(self) -> None:
-        if self._in_head and not self.transport.is_closing():
+        if (self._in_head or self._in_body) and not self.transport.is_closing():
             self.transport.close()

@@ -1,5 +1,6 @@
 """A request on its way through the chain, and what a handler may answer."""
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
 Version = tuple[int, int]
 LONGEST_QUERY = 64 << 10
+LONGEST_PATH = 8 << 10
+MOST_HEADERS = 200
+IDLE_SECONDS = 60.0
+"""For which a client may send nothing of a body that it has announced."""
+SLOWEST = 256
+"""Bytes a second that a body must bring on average, once it has taken longer than IDLE_SECONDS."""
+LAST = {"Connection": "close"}
+"""Headers of an answer that comes before the body's end: what is left of it is not waited for."""
 
 
 class Response:
@@ -64,6 +73,10 @@ class Request:
         self.method: str = scope.get("method", "GET")
         self.path: str = scope["path"]
         self.project_path = ""  # a slash and the project's id, where the client put it into the path
+        if len(scope["headers"]) > MOST_HEADERS:
+            raise Invalid(f"The request has {len(scope['headers'])} headers; at most {MOST_HEADERS} are accepted.", status=431)
+        if len(self.path) > LONGEST_PATH:
+            raise Invalid(f"The path is longer than {LONGEST_PATH} characters.", status=414)
         self.headers: dict[str, str] = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self.queries: list[tuple[str, str]] = _queries(scope.get("query_string", b""))
         self.query: dict[str, str] = dict(self.queries)
@@ -111,13 +124,21 @@ class Request:
         return [value for key, value in self.queries if key == name]
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """The body in chunks; Invalid when the client goes away before its end."""
+        """The body in chunks; Invalid when the client goes away before its end, or sends so slowly that it would hold us for ever."""
+        began, size = time.monotonic(), 0
         while True:
-            message = await self._receive()
+            try:
+                async with asyncio.timeout(IDLE_SECONDS):
+                    message = await self._receive()
+            except TimeoutError as error:
+                raise Invalid(f"Nothing of the body came for {IDLE_SECONDS:g} seconds.", status=408, headers=LAST) from error
             if message["type"] == "http.disconnect":
                 raise Invalid("The client closed the connection before the end of the body.", disconnected=True)
             if chunk := message.get("body", b""):
+                size += len(chunk)
                 yield chunk
+            if message.get("more_body") and (taken := time.monotonic() - began) > IDLE_SECONDS and size < taken * SLOWEST:
+                raise Invalid(f"The body came at less than {SLOWEST} bytes a second.", status=408, headers=LAST)
             if not message.get("more_body"):
                 return
 

@@ -51,7 +51,7 @@ def broken_disks(guest: Path, running: bool) -> list[str]:
                 continue
         if running:  # its tables are in QEMU's memory: a check from outside reports what is not so
             continue
-        done = subprocess.run(["qemu-img", "check", "--output=json", str(disk)], capture_output=True, text=True)
+        done = subprocess.run(["qemu-img", "check", "-f", "qcow2", "--output=json", str(disk)], capture_output=True, text=True)
         report = json.loads(done.stdout) if done.stdout.startswith("{") else {}
         if done.returncode not in (0, 3) or report.get("corruptions") or report.get("check-errors"):
             lines.append(f"{guest.name}/{disk.name}: {done.stderr.strip() or report}")

@@ -153,6 +153,8 @@ async def update_credential(request: Request) -> Document:
 
     async def work(tx: Transaction) -> Credential:
         one = await _visible(request, tx, "identity:update_credential", change=True)
+        if "ec2" in (one.type, sent.get("type")):  # a key that a lent token may not make, it may not turn something else into, nor move
+            may.lasting(request)
         owner = sent.get("user_id", one.user_id)
         may.demand(owner == request.identity.user_id or request.identity.is_admin, "identity:update_credential")
         found(await USERS.get(tx, owner), "user", owner)
