@@ -15,6 +15,7 @@ from pileus.api.faults import status_of
 from pileus.api.idempotency import remember, replay
 from pileus.api.request import Request, Response, encode
 from pileus.api.routes import PUBLIC, Route, Service, parameters
+from pileus.core import json_bounds
 from pileus.model.errors import Forbidden, Invalid, NotFound, PileusError, TooLarge, Unauthorized, UnsupportedMediaType
 
 log = logging.getLogger("pileus.api")
@@ -225,22 +226,13 @@ async def _raw(request: Request) -> Any:
         if data.strip():
             _check_media(request)
             try:
-                request.raw = msgspec.json.decode(data)
-                nul = b"\\u0000" in data and _has_nul(request.raw)
+                raw = msgspec.json.decode(data)
             except (msgspec.DecodeError, RecursionError) as error:
                 raise Invalid(f"Malformed request body: {error}") from error
-            if nul:
-                raise Invalid("Malformed request body: it has text with a NUL character.")
+            if json_bounds.worth_a_look(data) and (broken := json_bounds.problem(raw)):
+                raise Invalid(f"Malformed request body: {broken}.")
+            request.raw = raw
     return request.raw
-
-
-def _has_nul(value: Any) -> bool:
-    """Whether a NUL stands in a text: no file name, no argument and no column of PostgreSQL's can hold one."""
-    if isinstance(value, dict):
-        return any("\0" in name or _has_nul(one) for name, one in value.items())  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, list):
-        return any(map(_has_nul, value))  # pyright: ignore[reportUnknownArgumentType]
-    return isinstance(value, str) and "\0" in value
 
 
 def _check_media(request: Request) -> None:
