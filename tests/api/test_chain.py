@@ -2,6 +2,7 @@
 
 import pytest
 
+from pileus.model.errors import Unavailable
 from tests.api.harness import TestCloud
 
 
@@ -86,3 +87,12 @@ def test_a_repeat_of_a_post_is_answered_again_and_not_done_again(cloud: TestClou
     assert again.json == first.json
     assert cloud.call("POST", path, token=token, json={"project": {"name": "twice"}}, headers=headers).status == 422
     assert cloud.call("POST", path, token=token, json=body).status == 409
+
+
+def test_users_are_not_told_where_the_database_is(shared_cloud: TestCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object) -> None:
+        raise Unavailable("The database postgresql://pileus@10.0.0.9/pileus can't be used: refused.", public="It does not answer now.")
+
+    monkeypatch.setattr(shared_cloud.db, "all", refuse)
+    answer = shared_cloud.call("GET", "/network/v2.0/networks", token="member")
+    assert (answer.status, answer.json["NeutronError"]["message"]) == (503, "It does not answer now.")

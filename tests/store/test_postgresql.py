@@ -156,8 +156,9 @@ def test_a_server_that_crashed_and_is_back_is_used_again() -> None:
         server.stop()
         try:
             for call in (db.value("SELECT 1"), db.write(add("y"))):
-                with pytest.raises(Unavailable, match="can't be used"):
+                with pytest.raises(Unavailable, match="can't be used") as refused:
                     await call
+                assert "postgresql" not in refused.value.data["public"]
         finally:
             server.start()
         assert await db.all("SELECT id FROM things") == [("x",)]

@@ -184,10 +184,14 @@ class App:
 def fault(request: Request, error: PileusError) -> Response:
     """An error in the shape of the request's service."""
     status = status_of(error)
+    words = error.message
+    if "public" in error.data:  # the whole is for the operator
+        words = str(error.data["public"])
+        log.warning("%s %s: %s", request.method, request.path, error.message)
     service: Service | None = getattr(request, "service", None)
     if service is None:
-        return Response(status, {"error": {"code": status, "message": error.message}})
-    headers, body = service.fault(status, error.message, request, error.data)
+        return Response(status, {"error": {"code": status, "message": words}})
+    headers, body = service.fault(status, words, request, error.data)
     headers = {**headers, **error.data.get("headers", {})}
     if status == 401:
         headers["WWW-Authenticate"] = f'Keystone uri="{request.base_url}/identity"'

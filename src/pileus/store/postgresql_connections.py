@@ -23,6 +23,8 @@ SETTINGS = {
     "idle_in_transaction_session_timeout": "60s",  # what a killed process held is free again
     "client_min_messages": "warning",
 }
+AWAY = "The cloud's database does not answer now. Try again in a moment."
+"""What users are told; where the database is concerns its operator alone."""
 
 
 class LostConnection(Exception):
@@ -45,7 +47,7 @@ class Address:
         """What to tell when it can't be reached."""
         cause = error.__cause__ or error
         reason = str(cause).strip() or type(cause).__name__
-        return Unavailable(f"The database {self} can't be used: {reason}.")
+        return Unavailable(f"The database {self} can't be used: {reason}.", public=AWAY)
 
 
 class Connections:
@@ -141,7 +143,7 @@ class Connections:
             remedy = "raise the server's max_connections"
         elif isinstance(error, asyncpg.ClientConfigurationError | ValueError):
             reason, remedy = "the URL is not valid", "write postgresql://USER@HOST:PORT/NAME"
-        return Unavailable(f"The database {self.address} can't be used: {reason.rstrip('.')}; {remedy}.")
+        return Unavailable(f"The database {self.address} can't be used: {reason.rstrip('.')}; {remedy}.", public=AWAY)
 
 
 def state_of(error: asyncpg.PostgresError) -> str:
