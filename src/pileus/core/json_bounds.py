@@ -44,6 +44,6 @@ def problem(value: Any) -> str:
 def _inner(one: Any) -> list[Any]:
     """What a list or an object holds."""
     if isinstance(one, dict):
-        found: dict[Any, Any] = one
+        found: dict[str, Any] = one  # pyright: ignore[reportUnknownVariableType]
         return [*found, *found.values()] if len(found) <= LONGEST else [None] * len(found)
     return one if isinstance(one, list) else []  # pyright: ignore[reportUnknownVariableType]

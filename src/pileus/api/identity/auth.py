@@ -193,13 +193,21 @@ async def _method(request: Request, name: str, given: Methods) -> Login:
 async def _by_password(request: Request, given: PasswordUser) -> Login:
     user = await find_user(request.cloud.db, given)
     checked = user.password_hash if user else None
-    right = await password_rules.verify(request, user, given.password)
-    user = await USERS.get(request.cloud.db, user.id) if user else None  # logins wait: it may have been disabled or changed meanwhile
-    if user is None or not right or user.password_hash != checked:
+    with request.cloud.login_limits.attempt(user.id if user else _claimed(given), request.remote_address) as attempt:
+        right = await password_rules.verify(request, user, given.password)
+        user = await USERS.get(request.cloud.db, user.id) if user else None  # logins wait: it may have been disabled or changed meanwhile
+        attempt.right = right and user is not None and user.password_hash == checked
+    if user is None or not attempt.right:
         raise Unauthorized(INVALID)
     if user.password_expires_at is not None and user.password_expires_at <= time.time():
         raise Unauthorized(INVALID)
     return Login(user=user, methods=["password"], latest=float("inf"))
+
+
+def _claimed(given: NamedIn) -> str:
+    """What a user is called that is not there."""
+    domain = given.domain or Named()
+    return f"?{given.id or ''}\0{given.name or ''}\0{domain.id or ''}\0{domain.name or ''}"
 
 
 async def _by_token(request: Request, text: str) -> Login:
@@ -236,7 +244,9 @@ async def _by_application_credential(request: Request, given: ApplicationCredent
         credential = await credential_named(db, given.name, owner.id) if owner else None
     else:
         raise Invalid("An application credential is named by its id, or by its name and user.", field="application_credential")
-    right = await passwords.verify(credential.secret_hash if credential else None, given.secret)
+    name = credential.id if credential else f"{_claimed(given)}\0{_claimed(given.user or NamedIn())}"
+    with request.cloud.login_limits.attempt(name, request.remote_address) as attempt:
+        attempt.right = right = await passwords.verify(credential.secret_hash if credential else None, given.secret)
     credential = await APPLICATION_CREDENTIALS.get(db, credential.id) if credential else None  # it may have been removed meanwhile
     if credential is None or not right or (credential.expires_at is not None and credential.expires_at <= time.time()):
         raise Unauthorized(INVALID)

@@ -217,7 +217,8 @@ async def change_password(request: Request) -> None:
     user_id = request.params["user_id"]
     body: OwnPassword = request.body.user
     user = await USERS.get(request.cloud.db, user_id)
-    right = await password_rules.verify(request, user, body.original_password)
+    with request.cloud.login_limits.attempt(user_id, request.remote_address) as attempt:
+        attempt.right = right = await password_rules.verify(request, user, body.original_password)
     if user is None or not right or not user.enabled:
         raise Unauthorized("The request you have made requires authentication.")
     if user.options.get("lock_password"):
