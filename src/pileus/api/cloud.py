@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from pileus.api.identity.login_limits import LoginLimits
 from pileus.bus.local import Bus
 from pileus.config import Config
 from pileus.model.identity import Identity
@@ -39,6 +40,7 @@ class Cloud(msgspec.Struct, kw_only=True):
     authority: "BusAuthority | None" = None  # of the message bus, when there is one
     services: "dict[str, Service]" = {}
     policy_overrides: dict[str, str] = {}
+    login_limits: LoginLimits = msgspec.field(default_factory=LoginLimits)
     started_at: float = msgspec.field(default_factory=time.time)
 
     @property
