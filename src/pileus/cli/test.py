@@ -17,7 +17,10 @@ LAYERS = ("unit", "store", "api", "driver", "real", "faults")
 @click.command("test", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> None:
-    """unit, store, api, driver, real, faults, or all (the default, with the checks of style and types); the rest goes to pytest."""
+    """unit, store, api, driver, real, faults, or all (the default, with the checks of style and types); the rest goes to pytest.
+
+    `faults --seed N` replays what is random in the fault tests, `faults --kills K` makes it longer.
+    """
     home = Path(os.environ.get("PILEUS_HOME") or Path(__file__).resolve().parents[3])
     if not (home / "tests").is_dir():
         raise NotFound(f"There are no tests in {home}: they are in the source tree; run ./pileus test there.")
@@ -25,6 +28,7 @@ def command(arguments: tuple[str, ...]) -> None:
     rest = list(arguments[1:] if arguments and arguments[0] == layer else arguments)
     if rest and rest == list(arguments) and not rest[0].startswith("-") and not (home / rest[0].partition("::")[0]).exists():
         raise Invalid(f"There is no layer {rest[0]}; there are: {', '.join(LAYERS)}, all. What follows goes to pytest.")
+    rest = _chance(rest)
     if layer != "all":
         sys.exit(pytest(home, [layer], rest))
     failed = [] if rest else checks(home)
@@ -35,6 +39,21 @@ def command(arguments: tuple[str, ...]) -> None:
     if failed:
         click.secho(f"failed: {', '.join(failed)}", fg="red", err=True)
         sys.exit(1)
+
+
+def _chance(rest: list[str]) -> list[str]:
+    """What is left without --seed N and --kills K, which the tests find in the environment."""
+    left: list[str] = []
+    words = iter(part for one in rest for part in (one.split("=", 1) if one.startswith(("--seed=", "--kills=")) else [one]))
+    for word in words:
+        if word not in ("--seed", "--kills"):
+            left.append(word)
+            continue
+        number = next(words, "")
+        if not number.isdecimal():
+            raise Invalid(f"{word} wants a number, not {number or 'nothing'!r}.")
+        os.environ[f"PILEUS_{word[2:].upper()}"] = number
+    return left
 
 
 def pytest(home: Path, layers: list[str], rest: list[str]) -> int:
