@@ -44,7 +44,7 @@ def public(address: str) -> bool:
     """Whether an IP address lies in the public internet, also when it is an IPv4 address in an IPv6 one's clothes."""
     found = ipaddress.ip_address(address)
     if isinstance(found, ipaddress.IPv6Address):
-        if found.sixtofour or found.teredo or found in NAT64:
+        if found.sixtofour or found.teredo or any(found in one for one in TRANSLATED):
             return False
         inner = found.ipv4_mapped
         if inner is not None:
@@ -52,7 +52,8 @@ def public(address: str) -> bool:
     return found.is_global and not found.is_multicast
 
 
-NAT64 = ipaddress.ip_network("64:ff9b::/96")
+TRANSLATED = [ipaddress.ip_network(one) for one in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")]
+"""IPv6 addresses that stand for an IPv4 address: of NAT64, public and local, and the IPv4-compatible ones of old."""
 
 
 def refused(uri: str, why: str) -> Invalid:

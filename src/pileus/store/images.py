@@ -59,8 +59,8 @@ def listed(identity: Identity, visibility: str | None, member_status: str) -> tu
 
 
 async def insert(tx: Transaction, image: Image) -> Image:
-    """Add an image, charged to its owner. An id that is taken is a Conflict; QuotaExceeded as `charge` says."""
-    if await tx.value("SELECT 1 FROM images WHERE id = ?", image.id):
+    """Add an image, charged to its owner. An id that is taken, or was, is a Conflict; QuotaExceeded as `charge` says."""
+    if await tx.value("SELECT 1 FROM images WHERE id = ? UNION SELECT 1 FROM deleted_images WHERE id = ?", image.id, image.id):
         raise Conflict(f"Image ID {image.id} already exists!", id=image.id)
     if image.owner is not None:
         await charge(tx, image.owner, image_count_total=1)
@@ -83,7 +83,10 @@ async def remove(tx: Transaction, image_id: str) -> bool:
     """Take an image's row away, with its members; False when there was none. Its content is freed after the commit."""
     for table in ("image_members", "image_tags", "image_properties"):
         await tx.execute(f"DELETE FROM {table} WHERE image_id = ?", image_id)  # noqa: S608
-    return await IMAGES.delete(tx, image_id)
+    gone = await IMAGES.delete(tx, image_id)
+    if gone:
+        await tx.execute("INSERT INTO deleted_images (id) VALUES (?)", image_id)
+    return gone
 
 
 async def begin_upload(tx: Transaction, image: Image, upload: str, status: ImageStatus = ImageStatus.SAVING) -> Image:

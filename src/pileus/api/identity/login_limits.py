@@ -1,4 +1,4 @@
-"""Limits on logins that fail, in the memory of this process: which pair of user and address has to wait, before any password is looked at."""
+"""Limits on logins that fail, in this process's memory: which user at which address has to wait before a password is looked at."""
 
 import contextlib
 import hashlib
