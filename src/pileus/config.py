@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -24,6 +25,8 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     machine_shares: int = 1  # of a host that shares its machine with others: into how many parts that is divided
     listen: str = "127.0.0.1:5000"
     host_listen: str | None = None  # a second address, where hosts reach the API
+    metrics_listen: str | None = None  # HOST:PORT where a Prometheus server reads /metrics, without a password; None: nowhere
+    log_format: Literal["text", "json"] = "text"  # of DIR/log/pileus.log
     public_url: str | None = None  # None: the address that the client used
     tls_certificate: str | None = None
     tls_key: str | None = None

@@ -15,7 +15,7 @@ from pileus.api.faults import status_of
 from pileus.api.idempotency import remember, replay
 from pileus.api.request import Request, Response, encode
 from pileus.api.routes import PUBLIC, Route, Service, parameters
-from pileus.core import json_bounds
+from pileus.core import json_bounds, request_ids
 from pileus.model.errors import Forbidden, Invalid, NotFound, PileusError, TooLarge, Unauthorized, UnsupportedMediaType
 
 log = logging.getLogger("pileus.api")
@@ -151,7 +151,11 @@ class App:
         except PileusError as error:
             await _send_plain(send, status_of(error), error.message)
             return
+        request_ids.CURRENT.set(request.id)
+        began = time.perf_counter()
         response = await self.answer(request)
+        for watch in self.cloud.watchers:
+            watch(request, response, time.perf_counter() - began)
         await _send(request, response, send)
 
     async def answer(self, request: Request) -> Response:
@@ -166,7 +170,7 @@ class App:
         except PileusError as error:
             response = fault(request, error)
         except Exception:
-            log.exception("%s %s failed (%s)", request.method, request.path, request.id)
+            log.exception("%s %s failed", request.method, request.path)
             words = "Unexpected error; the log of the control plane has it under this request's id."
             response = fault(request, PileusError(words, status=500))
         await remember(request, response)
@@ -184,6 +188,7 @@ class App:
 def fault(request: Request, error: PileusError) -> Response:
     """An error in the shape of the request's service."""
     status = status_of(error)
+    request.notes["error"] = type(error).__name__
     words = error.message
     if "public" in error.data:  # the whole is for the operator
         words = str(error.data["public"])
@@ -311,8 +316,3 @@ async def _start(send: Send, status: int, headers: dict[str, str]) -> None:
 async def _send_plain(send: Send, status: int, message: str) -> None:
     await _start(send, status, {"Content-Type": "application/json"})
     await send({"type": "http.response.body", "body": encode({"error": {"code": status, "message": message}})})
-
-
-def log_request(request: Request, response: Response) -> None:
-    """A line for the access log: no query, no token."""
-    log.info("%s %s %s %.1f ms %s", request.method, request.path, response.status, (time.time() - request.received_at) * 1000, request.id)

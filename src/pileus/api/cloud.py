@@ -14,11 +14,16 @@ from pileus.model.identity import Identity
 from pileus.store.database import Database
 
 if TYPE_CHECKING:
+    from pileus.api.request import Request, Response
     from pileus.api.routes import Service
     from pileus.bus.authority import BusAuthority
 
 Wake = Callable[[str, str], None]
 """(reconciler's name, id): look at this soon. Losing a wake-up costs time only."""
+
+
+Watcher = Callable[["Request", "Response", float], None]
+"""Sees each answer, with the seconds that it took, before it is sent. It never raises and never waits."""
 
 
 class Tokens(Protocol):
@@ -41,6 +46,7 @@ class Cloud(msgspec.Struct, kw_only=True):
     services: "dict[str, Service]" = {}
     policy_overrides: dict[str, str] = {}
     login_limits: LoginLimits = msgspec.field(default_factory=LoginLimits)
+    watchers: list[Watcher] = []
     started_at: float = msgspec.field(default_factory=time.time)
 
     @property

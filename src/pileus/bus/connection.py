@@ -95,14 +95,14 @@ class Connection:
                 with contextlib.suppress(Error, OSError):  # the connection is gone, and the subscription with it
                     await one.unsubscribe()
 
-    async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
+    async def publish(self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None) -> None:
         """Send; Unavailable when there is no connection now or the message is larger than the bus takes."""
         from nats.errors import Error, MaxPayloadError
 
         if not self.connected:
             raise Unavailable(f"The message bus {self.credentials.url} is not reached: {self.problem}.")
         try:
-            await self._client.publish(subject, data, reply=reply)
+            await self._client.publish(subject, data, reply=reply, headers=headers)
         except MaxPayloadError as error:
             limit = self._client.max_payload
             raise Unavailable(f"A message of {len(data)} bytes is larger than the bus takes ({limit}); raise max_payload there.") from error

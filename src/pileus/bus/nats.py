@@ -21,12 +21,15 @@ from pileus.bus.local import CONSOLE_TIMEOUT, Handle, Listener
 from pileus.bus.nats_streams import Streams
 from pileus.bus.streams import ByteStream
 from pileus.bus.subjects import Subjects, name_of
+from pileus.core import request_ids
 from pileus.model.errors import Invalid, NodeFailed, PileusError, Unavailable
 from pileus.model.hosts import HostReport
 from pileus.model.messages import ConsoleEndpoint, Failed, NodeReply, NodeRequest, OpenConsole
 
 log = logging.getLogger(__name__)
 SIGN_OF_LIFE = 2.0
+REQUEST_ID = "Pileus-Request-Id"
+"""The header that says whose work a request is, for the host's log."""
 CLOCK_TOLERANCE = 60.0
 SILENCE = 10.0
 """Seconds without a sign of life after which a host is given up for this request."""
@@ -97,7 +100,8 @@ class NatsBus:
         self._waiting[number] = waiting
         try:
             reply_to = self.subjects.reply(host, self._me, number)
-            await self.connection.publish(self.subjects.node(host), encoding.encode(self.outgoing(message)), reply_to)
+            asker = {REQUEST_ID: current} if (current := request_ids.CURRENT.get()) else None
+            await self.connection.publish(self.subjects.node(host), encoding.encode(self.outgoing(message)), reply_to, asker)
             reply = await self._wait(waiting, timeout)
         finally:
             del self._waiting[number]
@@ -213,6 +217,7 @@ class NatsBus:
             reply: NodeReply = Failed(reason="The host runs another version of pileus than who asks it.", detail=error.message)
             await self._say(message.reply, encoding.encode(reply))
             return
+        request_ids.CURRENT.set((message.headers or {}).get(REQUEST_ID, "")[:64])  # of a task of its own, and what that begins
         work = asyncio.ensure_future(self._handled(host, handle, request))
         try:
             while True:

@@ -12,10 +12,13 @@ from typing import Any
 
 import msgspec
 
+from pileus.api.audit import AuditLog
 from pileus.api.cloud import Cloud
+from pileus.api.metrics import RequestMetrics
 from pileus.bus.authority import BusAuthority
 from pileus.bus.local import LocalBus
 from pileus.cli.credentials import Credentials
+from pileus.cli.metrics import audit, of_control_plane
 from pileus.config import Config
 from pileus.model.errors import PileusError
 from pileus.model.guests import Guest
@@ -47,6 +50,8 @@ class ControlPlane:
         self.agents: list[Any] = []
         self.leadership: Leadership | None = None  # of the cluster
         self.placement: Leadership | None = None  # of choosing clusters and hosts for what has none
+        self.metrics = of_control_plane(self)
+        self._audit: AuditLog | None = None
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def prepare(self) -> None:
@@ -66,6 +71,8 @@ class ControlPlane:
         self.cloud = Cloud(
             config=self.config, db=self.db, bus=self.bus, tokens=tokens, wake=self.wake, authority=authority, services=load_services()
         )
+        if "cloud" in self.roles:
+            self._watch()
         if self.config.bus is None or self.config.hosts:  # else another process may be receiving an image at this moment
             await recover(self.db, self.cloud.images)
         if self.config.bus is None and "cluster" in self.roles:
@@ -87,6 +94,14 @@ class ControlPlane:
 
             self._tasks.append(asyncio.create_task(self._start_agents(make_agents)))
 
+    def _watch(self) -> None:
+        """Every answer is counted, every write is in the audit log."""
+        requests, written = RequestMetrics(), AuditLog(self.config.directory)
+        self.cloud.watchers += [requests, written]
+        self.metrics.sources += [requests.families, lambda: audit(written)]
+        self._audit = written
+        self._tasks.append(asyncio.create_task(written.keep_synced()))
+
     def wake(self, name: str, id: str) -> None:
         """Look at this soon: here, where this process leads, and in every other that may."""
         if self.engine is not None:
@@ -107,6 +122,8 @@ class ControlPlane:
         if self.config.bus is not None and not isinstance(self.bus, LocalBus):
             await self.bus.close()
         await self.db.close()
+        if self._audit is not None:
+            self._audit.close()
 
     # -- reconcilers -----------------------------------------------------------------------------------------------------------------
 

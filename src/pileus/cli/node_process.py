@@ -126,6 +126,9 @@ async def run(config: Config) -> None:
     """Be this host's Computer Manager until SIGINT or SIGTERM."""
     from pileus.bus.nats import NatsBus
     from pileus.cli.agents import member_agent
+    from pileus.cli.metrics import Metrics, NodeFigures
+    from pileus.cli.metrics_listener import MetricsListener
+    from pileus.cli.serve import listen
 
     member = membership(config.directory)
     agent = await asyncio.to_thread(member_agent, config, member, PERIOD)
@@ -133,12 +136,16 @@ async def run(config: Config) -> None:
     sender = SnapshotSender(config.directory / "node" / "snapshots", member.api)
     await asyncio.to_thread(sender.sweep)
     bus = NatsBus(member.credentials, member.host)
+    figures = NodeFigures(bus.report, bus)
+    metrics = MetricsListener(listen(config.metrics_listen), Metrics(figures.families).text) if config.metrics_listen else None
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     try:
         await bus.open(patience=2.0)
-        await agent.start(bus.report)
+        if metrics:
+            await metrics.start()
+        await agent.start(figures.report)
         await bus.serve(agent.host, lambda request: answer(agent, fetcher, sender, request))
         bus.came_back.append(agent.report_soon)
         log.info("host %s of cluster %s is ready", member.host, member.cluster)
@@ -147,6 +154,8 @@ async def run(config: Config) -> None:
     finally:
         with contextlib.suppress(OSError):
             (config.directory / "ready").unlink()
+        if metrics:
+            await metrics.close()
         await agent.close()
         await bus.close()
 

@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import fcntl
-import logging
-import logging.handlers
 import os
 import signal
 import socket
@@ -16,7 +14,9 @@ import click
 
 from pileus.api.chain import App
 from pileus.cli.control_plane import ROLES, ControlPlane
+from pileus.cli.logs import log_to
 from pileus.cli.main import state_of
+from pileus.cli.metrics_listener import MetricsListener
 from pileus.cli.settings import bus_options, database_option, prepare_directory, remember
 from pileus.config import Config
 from pileus.model.errors import Invalid, PileusError, Unavailable
@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 async def run(config: Config, ready: Callable[[ControlPlane], None] | None = None, roles: tuple[str, ...] = ROLES) -> None:
     """Serve until SIGINT or SIGTERM. `ready` is called, in the event loop, when requests are answered."""
     control = ControlPlane(config, roles)
+    metrics = MetricsListener(listen(config.metrics_listen), control.metrics.text) if config.metrics_listen else None
     listeners = [listen(address) for address in (config.listen, config.host_listen) if address] if "cloud" in roles else []
     try:
         await control.prepare()
+        if metrics:
+            await metrics.start()
         stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -48,6 +51,8 @@ async def run(config: Config, ready: Callable[[ControlPlane], None] | None = Non
             server.should_exit = True
         await serving
     finally:
+        if metrics:
+            await metrics.close()
         await control.close()
         for listener in listeners:
             listener.close()
@@ -127,21 +132,6 @@ def read_pid(directory: Path) -> int | None:
     return None
 
 
-def log_to(directory: Path, also_terminal: bool) -> None:
-    """Everything to DIR/log/pileus.log (10 MiB, three kept); warnings to the terminal where there is one."""
-    folder = directory / "log"
-    folder.mkdir(mode=0o750, exist_ok=True)
-    file = logging.handlers.RotatingFileHandler(folder / "pileus.log", maxBytes=10 << 20, backupCount=3)
-    handlers: list[logging.Handler] = [file]
-    if also_terminal:
-        terminal = logging.StreamHandler()
-        terminal.setLevel(logging.ERROR)
-        handlers.append(terminal)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=handlers, force=True)
-    for chatty in ("qemu", "uvicorn", "asyncio", "pyroute2"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-
-
 def run_until_stopped(
     config: Config,
     ready: Callable[[ControlPlane], None] | None = None,
@@ -156,7 +146,7 @@ def _hold(config: Config, work: Callable[[], Coroutine[None, None, None]], stopp
     import uvloop
 
     with only_one(config):
-        log_to(config.directory, also_terminal=True)
+        log_to(config.directory, also_terminal=True, form=config.log_format)
         try:
             uvloop.run(work())
         except PileusError:

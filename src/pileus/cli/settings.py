@@ -169,6 +169,7 @@ def check(config: Config) -> None:
         parse_fence(text)
     if config.evacuate not in tuple(Evacuate):
         raise Invalid(f"evacuate: {config.evacuate!r} is none of {', '.join(Evacuate)}.")
-    host, colon, port = config.listen.rpartition(":")
-    if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
-        raise Invalid(f"--listen {config.listen}: expected HOST:PORT, such as 127.0.0.1:5000.")
+    for setting, address in (("--listen", config.listen), ("metrics_listen", config.metrics_listen)):
+        host, colon, port = (address or "127.0.0.1:9100").rpartition(":")
+        if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+            raise Invalid(f"{setting} {address}: expected HOST:PORT, such as 127.0.0.1:5000.")

@@ -3,10 +3,14 @@
 import asyncio
 import contextlib
 import logging
+import time
+from collections import Counter, defaultdict
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
+from pileus.core import request_ids
 from pileus.model.errors import PileusError
+from pileus.reconcile.step_times import Backlog, StepTimes
 
 log = logging.getLogger("pileus.engine")
 
@@ -37,8 +41,9 @@ class Engine:
         self.scan_every = scan_every
         self.steps = 0
         self.failing: dict[tuple[str, str], str] = {}  # what fails now, and why
+        self.times: defaultdict[str, StepTimes] = defaultdict(StepTimes)  # by kind
         self._queue: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-        self._waiting: set[tuple[str, str]] = set()
+        self._waiting: dict[tuple[str, str], float] = {}  # since when, by the monotonic clock
         self._running: set[tuple[str, str]] = set()
         self._again: set[tuple[str, str]] = set()
         self._failures: dict[tuple[str, str], int] = {}
@@ -57,7 +62,7 @@ class Engine:
         if item in self._running:
             self._again.add(item)
             return
-        self._waiting.add(item)
+        self._waiting[item] = time.monotonic()
         self._queue.put_nowait(item)
 
     def retry(self) -> None:
@@ -90,6 +95,16 @@ class Engine:
         """Whether no step waits, runs, or is due later."""
         return self.idle() and not self._timers
 
+    def backlog(self) -> dict[str, Backlog]:
+        """What is left to do now, by kind."""
+        counts = [Counter(name for name, _ in items) for items in (self._waiting, self._running, self._timers, self.failing)]
+        return {name: Backlog(*(count[name] for count in counts)) for name in self.reconcilers}
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of this engine: its workers, those that relieve them, its scan."""
+        return len(self._tasks)
+
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -104,7 +119,7 @@ class Engine:
         relieved = False
         while not relieved:
             item = await self._queue.get()
-            self._waiting.discard(item)
+            self.times[item[0]].waited.observe(time.monotonic() - self._waiting.pop(item))
             self._running.add(item)
             relief = asyncio.get_running_loop().call_later(PATIENCE, self._relieve, item)
             try:
@@ -123,10 +138,14 @@ class Engine:
     async def _step(self, item: tuple[str, str]) -> float | None:
         name, id = item
         self.steps += 1
+        request_ids.CURRENT.set("")  # the step says whose work it is, once it knows
+        began = time.monotonic()
         try:
             pause = await self.reconcilers[name].step(id)
         except Exception as error:
             return self._failed(item, error)
+        finally:
+            self.times[name].took.observe(time.monotonic() - began)
         self._failures.pop(item, None)
         self.failing.pop(item, None)
         return pause
@@ -137,6 +156,7 @@ class Engine:
         pause = min(FIRST_PAUSE * 2**count, LONGEST_PAUSE)
         known = isinstance(error, PileusError)
         self.failing[item] = str(error)
+        self.times[item[0]].failed += 1
         if not (known and error.data.get("stale")):
             log.warning("%s %s: %s; next try in %.1f s", *item, error, pause, exc_info=None if known else error)
         return pause

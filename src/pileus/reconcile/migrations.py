@@ -13,6 +13,7 @@ import msgspec
 
 from pileus.bus.local import Bus
 from pileus.config import Config
+from pileus.core import request_ids
 from pileus.core.migrations import GIVEN_AWAY, QUICK, UNDOABLE, look_again
 from pileus.model.errors import Conflict, Invalid, NodeFailed, NotFound, Unavailable
 from pileus.model.guests import Guest, ObservedPower, Power
@@ -94,6 +95,7 @@ class Migrations:
             self._noted.pop(id, None)
             self._carried.pop(id, None)
             return None
+        request_ids.CURRENT.set(migration.request_id)
         if not await self.scope.owns(migration.source):
             return None
         server = await servers.SERVERS.get(self.db, migration.server_id)

@@ -1,11 +1,14 @@
 """Placing: servers get hosts, the hosts' resources, and their ports bound there. Those that wait are placed in one transaction."""
 
 import asyncio
+import logging
 import time
+from collections import defaultdict
 
 import msgspec
 
 from pileus.config import Config
+from pileus.core.metrics import Histogram
 from pileus.core.placement import choose
 from pileus.core.servers import Next, next_step
 from pileus.model.errors import Conflict, PileusError
@@ -17,6 +20,7 @@ from pileus.store import actions, allocations, decisions, ports, servers
 from pileus.store.database import Database, Transaction
 from pileus.store.host_views import views_of
 
+log = logging.getLogger(__name__)
 SCHEDULE = EVENTS["scheduling"]
 TOGETHER = 64
 """Servers placed in one transaction at most."""
@@ -54,6 +58,7 @@ class Placing:
     def __init__(self, db: Database, config: Config) -> None:
         self.db = db
         self.config = config
+        self.took: defaultdict[str, Histogram] = defaultdict(Histogram)  # by outcome: placed, refused (no host fits), failed
         self._turn = asyncio.Lock()
         self._waiting: list[_Order] = []
 
@@ -63,6 +68,7 @@ class Placing:
         Whoever has the turn places all that wait.
         """
         order = _Order(server)
+        began = time.monotonic()
         self._waiting.append(order)
         try:
             async with self._turn:
@@ -75,6 +81,10 @@ class Placing:
         finally:
             if not order.done:  # cut off: nobody waits for it
                 self._waiting.remove(order)
+        outcome = "failed" if order.error is not None else "placed" if order.decision.host is not None else "refused"
+        self.took[outcome].observe(time.monotonic() - began)
+        if outcome == "refused":
+            log.warning("server %s has no host: %s", server.id, order.decision.message)
         if order.error is not None:
             raise order.error
 

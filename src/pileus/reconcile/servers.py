@@ -1,12 +1,14 @@
 """Servers: from a row to a running guest, and back to nothing. Each step looks first and does one idempotent thing."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from pileus.bus.local import Bus
 from pileus.config import Config
+from pileus.core import request_ids
 from pileus.core.servers import Next, followed, next_step
 from pileus.model.errors import Conflict, Invalid, NodeFailed, NotFound, PileusError, Unavailable
 from pileus.model.guests import ObservedGuest
@@ -22,6 +24,7 @@ from pileus.reconcile.server_inputs import guest_on
 from pileus.store import actions, allocations, images, migration_records, ports, servers
 from pileus.store.database import Database, Transaction
 
+log = logging.getLogger(__name__)
 Ingest = Callable[[str, Path], Awaitable[None]]
 """(image id, file): take a finished file into the image store and make the image active."""
 Wake = Callable[[str, str], None]
@@ -67,6 +70,7 @@ class Servers:
         server = await servers.SERVERS.get(self.db, id)
         if server is None or not await self.scope.owns(server.host):
             return None
+        request_ids.CURRENT.set(server.request_id)
         wanted = next_step(server)
         if wanted == Next.NOTHING:
             if server.next_step != wanted:
@@ -141,6 +145,7 @@ class Servers:
             await actions.finish(tx, server.id, server.request_id, event, result="Error", message=reason, host=server.host)
 
         await self.db.write(work)
+        log.warning("server %s on host %s: %s", server.id, server.host, reason)
 
     async def _follow(self, server: Server) -> None:
         """The guest changed by itself: it powered off, or died. What is wanted follows, as in Nova."""
