@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from pileus.api.compute import fields, server_views
 from pileus.api.compute import servers as resource
+from pileus.api.compute.rebuild_place import check_place
 from pileus.api.compute.server_actions import SETTLED, Rule, check_state, perform
 from pileus.api.compute.server_bodies import Certificates
 from pileus.api.compute.server_create import LETTERS, PASSWORD_LENGTH, canonical, check_addresses
@@ -71,6 +72,7 @@ async def rebuild(request: Request) -> Response:
     new: NewBuild = request.body.rebuild
     seen = await resource.visible(request, request.cloud.db)
     image = await usable_image(request, new.image_ref, seen.flavor)
+    await check_place(request, seen, image)
     names = ("name", "metadata", "disk_config", "access_ip_v4", "access_ip_v6", "description", "key_name", "user_data", "hostname")
     changes: dict[str, Any] = {name: value for name in names if (value := getattr(new, name)) is not UNSET}
     check_addresses(changes.get("access_ip_v4", ""), changes.get("access_ip_v6", ""))
