@@ -1,189 +1,277 @@
-"""Measures the control plane on simulated hosts: start, memory, and CPU of each operation from the operating system's accounting.
+"""Measures the control plane on simulated hosts: CPU by the operating system's accounting, p50, p99, memory, on SQLite and PostgreSQL.
 
-    ./pileus bench control-plane [--json] [--servers 1000] [--hosts 20]
+    ./pileus bench control-plane [--quick] [--stores SQLite,PostgreSQL] [--json] [--write]
 
-A cloud of its own is started in a temporary directory on a free port, and removed afterwards. CPU is user plus system time of the control
-plane's process between two looks at /proc, divided by the number of requests; the clock's tick is 10 ms, so operations are repeated.
+Clouds of their own are started in a temporary directory on free ports, and removed afterwards. CPU is that of the control plane's process
+alone, reconciling included: a measure ends when it is at rest. --write puts the table, its figures and the plot into docs/benchmarks/.
+Exit 1: a promise does not hold, or something grows faster than in proportion. PostgreSQL needs root, and Debian's package of it.
 """
 
 import argparse
+import asyncio
 import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from bench import report
+from bench.calibration import machine
+from bench.cloud import STORES, Cloud, new_image, prepare, server_body, wait_for
+from bench.load import Ask, Figure, measure, times
+from bench.report import Row
 from pileus.cli.client import Api
 from pileus.cli.settings import load
-from pileus.cli.status import proportional_memory
-from pileus.model.errors import PileusError
 
-PROMISES = {
-    "start to first token, s": 1.0,
-    "idle memory (PSS), MiB": 120.0,
-    "import of the cloud role, s": 0.4,
-    "validate a token, ms CPU": 0.1,
-    "list 1,000 servers in detail, ms CPU": 15.0,
-    "create a port, ms CPU": 3.0,
-    "create a network, ms CPU": 3.0,
-    "create a server, ms CPU": 8.0,
-    "burst of 50 servers until ACTIVE, s": 1.0,
-}
-OPENSTACK = {
-    "start to first token, s": 31.6,
-    "idle memory (PSS), MiB": 2724.0,
-    "list 1,000 servers in detail, ms CPU": 4920.0,
-    "create a port, ms CPU": 85.0,
-    "create a network, ms CPU": 153.0,
-    "create a server, ms CPU": 1320.0,
-    "burst of 50 servers until ACTIVE, s": 34.8,
-}
+HOSTS = 50
+NETWORKS, PORTS, SUBNETS, SERVERS = "/network/v2.0/networks", "/network/v2.0/ports", "/network/v2.0/subnets", "/compute/v2.1/servers"
+CANDIDATES = "/placement/allocation_candidates?resources=VCPU:2,MEMORY_MB:4096,DISK_GB:20"
+BLOCK = os.urandom(1 << 20)
 
 
-class Cloud:
-    """A simulated cloud in a process of its own."""
+class Bench:
+    """Every operation on one store."""
 
-    def __init__(self, hosts: int) -> None:
-        self.state = Path(tempfile.mkdtemp(prefix="pileus-bench-"))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.listen = f"127.0.0.1:{free.getsockname()[1]}"
-        self.started = time.monotonic()
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "pileus.cli.main",
-                "--state",
-                str(self.state),
-                "serve",
-                "--listen",
-                self.listen,
-                "--simulate",
-                str(hosts),
-            ]
+    def __init__(self, store: str, quick: bool) -> None:
+        self.store = store
+        self.quick = quick
+        self.sizes = (0, 100) if quick else (0, 100, 1000, 10000)
+        self.rows: list[Row] = []
+        self.made: dict[str, Any] = {}
+        self.servers = 0
+
+    def run(self) -> list[Row]:
+        """The rows, in the order in which they were measured."""
+        with Cloud(HOSTS, self.store) as cloud:
+            self.idle(cloud)
+            self.made = prepare(cloud)
+            self.tokens(cloud)
+            self.networks(cloud)
+            for size in self.sizes:
+                self.grow(cloud, size)
+                self.lists(cloud, size)
+            self.concurrency(cloud)
+            self.removal(cloud)
+            self.images(cloud)
+        self.candidates()
+        return self.rows
+
+    def note(self, group: str, name: str, figure: Figure | float, unit: str = "ms CPU") -> None:
+        """Keep a figure, and show that there is progress."""
+        row = Row.of(group, name, figure, unit)
+        self.rows.append(row)
+        print(f"{self.store:<11} {name:<58} {row.value:>10.3f} {unit}", file=sys.stderr, flush=True)
+
+    def idle(self, cloud: Cloud) -> None:
+        """Before anybody asks."""
+        self.note("Start", "start to first token", cloud.first_token, "s")
+        cloud.rest()
+        before, began = cloud.cpu(), time.monotonic()
+        time.sleep(1 if self.quick else 10)
+        self.note("Start", f"idle, {HOSTS} hosts", (cloud.cpu() - before) / (time.monotonic() - began) * 100, "% of a CPU")
+        self.note("Start", "idle memory (PSS)", cloud.memory(), "MiB")
+
+    def tokens(self, cloud: Cloud) -> None:
+        """Issue: mostly argon2id, in threads. Validation: of a token by another request, and as each request does it."""
+        api = Api(load(cloud.state))
+        user = {"name": "demo", "domain": {"id": "default"}, "password": api.password}
+        scope = {"project": {"name": "demo", "domain": {"id": "default"}}}
+        body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": scope}}
+        login = Ask("POST", "/identity/v3/auth/tokens", body)
+        self.note("Tokens", "issue a token by password", measure(cloud, [login] * 20)[0])
+        self.note("Tokens", "issue a token by password, 8 at a time", measure(cloud, [login] * 40, 8)[0])
+        api.login()
+        again = {"auth": {"identity": {"methods": ["token"], "token": {"id": api.token}}, "scope": scope}}
+        self.note("Tokens", "issue a token by token", measure(cloud, [Ask("POST", "/identity/v3/auth/tokens", again)] * 100)[0])
+        shown = Ask("GET", "/identity/v3/auth/tokens", headers={"X-Subject-Token": str(api.token)})
+        self.note("Tokens", "GET /v3/auth/tokens, with the catalog", measure(cloud, [shown] * 200)[0])
+        if self.store == STORES[0]:
+            self.note("Tokens", "validate a token, not cached, in the process", validation())
+
+    def networks(self, cloud: Cloud) -> None:
+        """Create and delete."""
+        count = 30 if self.quick else 100
+        figure, answers = measure(cloud, times(count, lambda n: Ask("POST", NETWORKS, {"network": {"name": f"n{n}"}})))
+        self.note("Network", "create a network", figure)
+        networks = ids(answers, "network")
+        figure, answers = measure(
+            cloud,
+            times(
+                count,
+                lambda n: Ask("POST", SUBNETS, {"subnet": {"network_id": networks[n], "cidr": f"10.{n + 1}.0.0/24", "ip_version": 4}}),
+            ),
         )
-        self.first_token = self._first_token()
-        self.admin = Api(load(self.state), "admin", "admin")
-        self.demo = Api(load(self.state))
+        self.note("Network", "create a subnet", figure)
+        subnets = ids(answers, "subnet")
+        port = {"port": {"network_id": self.made["network"]}}
+        ports: list[str] = []
+        for together in (1, 8, 64):
+            figure, answers = measure(cloud, [Ask("POST", PORTS, port)] * (count * 2), together)
+            self.note("Network", "create a port" + (f", {together} at a time" if together > 1 else ""), figure)
+            ports += ids(answers, "port")
+        for name, path, found in (("port", PORTS, ports), ("subnet", SUBNETS, subnets), ("network", NETWORKS, networks)):
+            asks = [Ask("DELETE", f"{path}/{one}") for one in found[: count * 2]]
+            self.note("Network", f"delete a {name}", measure(cloud, asks)[0])
 
-    def _first_token(self) -> float:
-        while time.monotonic() < self.started + 60:
-            try:
-                if not (self.state / "clouds.yaml").exists():
-                    raise FileNotFoundError
-                Api(load(self.state)).login()
-                return time.monotonic() - self.started
-            except (PileusError, OSError, ValueError):
-                time.sleep(0.005)
-        raise SystemExit("the control plane did not start within 60 s")
+    def grow(self, cloud: Cloud, size: int) -> None:
+        """Until there are so many servers; on the way bursts, and servers one by one."""
+        if size >= 100 and self.servers < 100:
+            self.burst(cloud, 50)
+            self.create(cloud, 50, "create a server, until ACTIVE")
+        if size >= 1000 and self.servers < 1000:
+            self.burst(cloud, 500)
+        while self.servers < size:
+            some = min(100, size - self.servers)
+            cloud.demo.post(SERVERS, server_body(self.made, f"fill{self.servers}", some))
+            self.servers += some
+        wait_for(cloud, "status=ACTIVE", self.servers)
+        cloud.rest()
+        if size >= 1000:
+            self.note("Memory", f"PSS with {size:,} servers", cloud.memory(), "MiB")
+        if size >= 10000:
+            self.create(cloud, 50, f"create a server, until ACTIVE, {size:,} there")
 
-    def cpu(self) -> float:
-        """Seconds of CPU that the control plane has used."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    def create(self, cloud: Cloud, count: int, name: str) -> None:
+        """One after another."""
+        asks = times(count, lambda n: Ask("POST", SERVERS, server_body(self.made, f"s{n}")))
+        self.note("Servers", name, measure(cloud, asks)[0])
+        self.servers += count
 
-    def cost(self, times: int, work: Callable[[int], object]) -> float:
-        """Milliseconds of CPU of one call, reconciling included: the measure ends when the control plane is at rest."""
-        before = self.cpu()
-        for number in range(times):
-            work(number)
-        self.rest()
-        return (self.cpu() - before) / times * 1000
+    def burst(self, cloud: Cloud, count: int) -> None:
+        """One request for so many, until all are ACTIVE."""
+        before = cloud.cpu()
+        began = time.monotonic()
+        cloud.demo.post(SERVERS, server_body(self.made, "burst", count))
+        self.servers += count
+        wait_for(cloud, "status=ACTIVE", self.servers)
+        self.note("Servers", f"burst of {count} servers until ACTIVE", time.monotonic() - began, "s")
+        cloud.rest()
+        self.note("Servers", f"burst of {count}, each of them", (cloud.cpu() - before) / count * 1000)
 
-    def rest(self) -> None:
-        """Wait until it uses no CPU."""
-        last = self.cpu()
-        quiet = 0
-        while quiet < 4:
-            time.sleep(0.05)
-            now = self.cpu()
-            quiet = quiet + 1 if now - last < 0.011 else 0
-            last = now
+    def lists(self, cloud: Cloud, size: int) -> None:
+        """All of them, by pages of 1,000 that follow each other, and single pages."""
+        known = self.markers(cloud)
+        rounds = 10 if size >= 10000 else 40
+        for kind, path in (("list", SERVERS), ("list in detail", f"{SERVERS}/detail")):
+            first = Ask("GET", f"{path}?limit=1000")
+            pages = [first, *(Ask("GET", f"{path}?limit=1000&marker={known[n]}") for n in range(999, len(known) - 1, 1000))]
+            figure, _ = measure(cloud, [pages] * 1)
+            if kind == "list in detail" and size:
+                self.note("Lists", f"{kind}, {size:,} servers, the first time", figure)
+            self.note("Lists", f"{kind}, {size:,} servers", measure(cloud, [pages] * rounds)[0])
+        if size >= 100:
+            middle = known[len(known) // 2]
+            page = f"{SERVERS}/detail?limit=20"
+            self.note("Lists", f"20 of {size:,} in detail", measure(cloud, [Ask("GET", page)] * 100)[0])
+            self.note(
+                "Lists",
+                f"20 of {size:,} in detail, after a marker in the middle",
+                measure(cloud, [Ask("GET", f"{page}&marker={middle}")] * 100)[0],
+            )
+            self.note("Lists", f"one of {size:,} by its id", measure(cloud, [Ask("GET", f"{SERVERS}/{middle}")] * 200)[0])
+            self.note("Lists", f"one of {size:,} by its name", measure(cloud, [Ask("GET", f"{SERVERS}?name=s7")] * 50)[0])
 
-    def close(self) -> None:
-        """Stop it and remove its directory."""
-        self.process.terminate()
-        self.process.wait(30)
-        shutil.rmtree(self.state)
+    def markers(self, cloud: Cloud) -> list[str]:
+        """The ids of all servers, in the order of the list."""
+        found: list[str] = []
+        while True:
+            after = f"&marker={found[-1]}" if found else ""
+            page = [one["id"] for one in cloud.demo.get(f"{SERVERS}?limit=1000{after}")["servers"]]
+            found += page
+            if len(page) < 1000:
+                return found
+
+    def concurrency(self, cloud: Cloud) -> None:
+        """The same work, 1, 8 and 64 at a time."""
+        known = self.markers(cloud)
+        for together in (1, 8, 64):
+            asks = times(100 if self.quick else 640, lambda n: Ask("GET", f"{SERVERS}/{known[n % len(known)]}"))
+            self.note("Concurrency", f"show a server, {together} at a time", measure(cloud, asks, together)[0])
+        for together in (1, 8, 64):
+            asks = [Ask("GET", f"{SERVERS}/detail?limit=100")] * (64 if self.quick else 256)
+            self.note("Concurrency", f"100 servers in detail, {together} at a time", measure(cloud, asks, together)[0])
+        for together in (8, 64):
+            asks = times(64 if self.quick else 256, lambda n: Ask("POST", SERVERS, server_body(self.made, f"c{n}")))
+            figure, answers = measure(cloud, asks, together)
+            self.note("Concurrency", f"create a server, until ACTIVE, {together} at a time", figure)
+            self.servers += len(answers)
+
+    def removal(self, cloud: Cloud) -> None:
+        """Servers go, with their ports."""
+        known = self.markers(cloud)[:50]
+        figure, _ = measure(cloud, [Ask("DELETE", f"{SERVERS}/{one}") for one in known])
+        self.servers -= len(known)
+        self.note("Servers", "delete a server, until it is gone", figure)
+
+    def images(self, cloud: Cloud) -> None:
+        """Content up and down: throughput, and CPU for a GiB."""
+        size = 32 if self.quick else 256
+        content = BLOCK * size
+        for number in range(2):
+            image = new_image(cloud, f"i{number}")
+            path = f"/image/v2/images/{image}/file"
+            up, _ = measure(cloud, [Ask("PUT", path, data=content[number:])], admin=True)
+        down, _ = measure(cloud, [Ask("GET", path)] * 3, admin=True)
+        for name, figure in (("upload", up), ("download", down)):
+            self.note("Images", f"{name} {size} MiB", size / figure.p50 * 1000, "MiB/s")
+            self.note("Images", f"{name}, CPU for a GiB", figure.cpu / 1000 * 1024 / size, "s CPU")
+
+    def candidates(self) -> None:
+        """GET /allocation_candidates over as many providers as there are hosts, a cloud for each number."""
+        for size in (10, 100) if self.quick else (10, 100, 1000, 10000):
+            with Cloud(size, self.store) as cloud:
+                while len(cloud.admin.get("/placement/resource_providers")["resource_providers"]) < size:
+                    time.sleep(0.2)
+                measure(cloud, [Ask("GET", CANDIDATES)] * 3, admin=True)  # the first reads every provider
+                figure, _ = measure(cloud, [Ask("GET", CANDIDATES)] * 20, admin=True)
+                self.note("Placement", f"allocation candidates over {size:,} providers", figure)
+                figure, _ = measure(cloud, [Ask("GET", CANDIDATES + "&limit=10")] * 20, admin=True)
+                self.note("Placement", f"10 allocation candidates of {size:,} providers", figure)
+                if size >= 1000:
+                    self.note("Memory", f"PSS with {size:,} hosts", cloud.memory(), "MiB")
 
 
-def prepare(cloud: Cloud) -> dict[str, Any]:
-    """Flavor, image, network and room enough."""
-    project = cloud.demo.call("GET", "/identity/v3/auth/projects")["projects"][0]["id"]
-    limits = {"instances": -1, "cores": -1, "ram": -1}
-    cloud.admin.call("PUT", f"/compute/v2.1/os-quota-sets/{project}", {"quota_set": limits})
-    cloud.admin.call("PUT", f"/network/v2.0/quotas/{project}", {"quota": {"network": -1, "port": -1, "subnet": -1}})
-    flavor = {"name": "bench", "vcpus": 1, "ram": 64, "disk": 1, "id": "bench"}
-    cloud.admin.post("/compute/v2.1/flavors", {"flavor": flavor})
-    image = cloud.admin.post(
-        "/image/v2/images", {"name": "bench", "disk_format": "raw", "container_format": "bare", "visibility": "public"}
-    )
-    blank = cloud.state / "blank"
-    blank.write_bytes(bytes(1 << 20))
-    cloud.admin.upload(f"/image/v2/images/{image['id']}/file", blank, lambda part: None)
-    network = cloud.demo.post("/network/v2.0/networks", {"network": {"name": "bench"}})["network"]
-    subnet = {"network_id": network["id"], "cidr": "10.0.0.0/16", "ip_version": 4}
-    cloud.demo.post("/network/v2.0/subnets", {"subnet": subnet})
-    return {"image": image["id"], "network": network["id"]}
-
-
-def server_body(made: dict[str, Any], name: str, count: int = 1) -> dict[str, Any]:
-    """A request for servers."""
-    server = {"name": name, "imageRef": made["image"], "flavorRef": "bench", "networks": [{"uuid": made["network"]}]}
-    return {"server": server | ({"min_count": count, "max_count": count} if count > 1 else {})}
-
-
-def wait_active(cloud: Cloud, wanted: int) -> None:
-    """Until so many servers are ACTIVE."""
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        if len(cloud.demo.get("/compute/v2.1/servers?status=ACTIVE&limit=1000")["servers"]) >= min(wanted, 1000):
-            return
-        time.sleep(0.02)
-    raise SystemExit(f"{wanted} servers did not become ACTIVE within 300 s")
+def ids(answers: list[bytes], key: str) -> list[str]:
+    """Of what was made."""
+    return [json.loads(one)[key]["id"] for one in answers]
 
 
 def validation() -> float:
     """Milliseconds of CPU to validate a token that is not cached, in this process."""
-    import asyncio
-
     from pileus.api.identity.tokens import FernetTokens
     from pileus.model.identity import Identity
     from pileus.store.schema import migrate
     from pileus.store.sqlite import SqliteDatabase
 
-    with tempfile.TemporaryDirectory() as folder:
-
-        async def measure() -> float:
-            db = SqliteDatabase(Path(folder) / "db")
-            await migrate(db)
-            tokens = FernetTokens(Path(folder) / "keys", db)
-            await tokens.load()
-            now = time.time()
-            made = [
-                tokens.issue(
-                    Identity(
-                        user_id=f"{number:032x}", project_id=f"{number:032x}", roles=frozenset({"member", "reader"}), methods=("password",),
-                        audit_ids=("abcdefghijklmnopqrstuv",), issued_at=now, expires_at=now + 3600,
-                    )
+    async def validate(folder: str) -> float:
+        db = SqliteDatabase(Path(folder) / "db")
+        await migrate(db)
+        tokens = FernetTokens(Path(folder) / "keys", db)
+        await tokens.load()
+        now = time.time()
+        made = [
+            tokens.issue(
+                Identity(
+                    user_id=f"{number:032x}", project_id=f"{number:032x}", roles=frozenset({"member", "reader"}), methods=("password",),
+                    audit_ids=("abcdefghijklmnopqrstuv",), issued_at=now, expires_at=now + 3600,
                 )
-                for number in range(2000)
-            ]  # fmt: skip
-            before = time.process_time()
-            for token in made:
-                tokens.validate(token)
-            spent = time.process_time() - before
-            await db.close()
-            return spent / len(made) * 1000
+            )
+            for number in range(2000)
+        ]  # fmt: skip
+        before = time.process_time()
+        for token in made:
+            tokens.validate(token)
+        spent = time.process_time() - before
+        await db.close()
+        return spent / len(made) * 1000
 
-        return asyncio.run(measure())
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(validate(folder))
 
 
 def import_time() -> float:
@@ -197,53 +285,31 @@ def import_time() -> float:
     return min(float(subprocess.run(run, capture_output=True, text=True, check=True, env=cached).stdout) for _ in range(3))
 
 
-def measure(hosts: int, servers: int) -> dict[str, float]:
-    """Every figure."""
-    found: dict[str, float] = {"import of the cloud role, s": import_time(), "validate a token, ms CPU": validation()}
-    cloud = Cloud(hosts)
-    try:
-        found["start to first token, s"] = cloud.first_token
-        cloud.rest()
-        found["idle memory (PSS), MiB"] = proportional_memory(cloud.process.pid)
-        made = prepare(cloud)
-        post = cloud.demo.post
-        found["create a network, ms CPU"] = cloud.cost(50, lambda n: post("/network/v2.0/networks", {"network": {"name": f"n{n}"}}))
-        port = {"port": {"network_id": made["network"]}}
-        found["create a port, ms CPU"] = cloud.cost(100, lambda n: post("/network/v2.0/ports", port))
-        began = time.monotonic()
-        post("/compute/v2.1/servers", server_body(made, "burst", 50))
-        wait_active(cloud, 50)
-        found["burst of 50 servers until ACTIVE, s"] = time.monotonic() - began
-        found["create a server, ms CPU"] = cloud.cost(100, lambda n: post("/compute/v2.1/servers", server_body(made, f"s{n}")))
-        for start in range(150, servers, 50):
-            post("/compute/v2.1/servers", server_body(made, f"fill{start}", 50))
-        wait_active(cloud, servers)
-        cloud.rest()
-        get = cloud.demo.get
-        detail = "/compute/v2.1/servers/detail?limit=1000"
-        found["the same list, the first time, ms CPU"] = cloud.cost(1, lambda n: get(detail))
-        found["list 1,000 servers in detail, ms CPU"] = cloud.cost(40, lambda n: get(detail))
-        found["memory with the servers (PSS), MiB"] = proportional_memory(cloud.process.pid)
-    finally:
-        cloud.close()
-    return found
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--servers", type=int, default=1000)
-    parser.add_argument("--hosts", type=int, default=20)
+    parser.add_argument("--quick", action="store_true", help="below a minute: SQLite, 100 servers, 100 providers")
+    parser.add_argument("--stores", default="", help="SQLite,PostgreSQL (the default, where PostgreSQL can be started)")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks/")
     options = parser.parse_args()
-    found = measure(options.hosts, options.servers)
+    can = os.geteuid() == 0 and any(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    stores = options.stores.split(",") if options.stores else STORES if can and not options.quick else STORES[:1]
+    found: dict[str, Any] = {"machine": machine(), "stores": {}}
+    start = Row.of("Start", "import of the cloud role", import_time(), "s")
+    for store in stores:
+        found["stores"][store] = [*([start] if store == STORES[0] else []), *Bench(store, options.quick).run()]
+    found["machine"]["load after"] = round(os.getloadavg()[0], 2)
+    found["slopes"] = {store: report.slopes(rows) for store, rows in found["stores"].items()}
     if options.json:
-        print(json.dumps(found, indent=2))
-        return
-    print(f"{'measure':<42} {'here':>10} {'promise':>10} {'OpenStack 2026.2':>18}")
-    for name, value in found.items():
-        promise, other = PROMISES.get(name), OPENSTACK.get(name)
-        print(f"{name:<42} {value:>10.3f} {'' if promise is None else f'< {promise:g}':>10} {'' if other is None else f'{other:g}':>18}")
+        print(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    else:
+        print(report.markdown(found))
+    if options.write:
+        report.write(found, Path(__file__).parents[1] / "docs" / "benchmarks")
+    broken = report.broken(found)
+    print("\n".join(broken), file=sys.stderr)
+    sys.exit(1 if broken and not options.quick else 0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What the benchmarks decide: slopes, promises, tables, plots."""
