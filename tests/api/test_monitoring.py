@@ -174,3 +174,13 @@ def test_a_host_tells_its_own_figures() -> None:
     assert found["pileus_node_guests"].total(power="running") == 2
     assert found["pileus_node_memory_bytes"].total() == 1 << 30
     assert found["pileus_bus_connected"].total() == 1
+
+
+def test_no_write_that_was_answered_lacks_its_line_after_kill_9(tmp_path: Path) -> None:
+    cloud = Cloud(tmp_path / "state")
+    api = cloud.api()
+    made = {api.post("/network/v2.0/networks", {"network": {"name": f"n{number}"}})["network"]["id"] for number in range(20)}
+    cloud.process.kill()
+    cloud.process.wait(20)
+    lines = [json.loads(line) for line in (cloud.state / "log" / "audit.log").read_text().splitlines()]
+    assert {one["resource"][0] for one in lines if one["route"] == "/v2.0/networks"} == made
