@@ -24,7 +24,7 @@ from pileus.cli import agents
 from pileus.cli.control_plane import ControlPlane, load_services
 from pileus.cli.world import gather
 from pileus.config import Config
-from pileus.core.verify import World, breaches
+from pileus.core.verify import View, breaches
 from pileus.model.errors import Conflict, Unavailable
 from pileus.model.identity import Identity
 from pileus.model.messages import NodeReply, NodeRequest
@@ -152,7 +152,7 @@ class Life:
         self.app = App(self.control.cloud)
         agents.make_agents = share(agents.make_agents)
         await self.control.start()
-        await self.control._tasks[0]
+        await next(task for task in self.control._tasks if "_start_agents" in str(task.get_coro()))
 
     def _double(self) -> None:
         """Every step is called again right after itself, and must change nothing."""
@@ -292,17 +292,14 @@ class Life:
 
     async def verify(self) -> list[tuple[str, str]]:
         """Breaches, with what the simulated hosts say taken in."""
-        world = await gather(self.db, self.control.config, "")
-        found = set(breaches(world))
-        for agent in self.control.agents:
-            found |= set(breaches(await self._world_of(world, agent)))
-        return sorted(found)
+        world = await gather(self.db, self.control.config)
+        views = [await self._view_of(agent) for agent in self.control.agents]
+        return sorted(set(breaches(msgspec.structs.replace(world, views=views))))
 
-    async def _world_of(self, world: World, agent: Any) -> World:
+    async def _view_of(self, agent: Any) -> View:
         guests = await agent._hypervisors[0].observe()
         domains = {domain.id: [port.id for port in domain.ports if port.local] for domain in await routing.all_domains(self.db, agent.host)}
-        return msgspec.structs.replace(
-            world,
+        return View(
             host=agent.host,
             guests=guests,
             guest_directories=[one.id for one in guests],

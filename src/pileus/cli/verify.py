@@ -1,27 +1,19 @@
-"""`pileus verify`: records, Placement, hypervisor, disks, networks and images compared."""
+"""`pileus verify`: records, Placement, hypervisor, disks, networks, images and identity compared; `--repair` mends what is safe to mend."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from typing import Any
 
 import click
-import msgspec
 
-from pileus.cli.main import state_of
+from pileus.cli.main import me, state_of
 from pileus.cli.settings import check_store, load
-from pileus.cli.world import gather, running_on, with_host
+from pileus.cli.world import LookAt, censuses, gather_all
 from pileus.config import Config
-from pileus.core.verify import INVARIANTS, breaches
-from pileus.model.census import Census
-from pileus.model.errors import NodeFailed, Unavailable
-from pileus.model.messages import CensusReply, TakeCensus
+from pileus.core.verify import INVARIANTS, Breach, examine, lasting
+from pileus.core.verify.repairs import RemoveContent, Repair
 from pileus.store.database import Database
-from pileus.store.hosts import every_host
 from pileus.store.open import open_database
-
-LookAt = Callable[[str], Awaitable[Census]]
 
 LOOKS = 4  # a breach counts when it is still there at the last look: what is on its way needs a moment
 PAUSE = 0.5
@@ -29,86 +21,100 @@ PAUSE = 0.5
 
 @click.command("verify")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--repair", is_flag=True, help="Mend what can be mended without losing anything: says first what it will do, and asks.")
+@click.option("--yes", is_flag=True, help="With --repair: do not ask.")
 @click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:
+def command(ctx: click.Context, as_json: bool, repair: bool, yes: bool) -> None:
     """Compare what is recorded with what is there. Exit 1, with a line of evidence for each breach, when they differ."""
+    if (yes and not repair) or (repair and as_json and not yes):
+        raise click.UsageError("--yes goes with --repair, and --repair --json needs it, as nobody can be asked.")
     config = load(state_of(ctx))
     check_store(config)
     found = asyncio.run(verify(config))
+    done = [] if not repair else _repair(config, found, ask=not yes, quiet=as_json)
+    if done:
+        found = asyncio.run(verify(config))
     if as_json:
-        names = {one.name: one.sentence for one in INVARIANTS} | {"hosts_can_be_looked_at": "Every host answers."}
-        lines = [{"invariant": name, "sentence": names[name], "evidence": evidence} for name, evidence in found]
-        click.echo(json.dumps({"invariants": len(INVARIANTS), "breaches": lines}, indent=2))
+        click.echo(json.dumps(document(found) | ({"repaired": [one.sentence() for one in done]} if repair else {}), indent=2))
     else:
-        for name, evidence in found:
-            click.echo(f"{click.style('✗', fg='red')} {name}: {evidence}")
-        if not found:
-            click.echo(f"{click.style('✓', fg='green')} {len(INVARIANTS)} invariants hold.")
+        _say(found, me(str(config.directory)), hint=not repair)
     if found:
         ctx.exit(1)
 
 
-async def verify(config: Config) -> list[tuple[str, str]]:
+def document(found: list[Breach]) -> dict[str, Any]:
+    """The answer for programs."""
+    lines = [
+        {
+            "name": one.name,
+            "invariant": one.name,  # as this field was called first
+            "sentence": one.sentence,
+            "evidence": one.evidence,
+            "repairable": one.repair is not None,
+            "repair": one.repair.sentence() if one.repair else None,
+        }
+        for one in found
+    ]
+    return {"invariants": len(INVARIANTS), "breaches": lines}
+
+
+def _say(found: list[Breach], program: str, hint: bool) -> None:
+    for one in found:
+        click.echo(f"{click.style('✗', fg='red')} {one.name}: {one.evidence}")
+    if not found:
+        click.echo(f"{click.style('✓', fg='green')} {len(INVARIANTS)} invariants hold.")
+    mendable = sum(one.repair is not None for one in found)
+    if hint and mendable:
+        click.echo(f"{mendable} of {len(found)} can be mended without losing anything: {program} verify --repair")
+
+
+def _repair(config: Config, found: list[Breach], ask: bool, quiet: bool) -> list[Repair]:
+    """Say what will be done, do it if that is wanted; returns what was done."""
+    wanted = list(dict.fromkeys(one.repair for one in found if one.repair is not None))
+    if not quiet:
+        for one in wanted:
+            click.echo(f"  will {one.sentence()}")
+        if not wanted:
+            click.echo(
+                "Nothing is to be repaired." if not found else "Nothing of this can be repaired safely; the evidence says what to do."
+            )
+    if not wanted or (ask and not click.confirm(f"Do these {len(wanted)} repairs?")):
+        return []
+    asyncio.run(mend(config, wanted))
+    return wanted
+
+
+async def verify(config: Config) -> list[Breach]:
     """The breaches that stay, on whatever host they are."""
     db = open_database(config)
     try:
-        async with censuses(db, config) as look_at:
-            lasting: list[tuple[str, str]] | None = None
-            for look in range(LOOKS):
-                found = await _once(db, config, look_at)
-                lasting = found if lasting is None else [one for one in lasting if one in found]
-                if not lasting:
-                    return []
-                if look < LOOKS - 1:
-                    await asyncio.sleep(PAUSE)
-            return lasting or []
+        async with censuses(config) as look_at:
+            return await look(db, config, look_at)
     finally:
         await db.close()
 
 
-async def _once(db: Database, config: Config, look_at: LookAt) -> list[tuple[str, str]]:
-    """Each host's view of the world; what all say is said once."""
-    if config.simulate:
-        return breaches(await gather(db, config, ""))
-    found: dict[tuple[str, str], None] = {}
-    censuses: dict[str, Census] = {}
-    for host in await every_host(db):
-        try:
-            censuses[host.name] = await look_at(host.name)
-        except (Unavailable, NodeFailed) as error:
-            found["hosts_can_be_looked_at", f"host {host.name}: {error.message}"] = None
-    everywhere = running_on(censuses)
-    for name, census in censuses.items():
-        world = msgspec.structs.replace(await gather(db, config, name), running_on=everywhere)
-        found.update(dict.fromkeys(breaches(await with_host(db, world, census))))
-    return list(found)
+async def look(db: Database, config: Config, look_at: LookAt, pause: float = PAUSE) -> list[Breach]:
+    """The breaches that all looks find."""
+    found = examine(await gather_all(db, config, look_at))
+    for _ in range(LOOKS - 1):
+        if found:
+            await asyncio.sleep(pause)
+            found = lasting(found, examine(await gather_all(db, config, look_at)))
+    return found
 
 
-@asynccontextmanager
-async def censuses(db: Database, config: Config) -> AsyncIterator[LookAt]:
-    """How a host is looked at: this machine directly, the hosts of a bus by asking their agents."""
-    if config.bus is None:
-        from pileus.node.census import take
+async def mend(config: Config, wanted: list[Repair]) -> None:
+    """Do all that the store can do in one transaction, then free files. The reconcilers see it at their next scan."""
+    from pileus.api.image.files import release
+    from pileus.store.repairs import carry_out
 
-        async def here(host: str) -> Census:
-            return await asyncio.to_thread(take, config.directory / "node", config.tag)
-
-        yield here
-        return
-    from pileus.bus.nats import NatsBus
-    from pileus.cli.shared_secrets import authority_of
-
-    trusted = Path(config.bus_ca).read_text() if config.bus_ca else None
-    bus = NatsBus(authority_of(config.directory).manager(config.bus, "verify", trusted), "verify")
-    await bus.open()
-    await bus.manage(reports=False)
-
-    async def there(host: str) -> Census:
-        reply = await bus.request(host, TakeCensus(), timeout=60)
-        assert isinstance(reply, CensusReply)  # the bus gives what the request asks for
-        return reply.census
-
+    db = open_database(config)
     try:
-        yield there
+        rows = [one for one in wanted if not isinstance(one, RemoveContent)]
+        await db.write(lambda tx: carry_out(tx, rows))
+        for one in wanted:
+            if isinstance(one, RemoveContent):
+                await release(db, config.directory / "images", one.content)
     finally:
-        await bus.close()
+        await db.close()

@@ -1,0 +1,117 @@
+"""Invariants of images: contents, checksums, writes that are under way, indexes, imports."""
+
+import re
+
+from pileus.core.verify.invariant import Finding, Findings, invariants
+from pileus.core.verify.repairs import IndexImage, RemoveContent
+from pileus.core.verify.world import World
+from pileus.model.images import Image, ImageStatus
+
+WITH_CONTENT = (ImageStatus.ACTIVE, ImageStatus.DEACTIVATED)
+WAITING = (ImageStatus.QUEUED, ImageStatus.SAVING, ImageStatus.UPLOADING, ImageStatus.IMPORTING)
+WRITING = (ImageStatus.SAVING, ImageStatus.IMPORTING)
+HEX = re.compile(r"[0-9a-f]*")
+DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
+
+
+def images_have_content(world: World) -> Findings:
+    """An active image's content lies there in full."""
+    for image in world.images:
+        if image.content is None:
+            continue
+        size = world.image_files.get(image.content)
+        if size is None:
+            yield Finding(evidence=f"image {image.id}: its content {image.content[:12]} is missing; upload it again into another image")
+        elif size != (image.size or 0):
+            yield Finding(evidence=f"image {image.id}: its content has {size} bytes, the record says {image.size}")
+
+
+def contents_have_images(world: World) -> Findings:
+    """No content is left of images that are gone."""
+    known = {image.content for image in world.images}
+    for content in sorted(world.image_files):
+        if content not in known:
+            yield Finding(evidence=f"content {content[:12]} belongs to no image", repair=RemoveContent(content=content))
+
+
+def active_images_are_described(world: World) -> Findings:
+    """Of an image that can be used it is known what is in it, and nobody writes it."""
+    for image in world.images:
+        missing = [name for name in ("content", "size", "checksum", "os_hash_value") if getattr(image, name) is None]
+        if image.status in WITH_CONTENT and (missing or image.upload is not None):
+            yield Finding(evidence=f"image {image.id} is {image.status}, and {f'has no {missing[0]}' if missing else 'is being written'}")
+
+
+def waiting_images_have_no_content(world: World) -> Findings:
+    """What is not there yet has no content."""
+    for image in world.images:
+        if image.status in WAITING and image.content is not None:
+            yield Finding(evidence=f"image {image.id} is {image.status}, and has content {image.content[:12]} already")
+
+
+def writes_are_named(world: World) -> Findings:
+    """An image that is being filled says by which write: only that one may end it."""
+    for image in world.images:
+        if image.status in WRITING and image.upload is None:
+            yield Finding(evidence=f"image {image.id} is {image.status}, and nobody writes it; delete it, or restart the control plane")
+
+
+def hashes_are_well_formed(world: World) -> Findings:
+    """Checksums could be those of something."""
+    for image in world.images:
+        wanted = [(image.checksum, 32), (image.content, 64), (image.os_hash_value, DIGITS.get(image.os_hash_algo or "", 128))]
+        for value, digits in wanted:
+            if value is not None and (len(value) != digits or not HEX.fullmatch(value)):
+                yield Finding(evidence=f"image {image.id} has {value[:16]} where {digits} hexadecimal digits should be")
+
+
+def equal_contents_agree(world: World) -> Findings:
+    """The same content has the same size and checksums, whatever image it is in."""
+    seen: dict[str, Image] = {}
+    for image in world.images:
+        if image.content is None:
+            continue
+        first = seen.setdefault(image.content, image)
+        if (first.checksum, first.os_hash_value, first.os_hash_algo) != (image.checksum, image.os_hash_value, image.os_hash_algo):
+            yield Finding(evidence=f"images {first.id} and {image.id} have the same content and different checksums")
+
+
+def images_are_indexed(world: World) -> Findings:
+    """What a filter by tags or properties finds is what the rows say."""
+    tags: dict[str, set[str]] = {}
+    for image_id, tag in world.image_tags:
+        tags.setdefault(image_id, set()).add(tag)
+    properties: dict[str, dict[str, str]] = {}
+    for image_id, name, value in world.image_properties:
+        properties.setdefault(image_id, {})[name] = value
+    for image in world.images:
+        if set(image.tags) != tags.get(image.id, set()) or image.properties != properties.get(image.id, {}):
+            yield Finding(
+                evidence=f"the index of tags and properties of image {image.id} says otherwise than its row",
+                repair=IndexImage(image_id=image.id),
+            )
+
+
+def imports_end(world: World) -> Findings:
+    """An import that has ended is forgotten some time; one that has not ended has an image."""
+    known = {one.id for one in world.images}
+    for task in world.image_tasks:
+        ended = task.status in ("success", "failure")
+        if ended != (task.expires_at is not None):
+            yield Finding(evidence=f"import {task.id} of image {task.image_id} is {task.status}, and expires at {task.expires_at}")
+        elif not ended and task.image_id not in known:
+            yield Finding(evidence=f"import {task.id} is {task.status}, and its image {task.image_id} is gone; restart the control plane")
+
+
+INVARIANTS = invariants(
+    (images_have_content, "An active image's content is there in full."),
+    (contents_have_images, "Every content belongs to an image."),
+    (active_images_are_described, "An active image has a content, a size and checksums, and nobody writes it."),
+    (waiting_images_have_no_content, "An image that waits for content has none."),
+    (writes_are_named, "An image that is being written says by whom."),
+    (hashes_are_well_formed, "Every checksum has its digits."),
+    (equal_contents_agree, "Images of the same content have the same checksums."),
+    (images_are_indexed, "The index of images says what the images say."),
+    (imports_end, "An import that has not ended has an image, one that has ended expires."),
+    repairable=(contents_have_images, images_are_indexed),
+)

@@ -1,0 +1,1 @@
+"""Invariants: each is proven by breaking what it says in a world that is otherwise whole."""
