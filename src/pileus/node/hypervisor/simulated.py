@@ -178,7 +178,7 @@ class SimulatedDriver:
     def _keep(self, state: State) -> None:
         self._states[state.guest.id] = state
         if self._directory:
-            self._directory.mkdir(parents=True, exist_ok=True)
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is kept of a guest has its passwords
             partial = self._directory / f"{state.guest.id}.partial"
             partial.write_bytes(msgspec.json.encode(state))
             partial.rename(self._directory / f"{state.guest.id}.json")
