@@ -44,7 +44,7 @@ def check_public(text: str, kind: str) -> str:
     """The text, when it is a public key of this kind; else Invalid."""
     raw = _raw(text)
     if len(raw) != 33 or raw[0] != KINDS[kind]:
-        raise Invalid(f"{text[:60]!r} is not a public key of a NATS {kind}.")
+        raise Invalid(f"public_key is not a public key of a NATS {kind}.")  # it may be the seed by mistake: not said again
     return text
 
 

@@ -15,6 +15,7 @@ import click
 
 from pileus import __version__
 from pileus.cli import COMMANDS
+from pileus.cli.hardening import harden
 from pileus.config import Config
 from pileus.model.errors import PileusError
 
@@ -70,6 +71,7 @@ def cli(ctx: click.Context, state: str | None) -> None:
 
 def main() -> None:
     """Run a command; an error of ours is one line, never a traceback."""
+    harden()
     logging.getLogger().addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
