@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Set
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 import msgspec
@@ -118,6 +119,7 @@ def router_host(domain_id: str, hosts: Iterable[Candidate], current: str | None)
     return gateway_host(domain_id, fit or known)
 
 
+@lru_cache(maxsize=20_000)
 def vtep(address: str) -> str:
     """The address as the end of a VXLAN tunnel; empty where it is none that other hosts could reach."""
     try:

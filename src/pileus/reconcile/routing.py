@@ -28,6 +28,7 @@ from pileus.store.network_status import record_realized
 
 Wake = Callable[[str, str], None]
 PAUSE = 0.05  # seconds between two steps of one id: a burst of changes is told at once
+LONGEST_PAUSE, SHARE = 1.0, 4.0  # of a domain that takes long to read: a pause of so many times that, so that it leaves time to others
 PATIENCE = 10.0  # seconds that a step waits for the hosts that are up; what takes longer goes on without it
 PATIENCE_DOWN = 0.3  # and for those that seem to be down
 Key = tuple[str, str]
@@ -65,6 +66,8 @@ class Routing:
         self._missed: set[Key] = set()  # what took too long and failed then
         self._locks: dict[str, asyncio.Lock] = {}
         self._stepped: dict[str, float] = {}
+        self._pauses: dict[str, float] = {}  # until the next step of an id
+        self._read_in: dict[str, float] = {}  # seconds that it took to read a component the last time
         self._touched: set[Key] = set()  # of which somebody says that the host may have it, though we have not sent it
 
     async def scan(self) -> list[str]:
@@ -97,9 +100,9 @@ class Routing:
             self._touched.add((host, domain_id))
             self.wake(self.name, domain_id)
             return None
-        since = time.monotonic() - self._stepped.get(id, -PAUSE)
-        if since < PAUSE:
-            return PAUSE - since
+        since, pause = time.monotonic() - self._stepped.get(id, -LONGEST_PAUSE), self._pauses.get(id, PAUSE)
+        if since < pause:
+            return pause - since
         self._stepped[id] = time.monotonic()
         self._number += 1
         number = self._number
@@ -111,11 +114,13 @@ class Routing:
         if component is not None:
             old |= {*component.networks, *component.routers}
             needed, failed = await self._apply_everywhere(component, hosts, up, number)
+            self._pauses[id] = min(max(PAUSE, SHARE * self._read_in.pop(component.id, 0.0)), LONGEST_PAUSE)
         failed |= await self._remove_old(old, component, needed, up, number)
         for failure in failed.values():
             raise failure
         if component is None:
             self._stepped.pop(id, None)
+            self._pauses.pop(id, None)
             await routing.unassign(self.db, domain_id)
         return None
 
@@ -124,7 +129,9 @@ class Routing:
     ) -> tuple[set[str], dict[str, BaseException]]:
         """Tell the hosts that need the domain; returns them, and those that failed."""
         moved = await self._place(component, hosts)
+        began = time.monotonic()
         found = await self._divided(component)
+        self._read_in[component.id] = time.monotonic() - began
         rows, needed = found.rows, found.hosts
         news = [host for host in sorted(needed) if self._has_news(found, host) and await self.scope.owns(host)]
         failed, late = dict[str, BaseException](), set[str]()
