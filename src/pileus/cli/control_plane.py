@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -29,11 +29,17 @@ from pileus.reconcile.scope import EVERYTHING, Scope
 from pileus.store import schema
 from pileus.store.open import open_database
 
+if TYPE_CHECKING:
+    from pileus.reconcile.verification import Verifier
+
 log = logging.getLogger("pileus.serve")
 SERVICES = ("identity", "image", "compute", "network", "placement", "console", "cluster")
 ROLES = ("cloud", "cluster", "node")
 REFRESH = 5.0
 """Seconds after which a token that another process has revoked is void here as well, at the latest."""
+
+FIRST_LOOK = 120.0
+"""Seconds from the begin of leading to the first look at the invariants."""
 
 
 class ControlPlane:
@@ -52,6 +58,8 @@ class ControlPlane:
         self.placement: Leadership | None = None  # of choosing clusters and hosts for what has none
         self.metrics = of_control_plane(self)
         self._audit: AuditLog | None = None
+        self.verifier: Verifier | None = None  # where this process leads: what the invariants came to
+        self._verifying: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def prepare(self) -> None:
@@ -136,6 +144,15 @@ class ControlPlane:
         if self.leadership is not None:
             self.placement = Leadership(self.db, "placement", self.leadership.holder, self._look_at_all, self._nothing)
             await self.placement.start()
+        self._verifying = asyncio.create_task(self._verify())
+
+    async def _verify(self) -> None:
+        """Look at all invariants now and then; until then nothing of it takes memory."""
+        await asyncio.sleep(FIRST_LOOK)
+        from pileus.reconcile.verification import Verifier
+
+        self.verifier = Verifier(self.db, self.bus, self.config)
+        await self.verifier.run()
 
     def _assemble(self) -> Engine:
         from pileus.cli.reconcilers import reconcilers
@@ -165,6 +182,9 @@ class ControlPlane:
     async def _follow(self) -> None:
         if self.engine is None:
             return
+        if self._verifying is not None:
+            self._verifying.cancel()
+            await asyncio.gather(self._verifying, return_exceptions=True)
         engine, self.engine = self.engine, None
         placement, self.placement = self.placement, None
         hosts: Any = engine.reconcilers["hosts"]

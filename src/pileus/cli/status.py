@@ -1,11 +1,13 @@
 """`pileus status`: what runs, as the API and the process table say."""
 
+import asyncio
 import json
 import time
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from pileus import __version__
 from pileus.cli.client import Api
@@ -14,6 +16,9 @@ from pileus.cli.main import me, state_of
 from pileus.cli.serve import read_pid
 from pileus.cli.settings import load
 from pileus.config import Config
+from pileus.model.verification import Verification
+from pileus.store import schema, verifications
+from pileus.store.open import open_database
 
 
 @click.command("status")
@@ -45,10 +50,21 @@ def status(config: Config) -> dict[str, Any]:
         "memory_mib": round(proportional_memory(pid), 1),
         "hosts": [_host(one, hypervisors) for one in services if one["binary"] == "nova-compute"],
         "servers": [_server(one) for one in servers],
+        "verification": [msgspec.to_builtins(one) for one in asyncio.run(_verification(config))],
     }
     if config.hosts:
         found["processes"] = _processes(config)
     return found
+
+
+async def _verification(config: Config) -> list[Verification]:
+    """What the invariants came to when each cluster's leader looked last; nothing where the running program is too old to look."""
+    db = open_database(config)
+    try:
+        known = await schema.applied(db)
+        return await verifications.newest(db) if any(name.endswith("_verifications") for name in known) else []
+    finally:
+        await db.close()
 
 
 def _processes(config: Config) -> dict[str, int | None]:
@@ -100,9 +116,23 @@ def text(found: dict[str, Any]) -> str:
         lines.append(f"  process {name:<24} {_colour('up' if pid else 'down')} {f'pid {pid}' if pid else 'start it again with up'}")
     for host in found["hosts"]:
         lines.append(f"  host    {host['name']:<24} {_colour(host['state'])} {host['status']:<9} {host['hypervisor']}")
+    for one in found["verification"]:
+        lines.append(f"  verify  {one['cluster']:<24} {_verified(one, time.time())}")
     for server in found["servers"]:
         lines.append(f"  server  {server['name']:<24} {_colour(server['status'])} {', '.join(server['addresses'])}")
     return "\n".join(lines)
+
+
+def _verified(found: dict[str, Any], now: float) -> str:
+    """One cluster's result in a line."""
+    minutes = max(0, round((now - found["at"]) / 60))
+    when = f"{minutes} min ago"
+    if found["breaches"]:
+        names = ", ".join(dict.fromkeys(one["name"] for one in found["breaches"]))
+        return f"{click.style('broken', fg='red')}    {when}: {names}; see: pileus verify"
+    if found["note"]:
+        return f"{click.style('unknown', fg='yellow')}   {when}: {found['note']}"
+    return f"{click.style('whole', fg='green')}     {when}: {found['invariants']} invariants hold"
 
 
 def _colour(word: str) -> str:

@@ -21,7 +21,7 @@ from pileus.store import verifications
 from pileus.store.database import Database
 from pileus.store.world import gather, view
 
-FIRST, EVERY = 120.0, 600.0  # seconds from the start to the first look, and from the end of one to the next
+EVERY = 600.0  # seconds from the end of one look to the next
 AGAIN = 30.0  # seconds between the looks at what one has found
 LOOKS = 3  # a breach counts when all of them find it
 REST = 24.0  # so many times as long as a piece of work took is rested after it: 4 % of one CPU
@@ -48,7 +48,6 @@ class Verifier:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        await asyncio.sleep(FIRST)
         while True:
             try:
                 self.last = await self.look()
