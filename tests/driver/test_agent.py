@@ -36,6 +36,7 @@ from pileus.model.messages import (
 )
 from pileus.model.routing import RoutingDomain
 from pileus.node.agent import Agent
+from pileus.node.hypervisor.driver import DISKS_LOST
 from pileus.node.hypervisor.registry import find_drivers, load_driver
 from pileus.node.hypervisor.simulated import FAIL, SimulatedDriver
 from pileus.node.machine import RealMachine, SimulatedMachine
@@ -163,6 +164,19 @@ def test_an_order_that_comes_late_is_ignored() -> None:
         await bench.apply(guest())
         late = await bench.apply(guest(generation=4, power=Power.STOPPED))
         assert (late.guest.power, late.guest.generation) == (ObservedPower.RUNNING, 5)
+
+    run(scenario)
+
+
+def test_a_guest_whose_disks_are_lost_does_not_start_from_empty_ones(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        reply = await bench.ask(ApplyGuest(guest=guest(made=True), domains=[]))
+        assert reply == Failed(reason=DISKS_LOST, kind="NodeFailed")
+        assert await bench.driver.observe() == []
+        await bench.apply(guest(builds=1))  # as it is told after a rebuild
+        assert (await bench.apply(guest(builds=1, made=True, generation=6))).guest.power == ObservedPower.RUNNING
+        bench.agent.shared_disks = True
+        await bench.apply(guest(id="from-elsewhere", made=True))
 
     run(scenario)
 

@@ -18,6 +18,7 @@ from pileus.model.errors import NodeFailed
 from pileus.model.guests import ConsoleKind, Guest, GuestDisk, ObservedGuest, ObservedPower, Power
 from pileus.node.hypervisor import accelerators, qemu
 from pileus.node.hypervisor.confinement import FIRST_UID, Confinement, limits_of
+from pileus.node.hypervisor.driver import DISKS_LOST
 from pileus.node.hypervisor.qemu import QemuDriver
 from pileus.node.hypervisor.qmp import unix_socket
 from tests.driver import boot_sectors
@@ -89,6 +90,22 @@ def test_a_guest_that_obeys_the_power_button_is_not_kept_waiting(tmp_path: Path)
         await until(lambda: bool(changes), "it does not go down")
         assert [(one.power, one.generation) for one in changes] == [(ObservedPower.STOPPED, 2)]
         assert time.monotonic() - began < 10.0
+
+    run(tmp_path, guest, scenario)
+
+
+def test_a_disk_that_is_lost_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:
+    guest = boot_sectors.guest(tmp_path)
+
+    async def scenario(driver: QemuDriver, changes: list[ObservedGuest]) -> None:
+        await ready(driver, guest)
+        root = driver._host.guests / guest.id / "disks" / "root"
+        root.unlink()
+        again = await driver.apply(later(guest, made=True, reboots_hard=1))
+        assert again.error == DISKS_LOST
+        assert not root.exists()
+        rebuilt = await driver.apply(later(later(guest), reboots_hard=1, builds=1))
+        assert (rebuilt.error, rebuilt.power) == (None, ObservedPower.RUNNING)
 
     run(tmp_path, guest, scenario)
 

@@ -5,6 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
+from pileus import durable
 from pileus.config import Config
 from pileus.model.errors import Forbidden, NotFound
 
@@ -75,10 +76,4 @@ def _yaml(value: dict[str, object], indent: int = 0) -> str:
 
 def write_private(file: Path, text: str) -> None:
     """Write a file that only its owner reads; whole or not at all."""
-    fresh = file.with_suffix(".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    fresh.rename(file)
+    durable.write(file, text.encode())

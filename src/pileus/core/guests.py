@@ -39,6 +39,7 @@ def guest_of(server: Server, cards: list[Card], images: PurePath, metadata: dict
         reboots_soft=server.reboots_soft,
         reboots_hard=server.reboots_hard,
         builds=server.builds,
+        made=server.launched_at is not None and server.observed is not None and server.observed.builds == server.builds,
         vcpus=server.flavor.vcpus,
         memory_mib=server.flavor.ram,
         architecture=str(properties.get("hw_architecture") or properties.get("architecture") or "x86_64"),

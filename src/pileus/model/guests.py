@@ -75,6 +75,7 @@ class Guest(Model, frozen=True, kw_only=True):
     reboots_soft: int = 0
     reboots_hard: int = 0
     builds: int = 0  # grows when the root disk is to be made anew (rebuild)
+    made: bool = False  # its disks were made by an earlier apply: where they are missing they are lost, and no empty ones take their place
     vcpus: int
     memory_mib: int
     architecture: str = "x86_64"

@@ -49,7 +49,7 @@ from pileus.model.messages import (
 )
 from pileus.model.moves import MovePhase, MoveProgress
 from pileus.model.routing import RoutingDomain
-from pileus.node.hypervisor.driver import HypervisorDriver
+from pileus.node.hypervisor.driver import DISKS_LOST, HypervisorDriver
 from pileus.node.machine import Machine
 from pileus.node.network import carried
 from pileus.node.network.driver import NetworkDriver
@@ -206,6 +206,8 @@ class Agent:
             known = self._wanted.get(guest.id) or self._guests.get(guest.id)
             if known is not None and guest.generation < known.generation:
                 return GuestReply(guest=await self._observed(guest.id))
+            if guest.made and not self.shared_disks and guest.id not in self._drivers:
+                raise NodeFailed(DISKS_LOST)
             before = Asked(wanted=known, applied=self._guests.get(guest.id, known)) if known else None
             self._wanted[guest.id] = guest
             guest = crossed(guest, before, await self._observed(guest.id), request.seen)

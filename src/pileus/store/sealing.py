@@ -1,11 +1,11 @@
 """Secrets that the store must give back in clear (a server's first password): sealed with a key that lies beside the store."""
 
-import os
 from functools import lru_cache
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
 
+from pileus import durable
 from pileus.model.errors import Unavailable
 
 
@@ -39,7 +39,4 @@ def _key(path: Path) -> bytes:
     except FileNotFoundError:
         pass
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(Fernet.generate_key())
-    return path.read_bytes()
+    return durable.create(path, Fernet.generate_key())

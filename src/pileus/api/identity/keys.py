@@ -1,10 +1,11 @@
 """Rotating Fernet keys in a directory: file 0 is staged, the highest number is primary, those between still decrypt."""
 
 import functools
-import os
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from pileus import durable
 
 KEPT = 3
 
@@ -60,9 +61,4 @@ class KeyRing:
         self._fernet = MultiFernet(keys)
 
     def _write(self, number: int) -> None:
-        new = self.directory / f"{number}.new"
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(Fernet.generate_key())
-            file.flush()
-            os.fsync(file.fileno())
-        new.rename(self.directory / str(number))
+        durable.write(self.directory / str(number), Fernet.generate_key())

@@ -12,6 +12,8 @@ from pileus.node.hypervisor.moves import MoveDriver
 Changed = Callable[[ObservedGuest], None]
 """Called by a driver, in the event loop, when a guest changed by itself (it powered off, its process died)."""
 
+DISKS_LOST = "The server's disks are not on its host any more. Bring them back there, or rebuild the server: then it begins anew."
+
 OpenTap = Callable[[str, str], int]
 """(domain id, port id) -> an open descriptor of the port's tap device, owned by the caller afterwards."""
 

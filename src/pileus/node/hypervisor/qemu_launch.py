@@ -14,7 +14,7 @@ from pileus.model.errors import NodeFailed
 from pileus.model.guests import Guest
 from pileus.node.hypervisor.accelerators import kvm_groups
 from pileus.node.hypervisor.config_drive import write_config_drive
-from pileus.node.hypervisor.driver import OpenTap
+from pileus.node.hypervisor.driver import DISKS_LOST, OpenTap
 from pileus.node.hypervisor.qemu_process import spawn
 from pileus.node.hypervisor.qmp import listening_socket
 from pileus.node.storage.local import LocalStorage
@@ -53,7 +53,9 @@ class Start:
 
 
 def prepare(directory: Path, guest: Guest, user: int | None, storage: LocalStorage) -> dict[str, DiskFile]:
-    """The guest's disks, made if missing, and its config drive, made anew."""
+    """The guest's disks, made if missing, and its config drive, made anew. NodeFailed where a disk that was made once is lost."""
+    if guest.made and any(disk.name == "root" for disk in guest.disks) and not (directory / "disks" / "root").exists():
+        raise NodeFailed(DISKS_LOST)
     disks = {disk.name: storage.make(directory, disk, user) for disk in guest.disks}
     if guest.config_drive:
         write_config_drive(directory / "config.iso", guest.metadata, user)

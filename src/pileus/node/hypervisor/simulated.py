@@ -1,6 +1,7 @@
 """Simulated guests: the semantics of a hypervisor without one, for clouds of thousands of servers on a laptop and for tests."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from pileus.model.messages import SnapshotDone
 from pileus.node.hypervisor.driver import Changed
 from pileus.node.hypervisor.simulated_moves import SimulatedMoves, State, refuse_when_held
 
+log = logging.getLogger(__name__)
 FAIL = "simulated:fail"
 """Extra spec: applying such a guest fails with this text, as a real hypervisor might."""
 
@@ -46,7 +48,12 @@ class SimulatedDriver:
         self._changed = changed
         if self._directory and self._directory.is_dir():
             for path in self._directory.glob("*.json"):
-                state = msgspec.json.decode(path.read_bytes(), type=State)
+                try:
+                    state = msgspec.json.decode(path.read_bytes(), type=State)
+                except msgspec.MsgspecError:
+                    log.warning("the simulated guest %s is lost: the power failed before it was written", path.stem)
+                    path.unlink()
+                    continue
                 self._states[state.guest.id] = state
         self.moves.adopt()
         return await self.observe()
