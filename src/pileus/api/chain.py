@@ -236,7 +236,7 @@ async def _raw(request: Request) -> Any:
             _check_media(request)
             try:
                 raw = msgspec.json.decode(data)
-            except (msgspec.DecodeError, RecursionError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise Invalid(f"Malformed request body: {error}") from error
             if json_bounds.worth_a_look(data) and (broken := json_bounds.problem(raw)):
                 raise Invalid(f"Malformed request body: {broken}.")
