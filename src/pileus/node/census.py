@@ -1,12 +1,20 @@
 """What is on this host of a cloud, found by looking at the host itself and not at anybody's records; for `verify`."""
 
+import contextlib
 import json
 import subprocess
 from pathlib import Path
 
+from pileus.core.disk_headers import read_backing_name, read_qcow2_header
+from pileus.core.dnsmasq import owners
 from pileus.core.network_names import namespace_name, tap
-from pileus.model.census import Census
+from pileus.model.census import Census, FoundDisk
+from pileus.model.errors import NodeFailed
 from pileus.node.network import links, namespaces
+from pileus.node.network.nft_load import table_exists
+
+HEAD = 4096
+TABLE = "pileus"
 
 
 def take(state: Path, tag: str) -> Census:
@@ -23,7 +31,48 @@ def take(state: Path, tag: str) -> Census:
         namespaces=sorted(found),
         taps={name: sorted(one for one in namespaces.inside(name, links.device_names) if one.startswith(prefix)) for name in found},
         broken_disks=[line for guest in guests for line in broken_disks(folder / guest, running=guest in processes)],
+        disks=[disk for guest in guests for disk in disks_of(folder / guest)],
+        addresses={namespace_name(tag, one.name): addresses_of(one) for one in _folders(state / "domains")},
+        unfiltered=sorted(name for name in found if not is_filtered(name)),
     )
+
+
+def _folders(place: Path) -> list[Path]:
+    return sorted(one for one in place.iterdir() if one.is_dir()) if place.is_dir() else []
+
+
+def disks_of(guest: Path) -> list[FoundDisk]:
+    """What the heads of a guest's disks say; a disk that goes while it is looked at is passed over."""
+    found: list[FoundDisk] = []
+    for disk in sorted((guest / "disks").glob("*")) if (guest / "disks").is_dir() else []:
+        try:
+            with disk.open("rb") as file:
+                head = file.read(HEAD)
+            size = disk.stat().st_size
+        except OSError:
+            continue
+        header, backing = read_qcow2_header(head), read_backing_name(head)
+        backed = not backing or (disk.resolve().parent / backing).exists()
+        size = size if header is None else header.virtual_size
+        found.append(FoundDisk(guest=guest.name, name=disk.name, size=size, backing=backing, backed=backed))
+    return found
+
+
+def addresses_of(domain: Path) -> dict[str, str]:
+    """Whom dnsmasq gives which address, by all its files of a domain."""
+    found: dict[str, str] = {}
+    for file in sorted((domain / "dnsmasq").glob("*/hosts")):
+        with contextlib.suppress(OSError):
+            found |= owners(file.read_text())
+    return found
+
+
+def is_filtered(namespace: str) -> bool:
+    """Whether both our tables are loaded in the namespace; true of one that went meanwhile."""
+    try:
+        return namespaces.inside(namespace, lambda: table_exists("inet", TABLE) and table_exists("bridge", TABLE))
+    except NodeFailed:
+        return True
 
 
 def hypervisor_processes(folder: Path) -> dict[str, list[int]]:

@@ -20,6 +20,7 @@ from pileus.core.verify.world import HeldLease, Taken, View, World
 from pileus.model.census import Census
 from pileus.model.guests import ObservedGuest, ObservedPower
 from pileus.model.migrations import ENDED
+from pileus.model.routing import RoutingDomain
 from pileus.model.servers import Server
 from pileus.store import routing
 from pileus.store.actions import ACTIONS, EVENTS
@@ -242,10 +243,8 @@ def _contents(folder: Path) -> dict[str, int]:
 
 async def view(db: Reader, world: World, host: str, census: Census) -> View:
     """What a host has, with what records want there."""
-    domains = {
-        namespace_name(census.tag, domain.id): [tap(port.id) for port in domain.ports if port.local]
-        for domain in await routing.all_domains(db, host)
-    }
+    wanted = {namespace_name(census.tag, domain.id): domain for domain in await routing.all_domains(db, host)}
+    domains = {name: [tap(port.id) for port in domain.ports if port.local] for name, domain in wanted.items()}
     guests = (world.server_of.get(one) for one in census.guest_directories)
     return View(
         host=host,
@@ -256,7 +255,21 @@ async def view(db: Reader, world: World, host: str, census: Census) -> View:
         taps=census.taps,
         domains=domains,
         broken_disks=census.broken_disks,
+        disks=census.disks,
+        unfiltered=[name for name in census.unfiltered if name in domains],
+        addresses=census.addresses,
+        served={name: _served(domain, everywhere=True) for name, domain in wanted.items()},
+        local={name: sorted(_served(domain, everywhere=False)) for name, domain in wanted.items()},
     )
+
+
+def _served(domain: RoutingDomain, everywhere: bool) -> dict[str, str]:
+    """{address: MAC} of what DHCP (of IPv4) gives a domain's ports; not `everywhere`: of ports on this host."""
+    dhcp = {
+        subnet.id for network in domain.networks for subnet in network.subnets if subnet.dhcp and subnet.dhcp_ip and subnet.ip_version == 4
+    }
+    ports = [port for port in domain.ports if everywhere or port.local]
+    return {address: port.mac.lower() for port in ports for subnet_id, address in port.fixed_ips if subnet_id in dhcp}
 
 
 def _guest(server: Server, pids: list[int] | None) -> ObservedGuest:

@@ -5,6 +5,10 @@ from pileus.core.verify.world import World
 from pileus.model.guests import ObservedPower, Power
 from pileus.model.migrations import MigrationKind
 
+GIB = 1 << 30
+QEMU = "qemu"
+"""Other hypervisors may keep disks elsewhere."""
+
 
 def running_servers_run(world: World) -> Findings:
     """Records against the hypervisor."""
@@ -86,6 +90,42 @@ def disks_are_whole(world: World) -> Findings:
             yield Finding(evidence=f"{line}; stop the server, copy the disk, then qemu-img check -r all")
 
 
+def guests_have_their_disks(world: World) -> Findings:
+    """A server about which nothing is being done has its root disk."""
+    for view in world.views:
+        roots = {disk.guest for disk in view.disks or [] if disk.name == "root"}
+        there = set(view.guest_directories)
+        for server in world.settled_on.get(view.host, []):
+            ours = server.fault is None and server.observed is not None and server.observed.hypervisor == QEMU
+            if view.disks is not None and ours and server.id in there and server.id not in roots:
+                yield Finding(evidence=f"server {server.id} ({server.name}) has no root disk on {view.host}; a rebuild makes it anew")
+
+
+def disks_have_their_bases(world: World) -> Findings:
+    """What a disk lies over is there: else the guest can't be started again."""
+    for view in world.views:
+        settled = {server.id for server in world.settled_on.get(view.host, [])}
+        for disk in view.disks or []:
+            if disk.guest in settled and not disk.backed:
+                yield Finding(
+                    evidence=f"disk {disk.name} of server {disk.guest} on {view.host} lies over {disk.backing}, which is gone; copy it "
+                    "back from the image of that hash"
+                )
+
+
+def disks_are_as_large_as_flavors(world: World) -> Findings:
+    """A guest gets the root disk that its flavor promises."""
+    for view in world.views:
+        sizes = {disk.guest: disk.size for disk in view.disks or [] if disk.name == "root"}
+        for server in world.settled_on.get(view.host, []):
+            wanted = server.flavor.disk * GIB
+            if server.fault is None and wanted > sizes.get(server.id, wanted):
+                yield Finding(
+                    evidence=f"the root disk of server {server.id} on {view.host} has {sizes[server.id]} bytes, its flavor says "
+                    f"{server.flavor.disk} GiB; stop the server, and qemu-img resize the disk"
+                )
+
+
 def hosts_can_be_looked_at(world: World) -> Findings:
     """What is not seen is not known to be well."""
     for line in world.unseen:
@@ -101,5 +141,8 @@ INVARIANTS = invariants(
     (fenced_hosts_run_nothing, "A host that was fenced runs nothing."),
     (processes_have_guests, "Every hypervisor process belongs to a guest."),
     (disks_are_whole, "The disk checker finds no error."),
+    (guests_have_their_disks, "A server about which nothing is being done has its root disk."),
+    (disks_have_their_bases, "What a disk lies over is there."),
+    (disks_are_as_large_as_flavors, "A root disk is as large as the flavor says."),
     (hosts_can_be_looked_at, "Every host answers when it is looked at."),
 )

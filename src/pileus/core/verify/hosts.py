@@ -48,14 +48,17 @@ def aggregates_have_hosts(world: World) -> Findings:
 
 def aggregates_are_in_placement(world: World) -> Findings:
     """Placement knows which hosts are in an aggregate."""
-    wanted = {(name, one.id) for one in world.aggregates for name in one.hosts}
+    wanted: dict[str, set[str]] = {}
+    for aggregate in world.aggregates:
+        for name in aggregate.hosts:
+            wanted.setdefault(name, set()).add(aggregate.id)
     ours = {one.id for one in world.aggregates}
     for host in world.hosts:
         provider = world.provider_of.get(host.id)
         if provider is None:
             continue
         have = {one for one in provider.aggregates if one in ours}
-        should = {id for id in ours if (host.name, id) in wanted}
+        should = wanted.get(host.name, set())
         for id in sorted(have ^ should):
             words = "should be" if id in should else "should not be"
             yield Finding(

@@ -159,8 +159,9 @@ def namespaces_are_wanted(world: World) -> Findings:
 def wanted_namespaces_exist(world: World) -> Findings:
     """Every routing domain that has ports of running guests here has its namespace."""
     for view in world.views:
+        there = set(view.namespaces)
         for domain, ports in sorted(view.domains.items()):
-            if ports and domain not in view.namespaces:
+            if ports and domain not in there:
                 yield Finding(evidence=f"routing domain {domain} has ports {ports} on {view.host}, but no namespace")
 
 
@@ -168,11 +169,44 @@ def taps_have_ports(world: World) -> Findings:
     """No tap is left of a port that is gone, and none stands in another domain than its network."""
     for view in world.views:
         for domain, taps in sorted(view.taps.items()):
+            wanted = set(view.domains.get(domain, []))
             for tap in taps:
-                if tap not in view.domains.get(domain, []):
+                if tap not in wanted:
                     yield Finding(
                         evidence=f"a tap of port {tap} is in the namespace of {domain} on {view.host}, no port of it is bound there"
                     )
+
+
+def namespaces_are_filtered(world: World) -> Findings:
+    """Without the filter guests could send what they like, and whoever likes could reach them."""
+    for view in world.views:
+        for name in view.unfiltered:
+            yield Finding(
+                evidence=f"the namespace of routing domain {name} on {view.host} lacks the packet filter; restart the agent there"
+            )
+
+
+def guests_are_given_their_addresses(world: World) -> Findings:
+    """DHCP on a host knows the addresses of the guests there."""
+    for view in world.views:
+        for domain, addresses in sorted(view.local.items()):
+            given = (view.addresses or {}).get(domain, {})
+            for address in addresses:
+                wanted = view.served[domain][address]
+                if view.addresses is not None and given.get(address, "").lower() != wanted:
+                    yield Finding(
+                        evidence=f"DHCP of {domain} on {view.host} gives {address} to {given.get(address, 'nobody')}, not {wanted}"
+                    )
+
+
+def nobody_else_is_given_addresses(world: World) -> Findings:
+    """DHCP on a host knows nobody who is gone."""
+    for view in world.views:
+        for domain, given in sorted((view.addresses or {}).items()):
+            wanted = view.served.get(domain)
+            for address, mac in sorted(given.items()):
+                if wanted is not None and "." in address and address not in wanted:
+                    yield Finding(evidence=f"DHCP of {domain} on {view.host} gives {address} to {mac}, which no port has")
 
 
 INVARIANTS = invariants(
@@ -191,6 +225,9 @@ INVARIANTS = invariants(
     (projects_have_one_default_group, "A project has one default security group at most."),
     (namespaces_are_wanted, "Every namespace belongs to a routing domain."),
     (wanted_namespaces_exist, "A routing domain with ports of guests has its namespace."),
+    (namespaces_are_filtered, "Every namespace has the packet filter."),
+    (guests_are_given_their_addresses, "DHCP gives a guest the address that its port has."),
+    (nobody_else_is_given_addresses, "DHCP gives an address to nobody but its port."),
     (taps_have_ports, "Every tap belongs to a port of its domain that is bound to the host."),
     repairable=(addresses_are_taken, taken_addresses_are_used, memberships_follow_ports),
 )

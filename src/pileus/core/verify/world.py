@@ -7,6 +7,7 @@ from pileus.model.actions import Action, ActionEvent
 from pileus.model.aggregates import Aggregate
 from pileus.model.application_credentials import ApplicationCredential
 from pileus.model.base import Model
+from pileus.model.census import FoundDisk
 from pileus.model.floating_ips import FloatingIp
 from pileus.model.groups import Group
 from pileus.model.guests import ObservedGuest
@@ -38,6 +39,11 @@ class View(Model, frozen=True, kw_only=True):
     namespaces: list[str] = []  # routing domains that have a namespace
     domains: dict[str, list[str]] = {}  # routing domain that should be here -> local port ids
     broken_disks: list[str] = []  # "guest/disk: what the check said"
+    disks: list[FoundDisk] | None = None  # None: nobody looked
+    unfiltered: list[str] = []  # routing domains whose namespace lacks our packet filter
+    addresses: dict[str, dict[str, str]] | None = None  # routing domain -> {address: MAC that DHCP gives it to}
+    served: dict[str, dict[str, str]] = {}  # the same as records want it
+    local: dict[str, list[str]] = {}  # routing domain -> those of these addresses that are of guests here
 
 
 class Taken(Model, frozen=True, kw_only=True):

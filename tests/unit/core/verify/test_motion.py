@@ -9,6 +9,7 @@ from pileus.core.servers import derive
 from pileus.core.verify import INVARIANTS, Breach, HeldLease, World, breaches, lasting
 from pileus.core.verify.placement import cyclic
 from pileus.model.actions import Action, ActionEvent
+from pileus.model.census import FoundDisk
 from pileus.model.guests import ObservedGuest, ObservedPower
 from pileus.model.images import ImageStatus
 from pileus.model.migrations import MigrationKind, MigrationStatus, MigrationStep
@@ -39,7 +40,9 @@ def test_a_server_that_is_being_built_has_nothing_yet() -> None:
 
 def test_a_server_that_is_being_deleted_keeps_what_it_has_until_it_is_gone() -> None:
     going = derive(msgspec.structs.replace(SERVER, deleted_at=2.0, generation=2))
-    assert breaches(but(servers=[going], settled=frozenset[str](), views=seen(guests=[], processes={}, guest_directories=[]))) == []
+    assert (
+        breaches(but(servers=[going], settled=frozenset[str](), views=seen(guests=[], processes={}, guest_directories=[], disks=[]))) == []
+    )
 
 
 def test_a_guest_that_is_sent_has_a_process_on_both_hosts() -> None:
@@ -150,6 +153,7 @@ def crowd(servers: int) -> World:
         views=seen(
             guests=[ObservedGuest(id=one.id, power=ObservedPower.RUNNING) for one in rows],
             guest_directories=[one.id for one in rows],
+            disks=[FoundDisk(guest=one.id, name="root", size=1 << 30) for one in rows],
             processes={one.id: [index] for index, one in enumerate(rows)},
         ),
         projects=[
@@ -174,3 +178,7 @@ def _seconds(one: object, world: World) -> float:
 
 
 WORLDS = crowd(500), crowd(5000)
+
+
+def test_what_a_host_of_an_earlier_version_does_not_say_is_not_held_against_it() -> None:
+    assert breaches(but(views=seen(disks=None, addresses=None))) == []

@@ -10,6 +10,7 @@ from pileus.core.servers import derive
 from pileus.core.verify import INVARIANTS, HeldLease, Taken, World, breaches, examine
 from pileus.core.verify.references import REFERENCES
 from pileus.model.actions import Action, ActionEvent
+from pileus.model.census import FoundDisk
 from pileus.model.guests import ObservedGuest, ObservedPower, Power
 from pileus.model.images import ImageStatus
 from pileus.model.migrations import MigrationKind, MigrationStatus, MigrationStep
@@ -101,6 +102,11 @@ BROKEN: dict[str, Break] = {
     "fenced_hosts_run_nothing": lambda: but(fenced=frozenset({"h1"})),
     "processes_have_guests": lambda: but(views=seen(processes={"s1": [7], "ghost": [9]})),
     "disks_are_whole": lambda: but(views=seen(broken_disks=["s1/root: 3 errors"])),
+    "guests_have_their_disks": lambda: but(views=seen(disks=[])),
+    "disks_have_their_bases": lambda: but(
+        views=seen(disks=[FoundDisk(guest="s1", name="root", size=1 << 30, backing="gone", backed=False)])
+    ),
+    "disks_are_as_large_as_flavors": lambda: but(views=seen(disks=[FoundDisk(guest="s1", name="root", size=512)])),
     "hosts_can_be_looked_at": lambda: but(unseen=["host h2: it does not answer"]),
     # servers
     "states_follow": lambda: stored(task_state="rebooting"),
@@ -222,6 +228,9 @@ BROKEN: dict[str, Break] = {
     ),
     "namespaces_are_wanted": lambda: but(views=seen(namespaces=["n1", "gone"])),
     "wanted_namespaces_exist": lambda: but(views=seen(namespaces=[])),
+    "namespaces_are_filtered": lambda: but(views=seen(unfiltered=["n1"])),
+    "guests_are_given_their_addresses": lambda: but(views=seen(addresses={"n1": {}})),
+    "nobody_else_is_given_addresses": lambda: but(views=seen(addresses={"n1": {"10.0.0.5": "fa:16:3e:00:00:01", "10.0.0.66": "x"}})),
     "taps_have_ports": lambda: but(views=seen(taps={"n1": ["port1", "gone"]})),
     # routers
     "routers_have_their_gateways": lambda: but(

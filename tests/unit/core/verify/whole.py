@@ -8,6 +8,7 @@ from pileus.core.servers import derive
 from pileus.core.verify import HeldLease, Taken, View, World
 from pileus.model.aggregates import Aggregate
 from pileus.model.application_credentials import ApplicationCredential
+from pileus.model.census import FoundDisk
 from pileus.model.floating_ips import FloatingIp
 from pileus.model.groups import Group
 from pileus.model.guests import ObservedGuest, ObservedPower
@@ -33,7 +34,7 @@ SERVER = derive(
     Server(
         id="s1", project_id="p1", user_id="u1", name="hello", hostname="hello", host="h1", availability_zone="nova", vcpus=1,
         memory_mib=128, generation=1, flavor=FLAVOR, launched_at=1.0, request_id="req-1",
-        observed=ObservedGuest(id="s1", power=ObservedPower.RUNNING, generation=1, pid=7),
+        observed=ObservedGuest(id="s1", power=ObservedPower.RUNNING, generation=1, pid=7, hypervisor="qemu"),
     )
 )  # fmt: skip
 RUNS = ObservedGuest(id="s1", power=ObservedPower.RUNNING, pid=7)
@@ -105,7 +106,8 @@ CREDENTIAL = ApplicationCredential(
 )
 VIEW = View(
     host="h1", guests=[RUNS], guest_directories=["s1"], processes={"s1": [7]}, taps={"n1": ["port1"]}, namespaces=["n1"],
-    domains={"n1": ["port1"]},
+    domains={"n1": ["port1"]}, disks=[FoundDisk(guest="s1", name="root", size=1 << 30, backing="../../base/aa")],
+    addresses={"n1": {"10.0.0.5": "fa:16:3e:00:00:01"}}, served={"n1": {"10.0.0.5": "fa:16:3e:00:00:01"}}, local={"n1": ["10.0.0.5"]},
 )  # fmt: skip
 WHOLE = World(
     now=NOW,
