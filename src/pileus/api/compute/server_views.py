@@ -4,8 +4,6 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from pileus.api.compute import fields
 from pileus.api.request import Request, encode
 from pileus.model.base import Model
@@ -32,23 +30,22 @@ class Scene(Model, frozen=True, kw_only=True):
 
 
 class Cache:
-    """Encoded servers: (variant, id) -> (stamp, bytes). Emptied when it grows beyond its limit."""
+    """Encoded servers: variant -> id -> (stamp, bytes). Emptied when it grows beyond its limit."""
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[Any, str], tuple[Any, bytes]] = {}
+        self.kept: dict[Any, dict[str, tuple[Any, bytes]]] = {}
         self.size = 0
 
-    def get(self, variant: Any, server_id: str, stamp: Any) -> bytes | None:
-        """The server as it was encoded for this stamp."""
-        found = self.kept.get((variant, server_id))
-        return found[1] if found is not None and found[0] == stamp else None
+    def of(self, variant: Any) -> dict[str, tuple[Any, bytes]]:
+        """The servers as they were encoded in this variant, with the stamp of then."""
+        return self.kept.get(variant, {})
 
     def put(self, variant: Any, server_id: str, stamp: Any, data: bytes) -> None:
         """Keep it."""
         if self.size > MOST_BYTES:
             self.kept.clear()
             self.size = 0
-        self.kept[variant, server_id] = (stamp, data)
+        self.kept.setdefault(variant, {})[server_id] = (stamp, data)
         self.size += len(data)
 
 
@@ -97,9 +94,14 @@ async def page(request: Request, rows: Sequence[tuple[str, float]]) -> list[byte
     seen_hosts = tuple(sorted((await host_states(request)).items())) if admin else ()
     variant = (request.version, admin, request.base_url + request.project_path, seen_hosts, await server_networks.names_stamp(db))
     nets = await server_networks.stamps(db, ids)
-    stamps = {key: (updated, nets.get(key)) for key, updated in rows}
-    found = {key: CACHE.get(variant, key, stamps[key]) for key in ids}
-    missing = [key for key in ids if found[key] is None]
+    kept, found, stamps = CACHE.of(variant), dict.fromkeys(ids, b""), dict[str, Any]()
+    for key, updated in rows:
+        stamp, known = (updated, nets.get(key)), kept.get(key)
+        if known is not None and known[0] == stamp:
+            found[key] = known[1]
+        else:
+            stamps[key] = stamp
+    missing = list(stamps)
     for start in range(0, len(missing), PART):
         part = missing[start : start + PART]
         servers = await SERVERS.find(db, f"id IN ({', '.join('?' * len(part))})", *part)
@@ -110,7 +112,7 @@ async def page(request: Request, rows: Sequence[tuple[str, float]]) -> list[byte
         for server, document in zip(servers, documents["servers"], strict=True):
             found[server.id] = data = encode(document)
             CACHE.put(variant, server.id, stamps[server.id], data)
-    return [data for data in found.values() if data is not None]
+    return list(filter(None, found.values()))  # without those that are gone since
 
 
 def draw(view: Scene, server: Server) -> dict[str, Any]:
@@ -230,7 +232,10 @@ def host_id(server: Server) -> str:
     return hashlib.sha224(f"{server.project_id}{server.host}".encode()).hexdigest() if server.host else ""
 
 
-def raw_list(name: str, parts: list[bytes], after: Any) -> msgspec.Raw:
-    """{"servers": [...]} of encoded servers."""
-    tail = b',"servers_links":' + encode(after) if after else b""
-    return msgspec.Raw(b'{"' + name.encode() + b'":[' + b",".join(parts) + b"]" + tail + b"}")
+def raw_list(name: str, parts: list[bytes], after: Any) -> bytes:
+    """{"servers": [...]} of encoded servers; they are megabytes, and copied once."""
+    tail = (b',"servers_links":' + encode(after) if after else b"") + b"}"
+    head = b'{"' + name.encode() + b'":['
+    if not parts:
+        return head + b"]" + tail
+    return b",".join([head + parts[0], *parts[1:-1], parts[-1] + b"]" + tail]) if len(parts) > 1 else head + parts[0] + b"]" + tail
