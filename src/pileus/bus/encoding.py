@@ -51,5 +51,5 @@ def _decoded(decoder: Any, data: bytes) -> Any:
         if inflater.unconsumed_tail:
             raise Invalid("A message on the bus is larger than any of ours.")
         return decoder.decode(raw)
-    except (zlib.error, msgspec.MsgspecError) as error:
+    except (zlib.error, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"A message on the bus is not what it should be: {error}") from error

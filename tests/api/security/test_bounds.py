@@ -113,6 +113,13 @@ def test_a_body_that_is_too_deep_or_too_long_is_refused_in_a_moment(content: byt
         assert time.monotonic() - began < 2
 
 
+@pytest.mark.parametrize("content", [b'{"\x80": 1}', b'{"auth": "\xed\xa0\x80"}', b'"\xff"', b'{"a": "\\ud800"}'])
+def test_a_body_with_text_that_is_none_is_malformed(content: bytes, shared_cloud: TestCloud) -> None:
+    for path, token in ((LOGIN, None), ("/network/v2.0/networks", "member"), ("/image/v2/images", "member")):
+        answer = shared_cloud.call("POST", path, token, content=content, headers={"content-type": "application/json"})
+        assert answer.status == 400 and b"Malformed" in answer.body, answer
+
+
 def test_a_body_is_bounded_with_and_without_its_length_said(address: tuple[str, int], shared_cloud: TestCloud) -> None:
     limit = shared_cloud.cloud.config.body_limit
     connection = http.client.HTTPConnection(*address, timeout=20)
