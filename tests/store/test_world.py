@@ -153,6 +153,8 @@ REST: dict[str, list[str]] = {
     "consumers_hold_something": [f"{CONSUMER} ('idle', 1, 1, 0, 'p1', 'u1', 'INSTANCE')"],
     "epoch_is_the_newest": ["UPDATE placement_epoch SET value = 1"],
     "aggregates_are_in_placement": ["UPDATE resource_providers SET aggregates = '[]' WHERE id = 'rp-h1'"],
+    "aggregates_have_hosts": ['UPDATE aggregates SET hosts = \'["h1", "gone"]\''],
+    "application_credentials_give_known_roles": ['UPDATE application_credentials SET role_ids = \'["gone", "member"]\''],
     "limits_are_sound": ["INSERT INTO quotas (project_id, resource, limit_value) VALUES ('p1', 'dreams', 5)"],
     "cursors_pass_over_nothing_free": ["UPDATE address_cursors SET place = 9"],
     "tags_are_indexed": ["DELETE FROM network_tags", "INSERT INTO network_tags (resource_id, tag) VALUES ('gone', 'red')"],

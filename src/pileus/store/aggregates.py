@@ -48,6 +48,13 @@ async def change(tx: Transaction, aggregate: Aggregate, **changes: Any) -> Aggre
     return changed
 
 
+async def leave(tx: Transaction, host: str, aggregate_id: str | None = None) -> None:
+    """A host that goes, or is gone, is in no aggregate any more, or in this one."""
+    for one in await every(tx):
+        if host in one.hosts and aggregate_id in (None, one.id):
+            await change(tx, one, hosts=[name for name in one.hosts if name != host])
+
+
 async def remove(tx: Transaction, aggregate: Aggregate) -> None:
     """Remove an aggregate that has no hosts."""
     if aggregate.hosts:

@@ -10,9 +10,11 @@ from pileus.core.verify.repairs import (
     ClearColumn,
     CountUsage,
     DeleteRow,
+    ForgetRole,
     IndexImage,
     IndexTags,
     JoinAggregate,
+    LeaveAggregate,
     RaiseEpoch,
     Rederive,
     ReleaseAddress,
@@ -22,8 +24,9 @@ from pileus.core.verify.repairs import (
     WriteMembership,
 )
 from pileus.model.ports import FixedIp
-from pileus.store import allocations, images, providers, servers
+from pileus.store import aggregates, allocations, images, providers, servers
 from pileus.store.addresses import give_back
+from pileus.store.application_credentials import forget_role
 from pileus.store.database import Transaction
 from pileus.store.ports import PORTS
 from pileus.store.security_groups import SECURITY_GROUPS, set_membership
@@ -62,6 +65,10 @@ async def _carry_out(tx: Transaction, repair: StoreRepair) -> None:
             await providers.next_epoch(tx)
         case JoinAggregate(host=host, aggregate_id=aggregate_id, member=member):
             await providers.set_member(tx, host, aggregate_id, member)
+        case LeaveAggregate(aggregate_id=aggregate_id, host=host):
+            await aggregates.leave(tx, host, aggregate_id)
+        case ForgetRole(credential_id=credential_id, role_id=role_id):
+            await forget_role(tx, role_id, credential_id)
         case Rederive(server_id=server_id):
             await servers.rederive(tx, server_id)
         case TakeAddress():

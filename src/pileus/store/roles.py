@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from pileus.core.roles import with_implied
 from pileus.model.roles import Role
+from pileus.store.application_credentials import forget_role
 from pileus.store.database import Reader, Transaction
 from pileus.store.revocations import revoke
 from pileus.store.tables import ResourceTable
@@ -61,4 +62,5 @@ async def delete_role(tx: Transaction, role: Role) -> None:
     await revoke(tx, f"role:{role.name.lower()}")
     await tx.execute("DELETE FROM implied_roles WHERE prior_id = ? OR implied_id = ?", role.id, role.id)
     await tx.execute("DELETE FROM assignments WHERE role_id = ?", role.id)
+    await forget_role(tx, role.id)
     await ROLES.delete(tx, role.id)

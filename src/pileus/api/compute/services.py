@@ -10,7 +10,7 @@ from pileus.api.request import Request
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, Invalid, NotFound
 from pileus.model.hosts import Host
-from pileus.store import admissions, hosts, migration_records, providers, routing
+from pileus.store import admissions, aggregates, hosts, migration_records, providers, routing
 from pileus.store.database import Transaction
 from pileus.store.hosts import HOSTS, HostHead
 
@@ -94,6 +94,7 @@ async def delete(request: Request) -> None:
                 f"Unable to delete compute service that is hosting instances: {host.name}. Migrate or delete the instances first."
             )
         await migration_records.forget_host(tx, host.name)
+        await aggregates.leave(tx, host.name)
         if await providers.PROVIDERS.get(tx, host.id) is not None:
             await providers.remove(tx, host.id)
         await admissions.revoke(tx, host.name, time.time())

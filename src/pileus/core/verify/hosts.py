@@ -1,7 +1,7 @@
 """Invariants of hosts: their records, aggregates, and who leads them."""
 
 from pileus.core.verify.invariant import Finding, Findings, invariants
-from pileus.core.verify.repairs import DeleteRow, JoinAggregate
+from pileus.core.verify.repairs import DeleteRow, JoinAggregate, LeaveAggregate
 from pileus.core.verify.world import World
 
 AHEAD = 60.0
@@ -42,7 +42,8 @@ def aggregates_have_hosts(world: World) -> Findings:
         for name in aggregate.hosts:
             if name not in world.host_of:
                 yield Finding(
-                    evidence=f"aggregate {aggregate.name} has the host {name}, which is gone; openstack aggregate remove host takes it out"
+                    evidence=f"aggregate {aggregate.name} has the host {name}, which is gone",
+                    repair=LeaveAggregate(aggregate_id=aggregate.id, host=name),
                 )
 
 
@@ -114,5 +115,5 @@ INVARIANTS = invariants(
     (host_zones_follow, "A host's availability zone is that of its aggregates."),
     (clusters_are_led, "Where anybody leads, no cluster with hosts is without a leader."),
     (limits_are_sound, "Every limit is of something that is counted."),
-    repairable=(aggregates_are_in_placement, limits_are_sound),
+    repairable=(aggregates_have_hosts, aggregates_are_in_placement, limits_are_sound),
 )

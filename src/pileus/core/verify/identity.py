@@ -2,6 +2,7 @@
 
 from pileus.core.verify.invariant import Finding, Findings, invariants
 from pileus.core.verify.placement import cyclic
+from pileus.core.verify.repairs import ForgetRole
 from pileus.core.verify.world import World
 
 
@@ -77,15 +78,6 @@ def _on_cycles(edges: dict[str, list[str]]) -> list[str]:
     return sorted(node for node, left in waiting.items() if left)
 
 
-def trusts_give_known_roles(world: World) -> Findings:
-    """What a trust gives exists."""
-    known = {one.id for one in world.roles}
-    for trust in world.trusts:
-        for role in trust.role_ids:
-            if role not in known:
-                yield Finding(evidence=f"trust {trust.id} gives role {role}, which is gone; delete the trust and make another")
-
-
 def trusts_hang_together(world: World) -> Findings:
     """A trust that was made of another one has that one, on the same project."""
     known = {one.id: one for one in world.trusts}
@@ -100,13 +92,14 @@ def trusts_hang_together(world: World) -> Findings:
 
 
 def application_credentials_give_known_roles(world: World) -> Findings:
-    """What an application credential gives exists."""
+    """What an application credential gives exists. (A trust that gives a role which is gone is void as a whole, as in Keystone.)"""
     known = {one.id for one in world.roles}
     for credential in world.application_credentials:
         for role in credential.role_ids:
             if role not in known:
                 yield Finding(
-                    evidence=f"application credential {credential.id} gives role {role}, which is gone; delete it and make another"
+                    evidence=f"application credential {credential.id} gives role {role}, which is gone",
+                    repair=ForgetRole(credential_id=credential.id, role_id=role),
                 )
 
 
@@ -132,9 +125,9 @@ INVARIANTS = invariants(
     (roles_have_domains, "A domain's role has its domain."),
     (default_projects_are_no_domains, "A user's default project is no domain."),
     (roles_imply_no_cycle, "No role implies itself."),
-    (trusts_give_known_roles, "The roles that a trust gives exist."),
     (trusts_hang_together, "A trust that was made of another one has that one."),
     (application_credentials_give_known_roles, "The roles that an application credential gives exist."),
     (application_credentials_have_their_rules, "The access rules of an application credential exist."),
     (regions_have_no_cycle, "No region is below itself."),
+    repairable=(application_credentials_give_known_roles,),
 )

@@ -72,6 +72,28 @@ class JoinAggregate(Model, frozen=True, kw_only=True, tag=True):
         return f"{words[0]} the provider of host {self.host} {words[1]} aggregate {self.aggregate_id}"
 
 
+class LeaveAggregate(Model, frozen=True, kw_only=True, tag=True):
+    """Take a host that is gone out of an aggregate."""
+
+    aggregate_id: str
+    host: str
+
+    def sentence(self) -> str:
+        """What it does."""
+        return f"take host {self.host}, which is gone, out of aggregate {self.aggregate_id}"
+
+
+class ForgetRole(Model, frozen=True, kw_only=True, tag=True):
+    """Take a role that is gone out of an application credential, which gives it to nobody any more."""
+
+    credential_id: str
+    role_id: str
+
+    def sentence(self) -> str:
+        """What it does."""
+        return f"take role {self.role_id}, which is gone, out of application credential {self.credential_id}"
+
+
 class Rederive(Model, frozen=True, kw_only=True, tag=True):
     """Write anew what follows from the rest of a server's row."""
 
@@ -148,8 +170,8 @@ class RemoveContent(Model, frozen=True, kw_only=True, tag=True):
 
 
 StoreRepair = (
-    DeleteRow | ClearColumn | ReleaseAllocations | CountUsage | RaiseEpoch | JoinAggregate | Rederive | TakeAddress | ReleaseAddress
-    | WriteMembership | IndexTags | IndexImage
+    DeleteRow | ClearColumn | ReleaseAllocations | CountUsage | RaiseEpoch | JoinAggregate | LeaveAggregate | ForgetRole | Rederive
+    | TakeAddress | ReleaseAddress | WriteMembership | IndexTags | IndexImage
 )  # fmt: skip
 """What one transaction of the store does."""
 Repair = StoreRepair | RemoveContent

@@ -263,7 +263,6 @@ BROKEN: dict[str, Break] = {
     "roles_have_domains": lambda: but(roles=changed(WHOLE.roles, "own", domain_id="gone")),
     "default_projects_are_no_domains": lambda: but(users=changed(WHOLE.users, "u2", default_project_id="default")),
     "roles_imply_no_cycle": lambda: but(implied_roles=[*WHOLE.implied_roles, ("member", "admin")]),
-    "trusts_give_known_roles": lambda: but(trusts=changed(WHOLE.trusts, "t1", role_ids=["gone"])),
     "trusts_hang_together": lambda: but(trusts=changed(WHOLE.trusts, "t2", redelegated_trust_id="gone")),
     "application_credentials_give_known_roles": lambda: but(
         application_credentials=changed(WHOLE.application_credentials, "ac1", role_ids=["gone"])
