@@ -244,8 +244,11 @@ def test_a_lock_tells_nobody_that_the_account_is_there(cloud: TestCloud) -> None
         made.close()
 
 
-@pytest.mark.parametrize("header", ["X-Is-Admin-Project", "X-Roles", "X-User-Id", "X-Project-Id", "X-Identity-Status", "EXTRA-SPEC",
-                                    "URL-Signature", "X-Forwarded-For", "X-Instance-Id", "X-Tenant-Id", "X-Service-Roles", "X-Service-Token"])  # fmt: skip
+@pytest.mark.parametrize(
+    "header",
+    ["X-Is-Admin-Project", "X-Roles", "X-User-Id", "X-Project-Id", "X-Identity-Status", "EXTRA-SPEC", "URL-Signature", "X-Forwarded-For",
+     "X-Instance-Id", "X-Tenant-Id", "X-Service-Roles", "X-Service-Token"],
+)  # fmt: skip
 def test_a_forged_header_beside_a_good_token_gives_nothing(header: str, shared_cloud: TestCloud) -> None:
     for value in ("True", "admin", "", shared_cloud.user_id("admin"), shared_cloud.project_id("admin")):
         assert shared_cloud.call("GET", "/compute/v2.1/os-hypervisors", "member", headers={header: value}).status == 403

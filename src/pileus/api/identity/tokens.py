@@ -122,7 +122,7 @@ class FernetTokens:
         try:
             raw = self.ring.decrypt(text.encode("ascii") + b"=" * (-len(text) % 4))
             payload = _decoder.decode(raw)
-        except (InvalidToken, UnicodeEncodeError, msgspec.DecodeError) as error:
+        except (InvalidToken, UnicodeError, msgspec.DecodeError, RecursionError) as error:
             raise Unauthorized(INVALID) from error
         scope_id = _unpack(payload.scope_id)
         return Identity(
