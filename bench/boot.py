@@ -1,9 +1,10 @@
 """Measures a server's way to QEMU, to its guest's readiness and to ssh, beside QEMU started by hand with the same arguments.
 
-    sudo ./pileus bench boot [--json] [--times 5]
+    sudo ./pileus bench boot [--json] [--times 5] [--servers 10]
 
 A cloud of its own is started in a temporary directory, and destroyed afterwards. `ours` is what pileus adds: POST to QEMU running, less
-what QEMU itself takes from its start until QMP answers, in the same run.
+what QEMU itself takes from its start until QMP answers, in the same run. `--servers N` asks for N servers in one request besides: seconds
+until QEMU runs for each of them, and until each guest is ready. A guest needs some 180 MiB, and 2 s of a CPU where it is emulated.
 """
 
 import argparse
@@ -15,9 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pileus.cli.client import Api
 from pileus.cli.demo import Demo
 from pileus.cli.settings import load
 from pileus.node.census import hypervisor_processes
@@ -122,6 +125,35 @@ def one_server(demo: Demo, state: Path, name: str) -> dict[str, float]:
     return found
 
 
+def many_servers(demo: Demo, state: Path, count: int) -> dict[str, float]:
+    """Seconds from one POST until QEMU runs for all of so many servers, and until all guests are ready."""
+    image = demo.demo.get("/image/v2/images?name=pileus-guest")["images"][0]["id"]
+    network = demo.demo.get("/network/v2.0/networks?name=private")["networks"][0]["id"]
+    project = demo.demo.get("/identity/v3/auth/projects")["projects"][0]["id"]
+    admin = Api(load(state), "admin", "admin")
+    admin.call("PUT", f"/compute/v2.1/os-quota-sets/{project}", {"quota_set": {"instances": -1, "cores": -1, "ram": -1}})
+    body = {"name": "many", "imageRef": image, "flavorRef": "1", "networks": [{"uuid": network}], "min_count": count, "max_count": count}
+    began = time.monotonic()
+    demo.demo.post("/compute/v2.1/servers", {"server": body})
+
+    def reached(condition: Callable[[dict[str, Any]], bool]) -> float:
+        while True:
+            some = demo.demo.get("/compute/v2.1/servers/detail?name=many&limit=1000")["servers"]
+            if failed := next((one for one in some if one["status"] == "ERROR"), None):
+                raise SystemExit(f"a server could not be started: {failed['fault']['message']}")
+            if len(some) == count and all(map(condition, some)):
+                return time.monotonic() - began
+            time.sleep(0.05)
+
+    def ready(server: dict[str, Any]) -> bool:
+        return b"pileus-guest: ready" in (state / "node" / "guests" / server["id"] / "console.log").read_bytes()
+
+    found = {f"{count} at once: ACTIVE": reached(lambda server: server["status"] == "ACTIVE"), f"{count} at once: ready": reached(ready)}
+    for one in demo.demo.get("/compute/v2.1/servers?name=many&limit=1000")["servers"]:
+        demo.demo.call("DELETE", f"/compute/v2.1/servers/{one['id']}")
+    return found
+
+
 def group(demo: Demo) -> str:
     """The id of the security group that lets ssh in."""
     return str(demo.demo.get("/network/v2.0/security-groups?name=ssh")["security_groups"][0]["id"])
@@ -132,6 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--servers", type=int, default=0)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="pileus-boot-"))
     folder.chmod(0o755)
@@ -140,10 +173,11 @@ def main() -> None:
         pileus(state, "up", "--detach", "--listen", f"127.0.0.1:{free_port()}")
         demo = Demo(load(state))
         rounds: list[dict[str, Any]] = [one_server(demo, state, f"bench{number}") for number in range(options.times)]
+        together = many_servers(demo, state, options.servers) if options.servers else {}
     finally:
         pileus(state, "down", "--destroy", "--yes")
         shutil.rmtree(folder)
-    median = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+    median = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]} | together
     if options.json:
         print(json.dumps(median, indent=2))
         return

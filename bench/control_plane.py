@@ -43,6 +43,7 @@ class Bench:
         self.sizes = (0, 100) if quick else (0, 100, 1000, 10000)
         self.rows: list[Row] = []
         self.made: dict[str, Any] = {}
+        self.more: dict[int, str] = {}
         self.servers = 0
 
     def run(self) -> list[Row]:
@@ -127,7 +128,7 @@ class Bench:
             self.burst(cloud, 500)
         while self.servers < size:
             some = min(100, size - self.servers)
-            cloud.demo.post(SERVERS, server_body(self.made, f"fill{self.servers}", some))
+            cloud.demo.post(SERVERS, server_body(self.made | {"network": self.network(cloud)}, f"fill{self.servers}", some))
             self.servers += some
         wait_for(cloud, "status=ACTIVE", self.servers)
         cloud.rest()
@@ -135,6 +136,15 @@ class Bench:
             self.note("Memory", f"PSS with {size:,} servers", cloud.memory(), "MiB")
         if size >= 10000:
             self.create(cloud, 50, f"create a server, until ACTIVE, {size:,} there")
+
+    def network(self, cloud: Cloud) -> str:
+        """Where the next servers are: there are a thousand in a network."""
+        number = self.servers // 1000
+        if number and number not in self.more:
+            made = cloud.demo.post(NETWORKS, {"network": {"name": f"more{number}"}})["network"]["id"]
+            cloud.demo.post(SUBNETS, {"subnet": {"network_id": made, "cidr": f"10.{200 + number}.0.0/20", "ip_version": 4}})
+            self.more[number] = made
+        return self.more.get(number, self.made["network"])
 
     def create(self, cloud: Cloud, count: int, name: str) -> None:
         """One after another."""
