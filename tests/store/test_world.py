@@ -101,7 +101,6 @@ DANGLING: dict[str, list[str]] = {
     ],
     "accesses_have_flavors": ["INSERT INTO flavor_access (flavor_id, project_id) VALUES ('gone', 'p1')"],
     "subnets_have_their_pools": ["UPDATE subnets SET subnetpool_id = 'gone' WHERE id = 'subext'"],
-    "carried_routers_exist": ["INSERT INTO router_hosts (domain_id, host, since) VALUES ('gone', 'h1', 1)"],
     "assignments_have_roles": [f"{ASSIGN} ('user', 'u1', 'project', 'p1', 'gone', 0)"],
     "assignments_have_users": [f"{ASSIGN} ('user', 'gone', 'project', 'p1', 'member', 0)"],
     "assignments_have_groups": [f"{ASSIGN} ('group', 'gone', 'project', 'p1', 'member', 0)"],

@@ -245,6 +245,7 @@ async def view(db: Reader, world: World, host: str, census: Census) -> View:
     """What a host has, with what records want there."""
     wanted = {namespace_name(census.tag, domain.id): domain for domain in await routing.all_domains(db, host)}
     domains = {name: [tap(port.id) for port in domain.ports if port.local] for name, domain in wanted.items()}
+    built = frozenset(one.id for one in world.settled_on.get(host, []) if one.fault is None and one.observed is not None)
     guests = (world.server_of.get(one) for one in census.guest_directories)
     return View(
         host=host,
@@ -258,17 +259,18 @@ async def view(db: Reader, world: World, host: str, census: Census) -> View:
         disks=census.disks,
         unfiltered=[name for name in census.unfiltered if name in domains],
         addresses=census.addresses,
-        served={name: _served(domain, everywhere=True) for name, domain in wanted.items()},
-        local={name: sorted(_served(domain, everywhere=False)) for name, domain in wanted.items()},
+        served={name: _served(domain) for name, domain in wanted.items()},
+        local={name: sorted(_served(domain, built)) for name, domain in wanted.items()},
+        needed=sorted(name for name, domain in wanted.items() if any(port.local and port.guest_id in built for port in domain.ports)),
     )
 
 
-def _served(domain: RoutingDomain, everywhere: bool) -> dict[str, str]:
-    """{address: MAC} of what DHCP (of IPv4) gives a domain's ports; not `everywhere`: of ports on this host."""
+def _served(domain: RoutingDomain, guests: frozenset[str] | None = None) -> dict[str, str]:
+    """{address: MAC} of what DHCP (of IPv4) gives a domain's ports, or those on this host of these guests."""
     dhcp = {
         subnet.id for network in domain.networks for subnet in network.subnets if subnet.dhcp and subnet.dhcp_ip and subnet.ip_version == 4
     }
-    ports = [port for port in domain.ports if everywhere or port.local]
+    ports = [port for port in domain.ports if guests is None or (port.local and port.guest_id in guests)]
     return {address: port.mac.lower() for port in ports for subnet_id, address in port.fixed_ips if subnet_id in dhcp}
 
 

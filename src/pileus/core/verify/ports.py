@@ -160,8 +160,10 @@ def wanted_namespaces_exist(world: World) -> Findings:
     """Every routing domain that has ports of running guests here has its namespace."""
     for view in world.views:
         there = set(view.namespaces)
-        for domain, ports in sorted(view.domains.items()):
-            if ports and domain not in there:
+        needed = [domain for domain, ports in view.domains.items() if ports] if view.needed is None else view.needed
+        for domain in sorted(needed):
+            ports = view.domains.get(domain, [])
+            if domain not in there:
                 yield Finding(evidence=f"routing domain {domain} has ports {ports} on {view.host}, but no namespace")
 
 

@@ -99,10 +99,6 @@ REFERENCES = [
         table="subnets", column="subnetpool_id", to="subnet_pools", owned=True,
     ),
     Reference(
-        name="carried_routers_exist", sentence="A host carries no router that is gone.",
-        table="router_hosts", column="domain_id", to="routers", key=("domain_id",),
-    ),
-    Reference(
         name="assignments_have_roles", sentence="Every assignment is of a role that exists.",
         table="assignments", column="role_id", to="roles", key=ASSIGNED,
     ),

@@ -39,6 +39,7 @@ class View(Model, frozen=True, kw_only=True):
     namespaces: list[str] = []  # routing domains that have a namespace
     domains: dict[str, list[str]] = {}  # routing domain that should be here -> local port ids
     broken_disks: list[str] = []  # "guest/disk: what the check said"
+    needed: list[str] | None = None  # those of `domains` with ports of guests that are built; None: all that have ports
     disks: list[FoundDisk] | None = None  # None: nobody looked
     unfiltered: list[str] = []  # routing domains whose namespace lacks our packet filter
     addresses: dict[str, dict[str, str]] | None = None  # routing domain -> {address: MAC that DHCP gives it to}

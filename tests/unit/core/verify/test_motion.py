@@ -91,6 +91,10 @@ def test_a_resize_that_waits_for_a_word_has_its_record() -> None:
     assert breaches(but(servers=[derive(msgspec.structs.replace(SERVER, resize=resize))], moves=[waits])) == []
 
 
+def test_a_host_needs_no_namespace_yet_for_a_server_that_is_being_built() -> None:
+    assert breaches(but(views=seen(namespaces=[], taps={}, needed=[]))) == []
+
+
 def test_an_image_that_is_being_written_has_no_content_yet() -> None:
     writing = image("i3", status=ImageStatus.SAVING, content=None, size=None, checksum=None, os_hash_value=None, upload="w1")
     assert breaches(but(images=[*WHOLE.images, writing])) == []
