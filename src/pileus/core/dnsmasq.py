@@ -17,6 +17,8 @@ from pileus.model.routing import DomainNetwork, DomainPort, DomainSubnet, Routin
 LEASE = "86400s"
 TAGGED = ",set:"
 """What a host's line has that has options of its own: dnsmasq (2.90) that reads such lines again after a lease was given crashes."""
+ADDRESS = re.compile(r"[0-9A-Fa-f.:/]+")
+MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 OPTION_NAME = re.compile(r"[a-z0-9-]{1,60}")
 
 
@@ -46,7 +48,10 @@ def instances(domain: RoutingDomain, network: DomainNetwork, resolvers: list[str
     if serves(network):
         found.append(_on_bridge(domain, network, on_leg, ports, resolvers))
     found += [_on_leg(network, device, subnets, ports) for device, subnets in advertised]
-    if any("%" in text for one in found for text in (one.options, one.hosts, one.names)):  # an address with a zone: any text could follow
+    routes = [text for subnet in network.subnets for route in subnet.host_routes for text in (route["destination"], route["nexthop"])]
+    stray = not all(map(ADDRESS.fullmatch, routes)) or not all(MAC.fullmatch(port.mac) for port in ports)
+    # An address with a zone: any text could follow.
+    if stray or any("%" in text for one in found for text in (one.options, one.hosts, one.names)):
         raise Invalid(f"The network {network.id} has an address that is none.")
     return found
 

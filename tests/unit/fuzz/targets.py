@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import re
 import tempfile
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -74,7 +75,8 @@ def image_inspection(data: bytes) -> None:
     header = read_qcow2_header(taken.data)
     assert header is None or (said == "qcow2" and not header.backing_file and not header.data_file and not header.encrypted)
     assert said == "vmdk" or not taken.data.startswith((b"KDMV", b"COWD"))
-    assert b"FLAT" not in taken.data[512:4096] or not taken.data.startswith(b"KDMV")
+    descriptor = taken.data[512:200_000].partition(b"\0")[0] if taken.data.startswith(b"KDMV") else b""
+    assert not re.search(rb"^\s*RW\s+\d+\s+(FLAT|VMFS|ZERO)", descriptor, re.MULTILINE)
 
 
 def disk_headers(data: bytes) -> None:
