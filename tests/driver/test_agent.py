@@ -246,6 +246,23 @@ def test_a_new_agent_knows_the_guests_and_their_metadata(tmp_path: Path) -> None
     run(second, Bench(tmp_path))
 
 
+def test_what_is_asked_before_the_agent_knows_its_guests_waits(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.apply(guest())
+
+    run(scenario, Bench(tmp_path))
+
+    async def early() -> None:
+        bench = Bench(tmp_path)
+        asked = asyncio.create_task(bench.apply(guest(made=True, generation=6)))
+        await asyncio.sleep(0)
+        await bench.agent.start(bench.reports.append)
+        assert (await asked).guest.generation == 6
+        await bench.agent.close()
+
+    asyncio.run(early())
+
+
 def test_what_changes_by_itself_is_reported_at_once_and_alone() -> None:
     async def scenario(bench: Bench) -> None:
         await bench.apply(guest())

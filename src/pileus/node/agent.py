@@ -93,6 +93,7 @@ class Agent:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._started_at = 0.0
+        self._adopted = asyncio.Event()
 
     # -- life ------------------------------------------------------------------------------------------------------------------------
 
@@ -105,6 +106,7 @@ class Agent:
                 self._drivers[observed.id] = driver
             self._guests.update((guest.id, guest) for guest in driver.guests())
         self._domains = await self._network.start(self.metadata_of)
+        self._adopted.set()
         probes = [asyncio.ensure_future(driver.probe()) for driver in self._hypervisors]
         if probes:
             await asyncio.wait(probes, timeout=PROBE_PATIENCE)
@@ -135,7 +137,8 @@ class Agent:
     # -- requests --------------------------------------------------------------------------------------------------------------------
 
     async def handle(self, request: NodeRequest) -> NodeReply:
-        """Do what the request says. An error becomes a `Failed`."""
+        """Do what the request says, once it is known what there is already. An error becomes a `Failed`."""
+        await self._adopted.wait()
         try:
             return await self._answer(request)
         except PileusError as error:
