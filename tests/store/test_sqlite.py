@@ -75,3 +75,15 @@ def test_a_transaction_that_waits_for_something_else_is_refused(tmp_path: Path) 
         assert await db.value("SELECT count(*) FROM things") == 0
 
     on_a_table(tmp_path, test)
+
+
+def test_the_version_is_another_once_something_was_committed_and_only_then(tmp_path: Path) -> None:
+    async def test(db: SqliteDatabase) -> None:
+        before = await db.version()
+        assert await db.all("SELECT * FROM things") == []
+        assert await db.version() == before
+        await db.write(add("a"))
+        after = await db.version()
+        assert after != before and await db.version() == after
+
+    on_a_table(tmp_path, test)

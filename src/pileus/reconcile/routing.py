@@ -28,7 +28,7 @@ from pileus.store.network_status import record_realized
 
 Wake = Callable[[str, str], None]
 PAUSE = 0.05  # seconds between two steps of one id: a burst of changes is told at once
-LONGEST_PAUSE, SHARE = 1.0, 4.0  # of a domain that takes long to read: a pause of so many times that, so that it leaves time to others
+LONGEST_PAUSE, SHARE = 1.0, 10.0  # of a domain that takes long to read: a pause of so many times that, so that it leaves time to others
 PATIENCE = 10.0  # seconds that a step waits for the hosts that are up; what takes longer goes on without it
 PATIENCE_DOWN = 0.3  # and for those that seem to be down
 Key = tuple[str, str]
@@ -67,6 +67,7 @@ class Routing:
         self._locks: dict[str, asyncio.Lock] = {}
         self._stepped: dict[str, float] = {}
         self._pauses: dict[str, float] = {}  # until the next step of an id
+        self._read: dict[Component, tuple[int | None, Divided]] = {}  # by the step under way, with the store's version of then
         self._read_in: dict[str, float] = {}  # seconds that it took to read a component the last time
         self._touched: set[Key] = set()  # of which somebody says that the host may have it, though we have not sent it
 
@@ -130,7 +131,8 @@ class Routing:
         """Tell the hosts that need the domain; returns them, and those that failed."""
         moved = await self._place(component, hosts)
         began = time.monotonic()
-        found = await self._divided(component)
+        version, found = await self.db.version(), await self._divided(component)
+        self._read[component] = version, found
         self._read_in[component.id] = time.monotonic() - began
         rows, needed = found.rows, found.hosts
         news = [host for host in sorted(needed) if self._has_news(found, host) and await self.scope.owns(host)]
@@ -139,6 +141,7 @@ class Routing:
         for some in (first, [host for host in news if host not in first]):
             more = await self._patiently({(host, component.id): self._apply(host, component, number) for host in some}, up)
             failed, late = failed | more[0], late | more[1]
+        self._read.pop(component, None)
         behind = set(failed) | late
         await self._record(component, rows, bool(hosts) and not behind & up and (not needed or bool(needed - behind)))
         return needed, failed
@@ -245,7 +248,9 @@ class Routing:
         if fresh is None:
             if await routing.component_of(self.db, component.id) != component:
                 raise Conflict(f"The routing domain {component.id} has changed meanwhile.", stale=True)
-            fresh = await self._divided(component)
+            version, fresh = self._read.get(component, (None, None))
+            if fresh is None or version is None or version != await self.db.version():
+                fresh = await self._divided(component)
             self._fresh[component] = fresh  # for the other hosts that are told in this turn of the event loop, no longer
             asyncio.get_running_loop().call_soon(self._fresh.pop, component, None)
         return fresh.on(host)

@@ -56,6 +56,10 @@ class Database(Reader, Protocol):
         """As `write`, while no other process that shares the store is in here: for migrations."""
         ...
 
+    async def version(self) -> int | None:
+        """As long as it is the same, nothing was committed; None where there is no such number."""
+        ...
+
     async def close(self) -> None:
         """Finish what waits and close."""
         ...

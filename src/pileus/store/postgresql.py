@@ -105,6 +105,10 @@ class PostgresqlDatabase:
         """The first column of the first row, or None."""
         return await self._read(lambda reader: reader.value(sql, *args))
 
+    async def version(self) -> int | None:
+        """There is none: other processes write as well."""
+        return None
+
     async def write(self, work: Work[T]) -> T:
         """Run `work` in a transaction; returns when it is durable. Who waits may be cancelled, the write goes on."""
         return await self._writer.write(work)

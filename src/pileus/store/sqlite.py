@@ -114,6 +114,10 @@ class SqliteDatabase(SqliteConnection):
         """As `write`: a file has one writer at a time."""
         return await self.write(work)
 
+    async def version(self) -> int | None:
+        """As long as it is the same, nothing was committed: who reads has a connection of his own, which commits nothing."""
+        return cast(int, await self.value("PRAGMA data_version"))
+
     async def close(self) -> None:
         """Finish what waits and close."""
         if self._writer.is_alive():

@@ -27,13 +27,11 @@ def _plain(hint: Any) -> Any:
 
 
 def _decoder(hint: Any) -> Callable[[Any], Any] | None:
+    """What makes a field of a column that is not NULL; None where nothing is to be done."""
     plain = _plain(hint)
     if plain is bool or (isinstance(plain, type) and issubclass(plain, StrEnum)):
-        return lambda value: None if value is None else plain(value)
-    if plain is not None:
-        return None
-    decoder = msgspec.json.Decoder(hint)
-    return lambda value: None if value is None else decoder.decode(value)
+        return plain
+    return msgspec.json.Decoder(hint).decode if plain is None else None
 
 
 def _encoder(hint: Any) -> Callable[[Any], Any] | None:
@@ -67,7 +65,8 @@ class Table(Generic[R]):
         """A struct of a row that `select` gave."""
         values = list(row)
         for index, decoder in self._decoders:
-            values[index] = decoder(values[index])
+            if (value := values[index]) is not None:
+                values[index] = decoder(value)
         return self.struct(**dict(zip(self.columns, values, strict=True)))
 
     def encode(self, column: str, value: Any) -> Any:

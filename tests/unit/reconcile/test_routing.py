@@ -72,7 +72,7 @@ def play(tmp_path: Path, story: Callable[[Database, Routing, Node], Awaitable[An
         finally:
             await db.close()
 
-    module.PAUSE = 0.0
+    module.PAUSE = module.SHARE = 0.0
     asyncio.run(run())
 
 
