@@ -56,7 +56,7 @@ class Disk:
         subprocess.run(["umount", str(self.place)], check=True)
 
     def _mount(self) -> None:
-        done = subprocess.run(["mount", "-o", "loop", str(self._file), str(self.place)], capture_output=True, text=True)
+        done = subprocess.run(["mount", "-o", "loop,commit=300", str(self._file), str(self.place)], capture_output=True, text=True)
         if done.returncode:
             pytest.skip(f"no file system in a file can be mounted: {done.stderr.strip()}")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-DEADLINE = 90.0  # seconds for whatever is waited for; an emulated boot takes 4 on an idle machine
+DEADLINE = 300.0  # seconds for whatever is waited for; an emulated boot takes 4 on an idle machine
 
 # Answers one HTTP request on standard input and output, from a directory: QEMU starts it for each connection to the metadata address.
 SERVICE = """
