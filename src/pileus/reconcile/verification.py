@@ -5,8 +5,11 @@ later. The newest result is `Verifier.last`, and in the store for `pileus status
 """
 
 import asyncio
+import gc
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -29,6 +32,7 @@ LONGEST_REST = 5.0
 MOST_SERVERS = 20_000  # a larger world is not held in this process's memory
 MOST_BREACHES = 100  # that are kept with their evidence
 CENSUS_TIMEOUT = 60.0
+NEVER = 1 << 30  # collections of younger objects before one of all
 
 log = logging.getLogger("pileus.verify")
 
@@ -89,6 +93,10 @@ class Verifier:
         return result
 
     async def _breaches(self) -> list[Breach]:
+        with no_full_collections():
+            return await self._found()
+
+    async def _found(self) -> list[Breach]:
         self._worked = time.thread_time()
         world = await gather(self.db, self.images, self._rest)
         if not self.simulated:
@@ -122,3 +130,14 @@ class Verifier:
         pause = min((now - self._worked) * REST, LONGEST_REST)
         await asyncio.sleep(pause)
         self._worked = time.thread_time()
+
+
+@contextmanager
+def no_full_collections() -> Iterator[None]:
+    """While a world of ten thousands of objects is held, the garbage collector does not walk through all of it: nobody waits for that."""
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(young, middle, NEVER)
+    try:
+        yield
+    finally:
+        gc.set_threshold(young, middle, old)
