@@ -114,6 +114,11 @@ async def requeue_broken(tx: Transaction) -> list[str]:
     return [image.id for image in broken]
 
 
+async def importing(db: Reader, owner: str | None) -> int:
+    """How many of a project's images are being filled from the web."""
+    return int(await db.value("SELECT count(*) FROM images WHERE owner = ? AND status = 'importing' AND upload IS NOT NULL", owner) or 0)
+
+
 async def content_used(db: Reader, content: str) -> bool:
     """Whether an image has this content."""
     return await db.value("SELECT 1 FROM images WHERE content = ? LIMIT 1", content) is not None

@@ -1,11 +1,12 @@
 """Images that name files of the host, that change under their users, and addresses from which nothing may be fetched."""
 
-import asyncio
+import contextlib
 import re
 import resource
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pileus.api.image import downloads
+from pileus.api.image import downloads, imports
 from pileus.core.disk_headers import empty_qcow2
 from pileus.model.errors import NodeFailed
 from pileus.model.guests import DiskImage, GuestDisk
@@ -147,7 +148,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], list[Any]]:
     def use(answers: list[str]) -> list[Any]:
         left, connected = list(answers), []
 
-        async def getaddrinfo(self: Any, host: str, port: int, **rest: Any) -> list[Any]:
+        def getaddrinfo(host: str, port: int, **rest: Any) -> list[Any]:
             address = left.pop(0) if len(left) > 1 else left[0]
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
@@ -155,7 +156,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], list[Any]]:
             connected.append(address)
             return _no()
 
-        monkeypatch.setattr(asyncio.base_events.BaseEventLoop, "getaddrinfo", getaddrinfo)
+        monkeypatch.setattr(downloads.socket, "getaddrinfo", getaddrinfo)
         monkeypatch.setattr(downloads.socket, "create_connection", connect)
         return connected
 
@@ -178,6 +179,86 @@ def test_what_was_looked_at_is_what_is_connected_to(cloud: TestCloud, names: Cal
     assert cloud.call("POST", f"{IMAGES}/{image['id']}/import", "member", body).status == 202
     assert _ended(cloud, image) == "failure"
     assert connected == [("93.184.216.35", 80)]
+
+
+class Slow:
+    """A web server of a tenant's. `say` is what it does with a connection once it has read the request."""
+
+    def __init__(self, say: Callable[[socket.socket, threading.Event], None]) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.over = threading.Event()
+        self.say = say
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while not self.over.is_set():
+            try:
+                link, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._talk, args=(link,), daemon=True).start()
+
+    def _talk(self, link: socket.socket) -> None:
+        with contextlib.suppress(OSError), link:
+            link.recv(65536)
+            self.say(link, self.over)
+
+    def close(self) -> None:
+        self.over.set()
+        self.listener.close()
+
+
+def says_nothing(link: socket.socket, over: threading.Event) -> None:
+    over.wait(30)
+
+
+def goes_on_for_ever(link: socket.socket, over: threading.Event) -> None:
+    while not over.wait(0.02):
+        link.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def drips(link: socket.socket, over: threading.Event) -> None:
+    link.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    while not over.wait(0.05):
+        link.sendall(b"x")
+
+
+@pytest.mark.parametrize("say", [says_nothing, goes_on_for_ever, drips])
+def test_a_server_that_takes_its_time_is_given_up_and_holds_up_nobody(
+    say: Callable[[socket.socket, threading.Event], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "TIMEOUT", 0.5)
+    server = Slow(say)
+    cloud = TestCloud(import_hosts=[server.address])
+    try:
+        waiting = [create(cloud) for _ in range(imports.MOST_AT_ONCE + 1)]
+        method = {"method": {"name": "web-download", "uri": f"http://{server.address}/"}}
+        asked = [cloud.call("POST", f"{IMAGES}/{one['id']}/import", "member", method) for one in waiting]
+        assert [one.status for one in asked] == [202] * imports.MOST_AT_ONCE + [413]
+        began = time.monotonic()
+        active(cloud, data=b"x" * 3_000_000)
+        assert time.monotonic() - began < 3, "an upload waits for the imports"
+        for one in waiting[:-1]:
+            assert _ended(cloud, one) == "failure"
+            assert show(cloud, one)["status"] == "queued"
+        assert cloud.call("POST", f"{IMAGES}/{waiting[-1]['id']}/import", "member", method).status == 202
+    finally:
+        server.close()
+        cloud.close()
+
+
+def test_a_name_that_takes_its_time_holds_up_nobody(cloud: TestCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(downloads, "NAME_SECONDS", 0.5)
+    monkeypatch.setattr(downloads.socket, "getaddrinfo", lambda *args, **more: over.wait(20) and [])
+    image = create(cloud)
+    body = {"method": {"name": "web-download", "uri": "http://slow.example/"}}
+    began = time.monotonic()
+    answer = cloud.call("POST", f"{IMAGES}/{image['id']}/import", "member", body)
+    assert answer.status == 400 and b"is not known" in answer.body
+    assert time.monotonic() - began < 5
+    over.set()
 
 
 def _ended(cloud: TestCloud, image: dict[str, Any]) -> str:

@@ -12,13 +12,15 @@ from pileus.api.image import content, downloads, files
 from pileus.api.image.images import IMPORT_METHODS, STORE, add, drafted, isotime, load_own
 from pileus.api.request import Request, Response
 from pileus.model.base import Model
-from pileus.model.errors import Conflict, Invalid, NotFound, PileusError
+from pileus.model.errors import Conflict, Invalid, NotFound, PileusError, TooLarge
 from pileus.model.images import Image, ImageStatus, ImageTask
 from pileus.store import image_tasks, images
 from pileus.store.database import Transaction
 
 log = logging.getLogger("pileus.image")
 IMPORTING, FAILED = "os_glance_importing_to_stores", "os_glance_failed_import"
+MOST_AT_ONCE = 4
+"""Imports from the web that a project may have under way."""
 _running: set[asyncio.Task[None]] = set()
 
 
@@ -118,6 +120,8 @@ async def _start_download(request: Request, image: Image, task: ImageTask, uri: 
     upload = secrets.token_hex(8)
 
     async def begin(tx: Transaction) -> None:
+        if await images.importing(tx, image.owner) >= MOST_AT_ONCE:
+            raise TooLarge(f"Your project has {MOST_AT_ONCE} imports from the web under way; wait until one has ended.")
         claimed = await images.begin_upload(tx, image, upload, ImageStatus.IMPORTING)
         await images.save(tx, claimed, properties={**claimed.properties, IMPORTING: STORE, FAILED: ""})
         await image_tasks.start_task(tx, task)
