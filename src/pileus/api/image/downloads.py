@@ -90,15 +90,10 @@ async def _open(uri: str, trusted: list[str]) -> tuple[http.client.HTTPResponse,
     for _ in range(HOPS):
         where, address = await resolve(uri, trusted)
         links: list[socket.socket] = []
-        response: http.client.HTTPResponse | None = None
         try:
-            async with asyncio.timeout(TIMEOUT):
-                response = await _apart(partial(_request, where, address, links))
+            response = await _answer(where, address, links)
         except (OSError, http.client.HTTPException) as error:
             raise Invalid(f"{uri} could not be fetched: {str(error) or 'it does not answer'}") from error
-        finally:
-            if response is None:
-                _hang_up(links)
         if response.status == 200:
             return response, links
         location = response.getheader("Location")
@@ -107,6 +102,15 @@ async def _open(uri: str, trusted: list[str]) -> tuple[http.client.HTTPResponse,
             raise Invalid(f"{uri} could not be fetched: the server answered {response.status}.")
         uri = urljoin(uri, location)
     raise Invalid(f"{uri} could not be fetched: more than {HOPS} redirections.")
+
+
+async def _answer(where: Source, address: str, links: list[socket.socket]) -> http.client.HTTPResponse:
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            return await _apart(partial(_request, where, address, links))
+    except BaseException:
+        _hang_up(links)
+        raise
 
 
 def _request(where: Source, address: str, links: list[socket.socket]) -> http.client.HTTPResponse:
