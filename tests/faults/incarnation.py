@@ -211,7 +211,7 @@ class Life:
         now = time.time()
         identity = Identity(
             user_id=user.id, project_id=project.id, project_domain_id=DEFAULT_DOMAIN, roles=frozenset(LADDER[LADDER.index(who) :]),
-            issued_at=now, expires_at=now + 3600, methods=("password",), audit_ids=(audit_id(),),
+            issued_at=now, expires_at=now + 86400, methods=("password",), audit_ids=(audit_id(),),
         )  # fmt: skip
         return self.control.cloud.tokens.issue(identity)  # type: ignore[attr-defined]
 

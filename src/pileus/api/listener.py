@@ -5,6 +5,7 @@ anybody who can connect, and the process is gone.
 """
 
 import asyncio
+import resource
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -15,6 +16,9 @@ HEAD_SECONDS = 30.0
 """For which a client may take to send them."""
 DRAIN_SECONDS = 60.0
 """For which what is left of a body is read and dropped once its request is answered, so that the client gets to read the answer."""
+MOST_CONNECTIONS = max(100, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 65536) * 3 // 4)
+"""At a time. Descriptors are left for the database, images and the bus, so that who is let in is answered."""
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -31,6 +35,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Someone has connected, and should say what it wants."""
         super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.write(BUSY)
+            transport.close()
+            return
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -55,7 +63,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = False
         super().on_message_complete()
         self._unwatch()
-        if self.cycle.response_complete:  # answered before its end: uvicorn waits for the next request without a limit then
+        # Answered before its end: uvicorn waits for the next request without a limit then. A WebSocket's request has no cycle.
+        if self.cycle is not None and self.cycle.response_complete:
             self._in_head, self._head = True, 0
             self._watch()
 

@@ -30,14 +30,22 @@ def command(ctx: click.Context, as_json: bool, repair: bool, yes: bool) -> None:
         raise click.UsageError("--yes goes with --repair, and --repair --json needs it, as nobody can be asked.")
     config = load(state_of(ctx))
     check_store(config)
-    found = asyncio.run(verify(config))
+    away: set[str] = set()
+    found = asyncio.run(verify(config, away))
     done = [] if not repair else _repair(config, found, ask=not yes, quiet=as_json)
     if done:
-        found = asyncio.run(verify(config))
+        found = asyncio.run(verify(config, away))
     if as_json:
-        click.echo(json.dumps(document(found) | ({"repaired": [one.sentence() for one in done]} if repair else {}), indent=2))
+        click.echo(
+            json.dumps(
+                document(found) | {"hosts_down": sorted(away)} | ({"repaired": [one.sentence() for one in done]} if repair else {}),
+                indent=2,
+            )
+        )
     else:
         _say(found, me(str(config.directory)), hint=not repair)
+        for host in sorted(away):
+            click.echo(f"Host {host} is down: what is there was not looked at.")
     if found:
         ctx.exit(1)
 
@@ -84,23 +92,27 @@ def _repair(config: Config, found: list[Breach], ask: bool, quiet: bool) -> list
     return wanted
 
 
-async def verify(config: Config) -> list[Breach]:
-    """The breaches that stay, on whatever host they are."""
+async def verify(config: Config, away: set[str] | None = None) -> list[Breach]:
+    """The breaches that stay, on whatever host they are. The names of hosts that are down are put into `away`."""
     db = open_database(config)
     try:
         async with censuses(config) as look_at:
-            return await look(db, config, look_at)
+            return await look(db, config, look_at, away=away)
     finally:
         await db.close()
 
 
-async def look(db: Database, config: Config, look_at: LookAt, pause: float = PAUSE) -> list[Breach]:
+async def look(db: Database, config: Config, look_at: LookAt, pause: float = PAUSE, away: set[str] | None = None) -> list[Breach]:
     """The breaches that all looks find."""
-    found = examine(await gather_all(db, config, look_at))
+    world = await gather_all(db, config, look_at)
+    found = examine(world)
     for _ in range(LOOKS - 1):
         if found:
             await asyncio.sleep(pause)
-            found = lasting(found, examine(await gather_all(db, config, look_at)))
+            world = await gather_all(db, config, look_at)
+            found = lasting(found, examine(world))
+    if away is not None:
+        away |= set(world.away)
     return found
 
 

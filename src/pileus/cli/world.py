@@ -24,17 +24,23 @@ async def gather(db: Database, config: Config) -> World:
 
 
 async def gather_all(db: Database, config: Config, look_at: LookAt) -> World:
-    """The records, and every host's own view. Simulated hosts have none."""
+    """The records, and the own view of every host that is not down. Simulated hosts have none."""
     world = await gather(db, config)
     if config.simulate:
         return world
     views, unseen = list(world.views), list(world.unseen)
+    away: list[str] = []
+    if config.bus is not None:  # else the only host is here
+        silent = world.now - config.node_silence
+        away = [host.name for host in world.hosts if host.forced_down or host.fenced_at or host.seen_at < silent]
     for host in sorted(world.hosts, key=lambda one: one.name):
+        if host.name in away:
+            continue
         try:
             views.append(await store.view(db, world, host.name, await look_at(host.name)))
         except (Unavailable, NodeFailed) as error:
             unseen.append(f"host {host.name}: {error.message}")
-    return msgspec.structs.replace(world, views=views, unseen=unseen)
+    return msgspec.structs.replace(world, views=views, unseen=unseen, away=sorted(away))
 
 
 @asynccontextmanager

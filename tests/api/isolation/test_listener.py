@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 import uvicorn
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from pileus.api import listener
 from pileus.api.listener import BoundedProtocol
@@ -16,7 +18,9 @@ from tests.api.harness import TestCloud
 @pytest.fixture(scope="module")
 def address(shared_cloud: TestCloud) -> Iterator[tuple[str, int]]:
     sock = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(shared_cloud.app, lifespan="off", log_level="critical", access_log=False, http=BoundedProtocol)
+    config = uvicorn.Config(
+        shared_cloud.app, lifespan="off", log_level="critical", access_log=False, http=BoundedProtocol, ws="websockets-sansio"
+    )
     server = uvicorn.Server(config)
     serving = asyncio.run_coroutine_threadsafe(server.serve(sockets=[sock]), shared_cloud.loop)
     yield sock.getsockname()
@@ -58,6 +62,13 @@ def test_a_long_head_that_ends_is_answered(address: tuple[str, int]) -> None:
     head = b"GET /identity/v3 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-A: " + b"a" * 60000 + b"\r\n\r\n"
     _, answer = send(address, head, b"", 0)
     assert answer.startswith(b"HTTP/1.1 200")
+
+
+def test_what_bounds_requests_lets_a_websocket_through(address: tuple[str, int]) -> None:
+    """It has no body and no answer as other requests have. Here nobody speaks: it is closed before it is accepted, which is a 403."""
+    with pytest.raises(InvalidStatus) as refused:
+        connect(f"ws://{address[0]}:{address[1]}/console/serial", open_timeout=10)
+    assert refused.value.response.status_code == 403
 
 
 def test_requests_one_after_the_other_are_answered_with_bodies_larger_than_a_head_may_be(address: tuple[str, int]) -> None:

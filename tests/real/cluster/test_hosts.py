@@ -95,11 +95,14 @@ def test_a_second_cluster_has_its_own_manager_and_hosts(cluster: Cluster, tmp_pa
         until(lambda: any("cluster/east: led by" in line and "for" in line for line in listed().splitlines()), 30, "a leader")
         return process
 
+    def up() -> set[str]:
+        return {str(one.host) for one in connection.compute.services(binary="nova-compute") if one.state == "up"}
+
     process = manager()
     try:
         fabric.connect(4, "h4")
         fabric.start("h4", Api(config, "admin", "admin"), "east")
-        until(lambda: "h4" in {one.host for one in connection.compute.services(binary="nova-compute")}, 30, "h4")
+        until(lambda: "h4" in up(), 30, "h4")
         server = boots(connection, "eastern", network, availability_zone="nova:h4")
         assert server.status == "ACTIVE"
         process.kill()
@@ -114,7 +117,11 @@ def test_a_second_cluster_has_its_own_manager_and_hosts(cluster: Cluster, tmp_pa
         process.terminate()
         process.wait()
         stop(fabric.directory("h4"))
+        until(lambda: "h4" not in up(), 60, "the loss of h4")
+        assert "Host h4 is down" in cluster.pileus("verify").stdout
+        cluster.pileus("host", "remove", "h4")
         fabric.remove("h4")
+    cluster.verify()
 
 
 def test_nothing_of_the_cluster_listens_where_it_was_not_asked_to(cluster: Cluster) -> None:

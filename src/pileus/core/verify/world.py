@@ -72,6 +72,7 @@ class World(Model, frozen=True, kw_only=True, dict=True):
 
     now: float = 0.0
     views: list[View] = []
+    away: list[str] = []  # hosts that are known to be down: nobody looks at them
     unseen: list[str] = []  # "host: why it could not be looked at"
     dangling: dict[str, list[tuple[tuple[Any, ...], str]]] = {}  # reference -> (key of the row, what it names that is not there)
 
