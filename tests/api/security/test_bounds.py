@@ -321,6 +321,33 @@ def test_many_that_send_slowly_keep_nobody_else_waiting(address: tuple[str, int]
         link.close()
 
 
+def test_more_connections_than_there_is_room_for_are_told_so_and_those_before_go_on(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = http.client.HTTPConnection(*address, timeout=10)
+    first.connect()
+    monkeypatch.setattr(listener, "MOST_CONNECTIONS", 20)
+    links = [socket.create_connection(address, timeout=10) for _ in range(40)]
+    answers = []
+    for link in links:
+        link.settimeout(0.3)
+        try:
+            answers.append(link.recv(4096))
+        except TimeoutError:
+            answers.append(b"")
+    refused = [one for one in answers if one]
+    assert 15 <= len(refused) <= 25 and all(one.startswith(b"HTTP/1.1 503") and b"retry-after" in one for one in refused)
+    first.request("GET", "/identity/v3")
+    assert first.getresponse().status == 200
+    for link in (*links, first):
+        link.close()
+    monkeypatch.undo()
+    again = http.client.HTTPConnection(*address, timeout=10)
+    again.request("GET", "/identity/v3")
+    assert again.getresponse().status == 200
+    again.close()
+
+
 # Uploads
 
 
