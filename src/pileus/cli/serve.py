@@ -72,6 +72,8 @@ def api_server(control: ControlPlane, config: Config) -> "uvicorn.Server":
             access_log=False,
             lifespan="off",
             server_header=False,
+            proxy_headers=bool(config.trusted_proxies),  # uvicorn believes whoever comes from 127.0.0.1 otherwise
+            forwarded_allow_ips=config.trusted_proxies,
             http=BoundedProtocol,
             ws="websockets-sansio",
             ws_max_size=1 << 20,
