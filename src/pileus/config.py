@@ -28,6 +28,7 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metrics_listen: str | None = None  # HOST:PORT where a Prometheus server reads /metrics, without a password; None: nowhere
     log_format: Literal["text", "json"] = "text"  # of DIR/log/pileus.log
     public_url: str | None = None  # None: the address that the client used
+    trusted_proxies: list[str] = []  # addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed
     tls_certificate: str | None = None
     tls_key: str | None = None
     region: str = "RegionOne"
