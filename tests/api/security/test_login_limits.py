@@ -1,12 +1,22 @@
 """Logins that fail are held up, and nobody else is."""
 
+import asyncio
+import contextlib
+import http.client
+import json
+import socket
 import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pileus.api.identity import login_limits, passwords
 from pileus.api.identity.login_limits import LoginLimits
+from pileus.cli.serve import api_server
+from pileus.config import Config
 from pileus.core.login_limits import CLOUD_FREE, FORGET, FREE, LONGEST_WAIT
 from tests.api.harness import PASSWORD, Answer, TestCloud
 
@@ -164,6 +174,34 @@ def test_right_passwords_many_at_once_are_not_held_up(cloud: TestCloud, clock: C
 def _plain(cloud: TestCloud) -> Answer:
     who = {"name": "member", "domain": {"id": "default"}, "password": PASSWORD}
     return cloud.call("POST", f"{V3}/auth/tokens", json={"auth": {"identity": {"methods": ["password"], "password": {"user": who}}}})
+
+
+@contextlib.contextmanager
+def served(cloud: TestCloud, config: Config) -> Iterator[str]:
+    """The API as `pileus serve` listens, with these settings: host and port."""
+    sock = socket.create_server(("127.0.0.1", 0))
+    server = api_server(SimpleNamespace(cloud=cloud.cloud), config)  # type: ignore[arg-type]
+    serving = asyncio.run_coroutine_threadsafe(server.serve(sockets=[sock]), cloud.loop)
+    yield f"127.0.0.1:{sock.getsockname()[1]}"
+    server.should_exit = True
+    serving.result(20)
+
+
+@pytest.mark.parametrize(("proxies", "statuses"), [([], [401] * FREE + [429] * 2), (["127.0.0.1"], [401] * (FREE + 2))])
+def test_a_header_says_where_a_login_comes_from_where_an_operator_names_its_proxy_alone(
+    proxies: list[str], statuses: list[int], cloud: TestCloud, clock: Clock
+) -> None:
+    who = {"name": "member", "domain": {"id": "default"}, "password": "wrong"}
+    body = json.dumps({"auth": {"identity": {"methods": ["password"], "password": {"user": who}}}})
+    seen: list[int] = []
+    with served(cloud, replace(cloud.cloud.config, trusted_proxies=proxies)) as address:
+        for number in range(FREE + 2):
+            connection = http.client.HTTPConnection(address, timeout=20)
+            headers = {"Content-Type": "application/json", "X-Forwarded-For": f"192.0.2.{number}"}
+            connection.request("POST", f"{V3}/auth/tokens", body, headers)
+            seen.append(connection.getresponse().status)
+            connection.close()
+    assert seen == statuses
 
 
 def test_what_is_remembered_is_bounded_and_goes(monkeypatch: pytest.MonkeyPatch) -> None:
