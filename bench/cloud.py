@@ -148,12 +148,12 @@ def server_body(made: dict[str, Any], name: str, count: int = 1) -> dict[str, An
     return {"server": server | ({"min_count": count, "max_count": count} if count > 1 else {})}
 
 
-def wait_for(cloud: Cloud, query: str, count: int, patience: float = 600.0) -> None:
-    """Until so many servers are found by a query of the list, or at least 1,000."""
+def wait_built(cloud: Cloud, patience: float = 900.0) -> None:
+    """Until no server is being built any more; one that is in ERROR ends the measurement."""
     deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        found = len(cloud.demo.get(f"/compute/v2.1/servers?{query}&limit=1000")["servers"])
-        if found == count or (found == 1000 and count > 1000):
-            return
+    while cloud.demo.get("/compute/v2.1/servers?status=BUILD&limit=1")["servers"]:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"servers were still being built after {patience:g} s")
         time.sleep(0.02)
-    raise SystemExit(f"{count} servers with {query} were not there within {patience:g} s")
+    if failed := cloud.demo.get("/compute/v2.1/servers/detail?status=ERROR&limit=1")["servers"]:
+        raise SystemExit(f"a server could not be built: {failed[0]['fault']['message']}")

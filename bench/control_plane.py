@@ -22,7 +22,7 @@ import msgspec
 
 from bench import report
 from bench.calibration import machine
-from bench.cloud import STORES, Cloud, new_image, prepare, server_body, wait_for
+from bench.cloud import STORES, Cloud, new_image, prepare, server_body, wait_built
 from bench.load import Ask, Figure, measure, times
 from bench.report import Row
 from pileus.cli.client import Api
@@ -130,7 +130,7 @@ class Bench:
             some = min(100, size - self.servers)
             cloud.demo.post(SERVERS, server_body(self.made | {"network": self.network(cloud)}, f"fill{self.servers}", some))
             self.servers += some
-        wait_for(cloud, "status=ACTIVE", self.servers)
+        wait_built(cloud)
         cloud.rest()
         if size >= 1000:
             self.note("Memory", f"PSS with {size:,} servers", cloud.memory(), "MiB")
@@ -158,7 +158,7 @@ class Bench:
         began = time.monotonic()
         cloud.demo.post(SERVERS, server_body(self.made, "burst", count))
         self.servers += count
-        wait_for(cloud, "status=ACTIVE", self.servers)
+        wait_built(cloud)
         self.note("Servers", f"burst of {count} servers until ACTIVE", time.monotonic() - began, "s")
         cloud.rest()
         self.note("Servers", f"burst of {count}, each of them", (cloud.cpu() - before) / count * 1000)
