@@ -9,12 +9,10 @@ from pileus.core.disk_headers import read_backing_name, read_qcow2_header
 from pileus.core.dnsmasq import owners
 from pileus.core.network_names import namespace_name, tap
 from pileus.model.census import Census, FoundDisk
-from pileus.model.errors import NodeFailed
 from pileus.node.network import links, namespaces
-from pileus.node.network.nft_load import table_exists
+from pileus.node.network.nft_load import is_filtered
 
 HEAD = 4096
-TABLE = "pileus"
 
 
 def take(state: Path, tag: str) -> Census:
@@ -65,14 +63,6 @@ def addresses_of(domain: Path) -> dict[str, str]:
         with contextlib.suppress(OSError):
             found |= owners(file.read_text())
     return found
-
-
-def is_filtered(namespace: str) -> bool:
-    """Whether both our tables are loaded in the namespace; true of one that went meanwhile."""
-    try:
-        return namespaces.inside(namespace, lambda: table_exists("inet", TABLE) and table_exists("bridge", TABLE))
-    except NodeFailed:
-        return True
 
 
 def hypervisor_processes(folder: Path) -> dict[str, list[int]]:

@@ -71,8 +71,12 @@ class LinuxNetwork:
         self._metadata_of = metadata_of
         self._records = await asyncio.to_thread(self._read_records)
         await asyncio.to_thread(self._restore_host)
-        for domain_id, record in self._records.items():
+        for domain_id, record in list(self._records.items()):
             if namespaces.exists(self._namespace(domain_id)):
+                if not await asyncio.to_thread(
+                    nft_load.is_filtered, self._namespace(domain_id)
+                ):  # somebody has flushed it: all is done anew
+                    self._records[domain_id] = replace(record, digest="")
                 try:
                     await self._listen(record.domain)
                 except NodeFailed as failure:

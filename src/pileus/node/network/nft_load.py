@@ -3,8 +3,10 @@
 import subprocess
 
 from pileus.model.errors import NodeFailed
+from pileus.node.network import namespaces
 
 TIMEOUT = 20.0
+TABLE = "pileus"
 
 
 def load(text: str) -> None:
@@ -23,3 +25,11 @@ def table_exists(family: str, name: str) -> bool:
     """Whether the table is there."""
     done = subprocess.run(["nft", "-t", "list", "table", family, name], capture_output=True, timeout=TIMEOUT, check=False)
     return done.returncode == 0
+
+
+def is_filtered(namespace: str) -> bool:
+    """Whether both our tables are loaded in a namespace; true of one that is gone."""
+    try:
+        return namespaces.inside(namespace, lambda: table_exists("inet", TABLE) and table_exists("bridge", TABLE))
+    except NodeFailed:
+        return True
