@@ -12,9 +12,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from pileus.core.network_names import namespace_name
 from pileus.model.errors import NodeFailed
 from pileus.model.routing import DomainNetwork, DomainSubnet, FloatingAddress, RoutingDomain, SecurityRule
-from pileus.node.network import dnsmasq, namespaces
+from pileus.node.network import dnsmasq, namespaces, nft_load
 from tests.driver import network_domains as domains
 from tests.driver.network_domains import Host
 from tests.driver.network_guests import Guest, connect, eventually
@@ -416,6 +417,17 @@ def test_a_step_that_fails_is_seen_and_the_next_attempt_mends_it(
     digest = host.apply(domain)
     assert host.do(host.driver.observe()) == {domain.id: digest}
     assert host.guest(domain, 0).pings(f"{host.public}.1")
+
+
+def test_a_packet_filter_that_was_flushed_is_seen_at_the_next_start(host: Host) -> None:
+    domain = domains.isolated(21)
+    digest = host.apply(domain)
+    name = namespace_name(host.tag, domain.id)
+    host.do(asyncio.to_thread(namespaces.inside, name, lambda: nft_load.load("flush ruleset")))
+    assert host.restart() == {domain.id: ""}
+    assert host.apply(domain) == digest
+    assert nft_load.is_filtered(name)
+    assert host.restart() == {domain.id: digest}
 
 
 def test_a_removed_domain_leaves_nothing_and_its_neighbour_goes_on(host: Host) -> None:

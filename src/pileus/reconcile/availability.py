@@ -22,6 +22,7 @@ from pileus.reconcile import migration_outcomes
 from pileus.reconcile.fencing import fence
 from pileus.reconcile.liveness import Liveness
 from pileus.reconcile.migration_place import Choice, choice
+from pileus.reconcile.observations import EVENTS
 from pileus.reconcile.scope import EVERYTHING
 from pileus.store import actions, allocations, decisions, ports, providers, servers
 from pileus.store import migration_records as records
@@ -34,6 +35,8 @@ LOOK_AGAIN = 5.0
 ACTION = "evacuate"
 EVENT = "compute_rebuild_instance"
 """Nova's name of what an evacuation does at the destination."""
+
+POWER_TASKS = ("powering-on", "powering-off", "pausing", "unpausing", "suspending", "resuming")
 
 
 class Availability:
@@ -234,6 +237,11 @@ async def evacuated(tx: Transaction, seen: Migration, found: Choice) -> None:
     await records.save(tx, seen, **changes)
     request_id = seen.request_id or server.request_id
     await actions.finish(tx, server.id, request_id, EVENT, message=f"{seen.source} was lost. {decision.message}", host=decision.host)
+    if power != server.power and server.task_state in POWER_TASKS:  # what it was to become, it will not
+        given_up = EVENTS[server.task_state]
+        await actions.finish(
+            tx, server.id, server.request_id, given_up, result="Error", message=f"{seen.source} was lost.", host=seen.source
+        )
 
 
 async def _ended(tx: Transaction, seen: Migration, status: MigrationStatus, reason: str) -> None:

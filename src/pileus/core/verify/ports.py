@@ -136,7 +136,7 @@ def rules_have_groups(world: World) -> Findings:
     known = {one.id for one in world.security_groups}
     for rule in world.rules:
         for group in (rule.security_group_id, rule.remote_group_id):
-            if group is not None and group not in known:
+            if group and group not in known:
                 yield Finding(evidence=f"security group rule {rule.id} names group {group}, which is gone; delete the rule")
 
 

@@ -172,7 +172,8 @@ REFERENCES = [
     ),
     Reference(
         name="regions_have_parents", sentence="The region above a region exists.",
-        table="regions", column="parent_region_id", to="regions", owned=True, remedy="set its parent anew",
+        table="regions", column="parent_region_id", to="regions", where="regions.parent_region_id <> ''", owned=True,
+        remedy="set its parent anew",
     ),
     Reference(
         name="project_endpoints_have_projects", sentence="Every endpoint that was given to a project has its project.",

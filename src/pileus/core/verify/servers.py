@@ -4,7 +4,6 @@ from pileus.core.servers import derive
 from pileus.core.verify.invariant import Finding, Findings, invariants
 from pileus.core.verify.repairs import Rederive
 from pileus.core.verify.world import World
-from pileus.model.images import ImageStatus
 from pileus.model.servers import Status
 
 
@@ -66,14 +65,6 @@ def zones_are_the_hosts(world: World) -> Findings:
             )
 
 
-def snapshots_have_images(world: World) -> Findings:
-    """A copy that is being made has an image that waits for it."""
-    waiting = {one.id for one in world.images if one.status not in (ImageStatus.DELETED, ImageStatus.KILLED, ImageStatus.PENDING_DELETE)}
-    for server in world.servers:
-        if server.pending_snapshot is not None and server.pending_snapshot not in waiting and server.deleted_at is None:
-            yield Finding(evidence=f"server {server.id} is being copied into image {server.pending_snapshot}, which is gone")
-
-
 def launched_servers_were_placed(world: World) -> Findings:
     """Only what is on a host can have run there."""
     for server in world.servers:
@@ -113,7 +104,6 @@ INVARIANTS = invariants(
     (sizes_are_the_flavors, "A server counts the vCPUs and memory of its flavor."),
     (placed_servers_have_hosts, "A server's host is known."),
     (zones_are_the_hosts, "A server is in the availability zone of its host."),
-    (snapshots_have_images, "A server that is being copied has an image for the copy."),
     (launched_servers_were_placed, "A server that was seen has a host."),
     (newest_actions_end, "The newest action of a server about which nothing is being done has ended."),
     (ended_steps_have_results, "A step of an action that has ended has a result."),

@@ -117,7 +117,6 @@ BROKEN: dict[str, Break] = {
         hosts=[host("h2", 2)], aggregates=[], providers=changed(WHOLE.providers, "rp-h1", aggregates=[])
     ),
     "zones_are_the_hosts": lambda: stored(availability_zone="elsewhere"),
-    "snapshots_have_images": lambda: server(pending_snapshot="gone"),
     "launched_servers_were_placed": lambda: but(
         servers=[derive(msgspec.structs.replace(SERVER, host=None))],
         settled=frozenset[str](),
