@@ -21,6 +21,8 @@ from pileus.store.tables import Table
 log = logging.getLogger(__name__)
 LIFETIME = 24 * 3600.0
 LONGEST_ANSWER = 1 << 20
+LONGEST_REFUSAL = 8 << 10
+"""A refusal says again what it refuses: longer ones are not kept, else tenants could fill the store. A repeat is refused anew."""
 
 
 class Answer(Model, frozen=True, kw_only=True):
@@ -101,7 +103,7 @@ async def remember(request: Request, response: Response) -> None:
     sealed = _ring(request).encrypt(encode(Sealed(headers=response.headers, body=data))).decode()
 
     async def keep(tx: Transaction) -> None:
-        if response.status >= 500 or len(data) > LONGEST_ANSWER:
+        if response.status >= 500 or len(data) > (LONGEST_ANSWER if response.status < 400 else LONGEST_REFUSAL):
             await ANSWERS.delete(tx, name)
         else:
             await ANSWERS.set(tx, name, status=response.status, body=sealed)

@@ -1,6 +1,7 @@
 """What anybody may send is bounded: heads, paths, queries, bodies, their depth and length, and the time that they take to come."""
 
 import asyncio
+import contextlib
 import http.client
 import json
 import resource
@@ -216,6 +217,19 @@ def test_no_long_list_in_any_field_is_answered_by_a_servers_error_or_a_long_wait
     assert tried or service.prefix in ("console", "cluster")
 
 
+def test_refusals_that_are_repeated_fill_no_disk(cloud: TestCloud) -> None:
+    """Each with a key of its own: what is kept of an answer for a repeat is small, or nothing."""
+    token = cloud.token("member")
+    body = {"network": {"name": ["x" * 1000] * 900}}
+    for number in range(5):
+        answer = cloud.call("POST", "/network/v2.0/networks", token, body, {"Idempotency-Key": str(number)})
+        assert answer.status == 400 and len(answer.body) > 500_000
+    kept = cloud.run(cloud.db.value("SELECT coalesce(sum(length(body)), 0) FROM idempotency_answers"))
+    assert kept < 100_000
+    again = cloud.call("POST", "/network/v2.0/networks", token, body, {"Idempotency-Key": "0"})
+    assert again.status == 400
+
+
 # Time
 
 
@@ -307,6 +321,31 @@ def test_a_request_after_one_whose_body_nobody_wanted_is_answered_or_the_connect
     link.sendall(b"dy")
     until_closed(link)
     assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
+        "Content-Length: 4\r\nContent-Length: 40\r\n", "Content-Length : 4\r\n", "Content-Length: +4\r\n", "Content-Length: 0x4\r\n",
+        "Content-Length: -1\r\n", "Content-Length: 99999999999999999999999\r\n", "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding: chunked, x\r\n",
+        "X: a\n\tContent-Length: 4\r\n", "X\x00Y: 1\r\n", "X: a\x00b\r\n", ": nameless\r\n", "X: a\rContent-Length: 4\r\n",
+    ],
+)  # fmt: skip
+def test_no_two_readers_could_disagree_where_a_request_ends(head: str, address: tuple[str, int]) -> None:
+    """What a proxy before us and we could read in two ways is refused, and what follows is not taken for another request."""
+    link = ask(
+        address, f"POST {LOGIN} HTTP/1.1\r\nHost: x\r\n{head}\r\n", b"0\r\n\r\nGET /identity/v3/smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+    )
+    link.settimeout(1.0)
+    answer = b""
+    with contextlib.suppress(OSError):
+        while part := link.recv(65536):
+            answer += part
+    link.close()
+    assert answer.startswith(b"HTTP/1.1 400") or answer == b"", answer
+    assert b"smuggled" not in answer and answer.count(b"HTTP/1.1 ") <= 1
 
 
 def test_many_that_send_slowly_keep_nobody_else_waiting(address: tuple[str, int]) -> None:
