@@ -10,15 +10,17 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pileus.cli.client import Api
-from pileus.cli.metrics import Metrics, NodeFigures
+from pileus.cli.metrics import Metrics, NodeFigures, verified
 from pileus.cli.settings import load, remember
 from pileus.core.metrics import Family, gauge
 from pileus.model.guests import ObservedGuest, ObservedPower
 from pileus.model.hosts import HostReport
+from pileus.model.verification import NamedBreach, Verification
 from tests.exposition import Read, parse
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -184,3 +186,14 @@ def test_no_write_that_was_answered_lacks_its_line_after_kill_9(tmp_path: Path) 
     cloud.process.wait(20)
     lines = [json.loads(line) for line in (cloud.state / "log" / "audit.log").read_text().splitlines()]
     assert {one["resource"][0] for one in lines if one["route"] == "/v2.0/networks"} == made
+
+
+def test_what_verify_found_last_is_there_by_invariant() -> None:
+    breaches = [NamedBreach(name=name, evidence="e", repairable=False) for name in ("one", "one", "two")]
+    last = Verification(cluster="default", at=7.0, seconds=0.5, invariants=64, breaches=breaches)
+    found = parse(asyncio.run(Metrics(lambda: verified(SimpleNamespace(verifier=SimpleNamespace(last=last)))).text()))  # type: ignore[arg-type]
+    assert found["pileus_verify_breaches"].total(cluster="default") == 3
+    assert found["pileus_verify_broken"].total(invariant="one") == 2
+    assert found["pileus_verify_invariants"].total() == 64
+    none = parse(asyncio.run(Metrics(lambda: verified(SimpleNamespace(verifier=None))).text()))  # type: ignore[arg-type]
+    assert "pileus_verify_breaches" not in none

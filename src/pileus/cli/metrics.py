@@ -69,7 +69,7 @@ def process() -> Iterator[Family]:
 def of_control_plane(control: "ControlPlane") -> Metrics:
     """The sources of a process of managers."""
     figures = CloudFigures(control)
-    return Metrics(lambda: engine(control), lambda: links(control), figures.families)
+    return Metrics(lambda: engine(control), lambda: links(control), lambda: verified(control), figures.families)
 
 
 def engine(control: "ControlPlane") -> Iterator[Family]:
@@ -98,6 +98,22 @@ def links(control: "ControlPlane") -> Iterator[Family]:
         yield gauge("pileus_bus_connected", "Whether the message bus is reached.", [({}, not math.isinf(control.bus.connected_at))])
     held = [one for one in (control.leadership, control.placement) if one is not None]
     yield gauge("pileus_lease_held", "Whether this process leads.", [({"lease": one.name}, one.leading) for one in held])
+
+
+def verified(control: "ControlPlane") -> Iterator[Family]:
+    """What the last look at the invariants in the background came to, of the cluster that this process leads."""
+    last = control.verifier.last if control.verifier is not None else None
+    if last is None:
+        return
+    cluster = {"cluster": last.cluster}
+    broken = Counter(one.name for one in last.breaches)
+    yield gauge("pileus_verify_breaches", "Breaches that were found (100 at most have a name).", [(cluster, len(last.breaches))])
+    yield gauge(
+        "pileus_verify_broken", "The same, by invariant.", [({**cluster, "invariant": name}, broken[name]) for name in sorted(broken)]
+    )
+    yield gauge("pileus_verify_invariants", "Invariants that were looked at; 0 when nothing was.", [(cluster, last.invariants)])
+    yield gauge("pileus_verify_time_seconds", "When that look ended.", [(cluster, last.at)])
+    yield gauge("pileus_verify_duration_seconds", "How long it took.", [(cluster, last.seconds)])
 
 
 def audit(log: "AuditLog") -> Iterator[Family]:
