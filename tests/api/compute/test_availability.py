@@ -410,4 +410,4 @@ def test_a_server_that_was_to_be_suspended_starts_stopped(tmp_path: Path) -> Non
         there = cloud.elsewhere(server, host)
         assert cloud.guests(server) == {there: "stopped"}
         assert cloud.show(server)["status"] == "SHUTOFF"
-        assert cloud.events(server, "suspend")[-1] == ("compute_suspend_instance", "Error", f"{host} was lost.")
+        assert ("compute_suspend_instance", "Error", f"{host} was lost.") in cloud.events(server, "suspend")
