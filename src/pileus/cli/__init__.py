@@ -15,6 +15,7 @@ COMMANDS = {
     "doctor": "Try what this machine can do, and say what is missing.",
     "host": "List, admit, drain, enable, fence and remove hosts.",
     "bus": "The message bus's configuration and certificate.",
+    "db": "Look at the database, copy it, go back to a copy.",
     "migration": "Moves of servers between hosts: list, watch, forecast.",
     "image": "Build the small guest image.",
     "serve": "Run the control plane in the foreground, nothing else.",

@@ -26,7 +26,7 @@ from pileus.model.messages import ApplyGuest, NodeRequest, PrepareIncoming, Snap
 from pileus.reconcile.engine import Engine
 from pileus.reconcile.leadership import Leadership
 from pileus.reconcile.scope import EVERYTHING, Scope
-from pileus.store import schema
+from pileus.store import backups, schema
 from pileus.store.open import open_database
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("pileus.serve")
 SERVICES = ("identity", "image", "compute", "network", "placement", "console", "cluster")
 ROLES = ("cloud", "cluster", "node")
+DAY, FIRST_BACKUP = 86400.0, 3600.0
+"""Seconds between two copies of the database; from the first start to the first one, or from one that failed to the next."""
 REFRESH = 5.0
 """Seconds after which a token that another process has revoked is void here as well, at the latest."""
 
@@ -49,6 +51,8 @@ class ControlPlane:
         self.config = config
         self.roles = tuple(role for role in roles if role != "node" or config.bus is None)
         self.bus: Any = LocalBus()
+        if config.database is None:
+            backups.refuse_damaged(config.directory / "pileus.db")
         self.db = open_database(config)
         self.credentials = Credentials(config.directory)
         self.engine: Engine | None = None
@@ -90,6 +94,8 @@ class ControlPlane:
         """Start the reconcilers, and the agents in the background: the API answers before a probe has ended."""
         if self.config.database is not None and self.config.bus is not None:
             self._tasks.append(asyncio.create_task(self._keep_fresh()))
+        if self.config.database is None:
+            self._tasks.append(asyncio.create_task(self._back_up()))
         if "cluster" in self.roles:
             if self.config.bus is None:
                 await self._lead()
@@ -230,6 +236,19 @@ class ControlPlane:
                 log.warning("what other processes have changed could not be read: %s", error.message)
             except Exception:
                 log.exception("what other processes have changed could not be read")
+
+    async def _back_up(self) -> None:
+        """A copy of the database each day, the first an hour after the first start."""
+        path = self.config.directory / "pileus.db"
+        while True:
+            copies = backups.found(path)
+            age = time.time() - copies[0].stat().st_mtime if copies else DAY - FIRST_BACKUP
+            await asyncio.sleep(min(max(DAY - age, 0.0), DAY))
+            try:
+                log.info("the database was copied to %s", await asyncio.to_thread(backups.back_up, path))
+            except PileusError as error:
+                log.warning("%s", error.message)
+                await asyncio.sleep(FIRST_BACKUP)
 
     # -- this machine's agent --------------------------------------------------------------------------------------------------------
 

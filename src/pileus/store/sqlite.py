@@ -54,6 +54,14 @@ def _keep_private(path: Path) -> None:
                 one.chmod(0o600)
 
 
+def _told(error: sqlite3.DatabaseError) -> Exception:
+    """The error as it is, unless the file is damaged."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return error
+    words = f"The database is damaged: {error}. Stop the cloud, look at it with pileus db check, go back to a copy with pileus db restore."
+    return Unavailable(words, public="The cloud's database is damaged; its operator is to look at it.")
+
+
 class SqliteConnection:
     """Reader and Transaction on one connection; its coroutines never suspend."""
 
@@ -62,15 +70,21 @@ class SqliteConnection:
 
     async def one(self, sql: str, *args: Any) -> Row | None:
         """The first row, or None."""
-        return self.connection.execute(sql, args).fetchone()
+        try:
+            return self.connection.execute(sql, args).fetchone()
+        except sqlite3.DatabaseError as error:
+            raise _told(error) from None
 
     async def all(self, sql: str, *args: Any) -> list[Row]:
         """Every row."""
-        return cast(list[Row], self.connection.execute(sql, args).fetchall())
+        try:
+            return cast(list[Row], self.connection.execute(sql, args).fetchall())
+        except sqlite3.DatabaseError as error:
+            raise _told(error) from None
 
     async def value(self, sql: str, *args: Any) -> Any:
         """The first column of the first row, or None."""
-        row = self.connection.execute(sql, args).fetchone()
+        row = await self.one(sql, *args)
         return None if row is None else row[0]
 
     async def clock(self) -> float:
@@ -79,11 +93,17 @@ class SqliteConnection:
 
     async def execute(self, sql: str, *args: Any) -> int:
         """Run a statement; returns the number of rows that it changed."""
-        return self.connection.execute(sql, args).rowcount
+        try:
+            return self.connection.execute(sql, args).rowcount
+        except sqlite3.DatabaseError as error:
+            raise _told(error) from None
 
     async def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run a statement once for each row."""
-        self.connection.executemany(sql, rows)
+        try:
+            self.connection.executemany(sql, rows)
+        except sqlite3.DatabaseError as error:
+            raise _told(error) from None
 
 
 class SqliteDatabase(SqliteConnection):
@@ -149,7 +169,9 @@ def _commit_together(transaction: SqliteConnection, batch: list[tuple[Work[Any],
     except sqlite3.Error as error:  # the disk is full, the file is gone: nobody's write happened
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        outcomes = [(None, Unavailable(f"The database could not be written: {error}"))] * len(batch)
+        told = _told(error) if isinstance(error, sqlite3.DatabaseError) else error
+        refused = told if isinstance(told, Unavailable) else Unavailable(f"The database could not be written: {error}")
+        outcomes = [(None, refused)] * len(batch)
     loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any, BaseException | None]]] = {}
     for (_, loop, future), (result, error) in zip(batch, outcomes, strict=True):
         loops.setdefault(loop, []).append((future, result, error))
