@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pileus.core.disk_headers import empty_qcow2
 from pileus.model.errors import Invalid, NodeFailed
@@ -106,6 +107,16 @@ def test_an_image_that_is_not_what_it_says_or_names_other_files_is_refused(
 def test_a_raw_image_that_looks_like_qcow2_is_refused(storage: LocalStorage, tmp_path: Path) -> None:
     with pytest.raises(NodeFailed, match="not raw"):
         storage.place(image(tmp_path, empty_qcow2(MIB), "raw"))
+
+
+def test_an_image_that_was_cut_off_is_refused(storage: LocalStorage, tmp_path: Path) -> None:
+    whole = replace(image(tmp_path), size=MIB)
+    os.truncate(whole.path, MIB - 512)
+    with pytest.raises(NodeFailed, match="damaged: it has 1048064 bytes, not 1048576"):
+        storage.place(whole)
+    assert list(storage.base.iterdir()) == []
+    os.truncate(whole.path, MIB)
+    assert storage.place(whole).stat().st_size == MIB
 
 
 def test_a_missing_image_is_an_error_a_user_understands(storage: LocalStorage, guest: Path) -> None:

@@ -121,6 +121,7 @@ def image_of(server: Server, images: PurePath) -> DiskImage | None:
         sha256=content,
         path=str(images / content),
         format=str(server.image["disk_format"]),
+        size=int(server.image.get("size") or 0),
         virtual_size=int(server.image.get("virtual_size") or server.image.get("size") or 0),
     )
 

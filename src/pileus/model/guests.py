@@ -32,6 +32,7 @@ class DiskImage(Model, frozen=True, kw_only=True):
     path: str
     format: str  # qcow2, raw, iso
     source: str = ""  # URL from which a host that does not see `path` fetches the content, for a while
+    size: int = 0  # bytes of the file; 0: not known
     virtual_size: int  # bytes
 
 

@@ -357,3 +357,14 @@ def test_missing_content_is_told_and_not_served_as_nothing(cloud: TestCloud) -> 
         (cloud.cloud.images / name).unlink()
     assert file_of(cloud, image).status == 503
     assert patch(cloud, image, {"op": "replace", "path": "/name", "value": "x"}).status == 200
+
+
+def test_content_that_was_lost_or_cut_off_is_not_given_out(cloud: TestCloud) -> None:
+    image = active(cloud, data=b"x" * 1000)
+    path = cloud.cloud.images / files(cloud)[0]
+    os.truncate(path, 400)
+    damaged = file_of(cloud, image)
+    assert damaged.status == 503 and b"damaged: 400 of 1000 bytes" in damaged.body
+    path.unlink()
+    missing = file_of(cloud, image)
+    assert missing.status == 503 and b"missing from the store" in missing.body

@@ -182,8 +182,10 @@ def give_out(request: Request, image: Image) -> Response:
     if image.content is None or image.size is None:
         return Response(204)
     path = request.cloud.images / image.content
-    if not path.exists():
-        raise Unavailable(f"The content of image {image.id} is missing from the store.")
+    there = path.stat().st_size if path.exists() else None
+    if there != image.size:
+        state = "is missing from the store" if there is None else f"is damaged: {there} of {image.size} bytes are there"
+        raise Unavailable(f"The content of image {image.id} {state}. Upload it again.")
     headers: dict[str, Any] = {"Content-Type": OCTETS, "Accept-Ranges": "bytes", "ETag": f'"{image.content}"'}
     part = span(request.headers.get("range"), image.size)
     if part is None:

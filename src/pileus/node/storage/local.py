@@ -152,12 +152,18 @@ def _older(path: Path, seconds: float) -> bool:
 
 
 def _refuse_references(image: DiskImage) -> None:
-    """An image that names a file of its own could make QEMU hand a guest any file of the host. The API refuses them; so does the host."""
+    """A file that is cut off is no image, and one that names a file of its own could make QEMU hand a guest any file of the host.
+
+    The API refuses both; so does the host.
+    """
     try:
         with open(image.path, "rb") as file:
             header = read_qcow2_header(file.read(104))
+            size = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise NodeFailed("The image's file can't be read on the host.", detail=str(error)) from error
+    if image.size and size != image.size:
+        raise NodeFailed(f"The image's file is damaged: it has {size} bytes, not {image.size}. Upload the image again.")
     if (image.format == "qcow2") != (header is not None):
         raise NodeFailed(f"The image's content is not {image.format}.", detail=image.path)
     if header and (header.backing_file or header.data_file):
