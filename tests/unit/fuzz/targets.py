@@ -1,9 +1,11 @@
 """What parses bytes, and what must hold whatever they are: only our own errors, bounded results, one answer however the bytes come."""
 
+import atexit
 import base64
 import contextlib
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -38,6 +40,7 @@ FORMATS = ("raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx", "iso", "luks", "ploop",
 CONTAINERS = ("bare", "ovf", "ova", "docker", "compressed", "ami")
 DOCUMENTS = {"latest/meta-data/instance-id": "i-1", "openstack/latest/meta_data.json": "{}", "latest/user-data": "#!\r\n\r\nsecret"}
 FOUND = tempfile.mkdtemp(prefix="pileus-fuzz-")
+atexit.register(shutil.rmtree, FOUND, ignore_errors=True)
 REFUSED = contextlib.suppress(PileusError)
 """Ours: what a user is told."""
 
