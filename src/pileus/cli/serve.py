@@ -66,7 +66,7 @@ def settle_memory() -> None:
     Measured: 10-25 % of the CPU of a long answer went into looking for garbage that was not there.
     """
     gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
+    gc.set_threshold(10_000, 10, 10)
 
 
 def api_server(control: ControlPlane, config: Config) -> "uvicorn.Server":
