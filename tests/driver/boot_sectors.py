@@ -27,6 +27,9 @@ def _sector(code: bytes, text: str = "") -> bytes:
 GREETING = "first line\r\nsecond line\r\nready\r\n"
 OBEDIENT = _sector(_SEGMENTS + _print(GREETING) + _ENABLE_BUTTON + _AWAIT_BUTTON + _POWER_OFF + _HALT, GREETING)
 """Prints a greeting, waits for the power button, powers off."""
+_SOME_SECONDS = bytes.fromhex("b93c00fbf4e2fc")  # 60 times: wait for a tick of the clock
+LATE = _sector(_SEGMENTS + _print(GREETING) + _SOME_SECONDS + _ENABLE_BUTTON + _AWAIT_BUTTON + _POWER_OFF + _HALT, GREETING)
+"""As OBEDIENT, but boots for some seconds more, in which it does not hear the power button."""
 DEAF = _sector(_SEGMENTS + _print(GREETING) + _HALT, GREETING)
 """Prints a greeting and ignores the power button."""
 SHORT_LIVED = _sector(_POWER_OFF + _HALT)

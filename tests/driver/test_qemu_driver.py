@@ -16,7 +16,7 @@ import pytest
 
 from pileus.model.errors import NodeFailed
 from pileus.model.guests import ConsoleKind, Guest, GuestDisk, ObservedGuest, ObservedPower, Power
-from pileus.node.hypervisor import accelerators, qemu
+from pileus.node.hypervisor import accelerators, qemu, shutdown_timer
 from pileus.node.hypervisor.confinement import FIRST_UID, Confinement, limits_of
 from pileus.node.hypervisor.driver import DISKS_LOST
 from pileus.node.hypervisor.qemu import QemuDriver
@@ -90,6 +90,19 @@ def test_a_guest_that_obeys_the_power_button_is_not_kept_waiting(tmp_path: Path)
         await until(lambda: bool(changes), "it does not go down")
         assert [(one.power, one.generation) for one in changes] == [(ObservedPower.STOPPED, 2)]
         assert time.monotonic() - began < 10.0
+
+    run(tmp_path, guest, scenario)
+
+
+def test_a_guest_that_boots_when_the_power_button_is_pressed_hears_it_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutdown_timer, "AGAIN", 1.0)
+    guest = boot_sectors.guest(tmp_path, boot_sectors.LATE)
+
+    async def scenario(driver: QemuDriver, changes: list[ObservedGuest]) -> None:
+        await ready(driver, guest)
+        await driver.apply(later(guest, power=Power.STOPPED))
+        await until(lambda: bool(changes), "it does not go down")
+        assert changes[-1].power is ObservedPower.STOPPED
 
     run(tmp_path, guest, scenario)
 

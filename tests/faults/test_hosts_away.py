@@ -177,7 +177,7 @@ def test_a_storm_of_reports_costs_no_more_than_the_host_has_guests(state: Path) 
     live(state, script)
 
 
-def test_a_host_that_comes_back_with_nothing_left_has_servers_that_can_be_started_again(state: Path) -> None:
+def test_a_host_that_comes_back_with_nothing_left_says_so_and_its_servers_can_be_rebuilt(state: Path) -> None:
     async def script(life: Life) -> None:
         await running(life)
 
@@ -189,7 +189,10 @@ def test_a_host_that_comes_back_with_nothing_left_has_servers_that_can_be_starte
 
     async def later(life: Life) -> None:
         await life.settled()
-        assert await status(life) == "SHUTOFF"
+        server = (await servers(life))[0]
+        assert server["status"] == "ERROR" and "disks are not on its host" in server["fault"]["message"]
+        await act(life, "rebuild", {"imageRef": (await image_ids(life, "linux"))[0]["id"]})
+        await life.settled()
         await act(life, "os-start")
         await life.settled()
         assert await status(life) == "ACTIVE" and await life.verify() == []

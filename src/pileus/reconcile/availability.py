@@ -232,7 +232,10 @@ async def evacuated(tx: Transaction, seen: Migration, found: Choice) -> None:
     await ports.prepare_move(tx, server.id, decision.host)
     await ports.finish_move(tx, server.id, decision.host)
     power = Power.STOPPED if seen.stop or server.power == Power.SUSPENDED else server.power  # no memory is left that could be kept
-    await servers.save(tx, server, host=decision.host, availability_zone=found.zone, fault=None, power=power)
+    lost = await HOSTS.first(tx, "name = ?", seen.source)
+    survives = lost is not None and lost.report is not None and lost.report.shared_disks
+    builds = server.builds + (0 if survives else 1)  # its disks are gone with the host: it begins anew from its image
+    await servers.save(tx, server, host=decision.host, availability_zone=found.zone, fault=None, power=power, builds=builds)
     changes = {"step": MigrationStep.CLEAN, "status": MigrationStatus.DONE, "destination": decision.host, "finished_at": time.time()}
     await records.save(tx, seen, **changes)
     request_id = seen.request_id or server.request_id

@@ -1,6 +1,7 @@
 """One guest under QEMU: brought to its desired state step by step, each checked before it is done."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 import time
@@ -23,6 +24,7 @@ from pileus.node.hypervisor.qemu_move_record import MoveRecord
 from pileus.node.hypervisor.qemu_process import Process
 from pileus.node.hypervisor.qemu_record import Record
 from pileus.node.hypervisor.qmp import Qmp
+from pileus.node.hypervisor.shutdown_timer import ShutdownTimer
 from pileus.node.storage.local import LocalStorage
 
 log = logging.getLogger(__name__)
@@ -66,7 +68,9 @@ class QemuGuest:
         self._status = ""
         self._down = False  # the guest has shut down and its QEMU waits to be ended
         self._asked = False  # we asked it to shut down
-        self._deadline: asyncio.TimerHandle | None = None
+        self._time_to_go = ShutdownTimer(
+            lambda: host.background(self._press(self.process)), lambda: host.background(self._after_shutdown(self.process))
+        )
 
     @property
     def directory(self) -> Path:
@@ -159,7 +163,7 @@ class QemuGuest:
 
     async def release(self) -> None:
         """Let go of it; it goes on."""
-        self._forget_deadline()
+        self._time_to_go.forget()
         if self.process:
             self.process.release()
         if self.qmp:
@@ -188,7 +192,7 @@ class QemuGuest:
         elif guest.reboots_soft > self.record.reboots_soft and self.power is ObservedPower.RUNNING:
             return await self._ask_to_shut_down(guest)
         elif self._asked:
-            self._forget_deadline()  # it is wanted again: if it goes down after all, it is started again
+            self._time_to_go.forget()  # it is wanted again: if it goes down after all, it is started again
         await self._paused(guest.power is Power.PAUSED)
         await self.note(reboots_soft=guest.reboots_soft, reboots_hard=guest.reboots_hard, builds=guest.builds)
         return True
@@ -224,12 +228,15 @@ class QemuGuest:
         if not self._asked and self.qmp:
             self._asked = True
             await self.qmp.execute("system_powerdown")
-        if self._deadline is None:
-            loop = asyncio.get_running_loop()
-            self._deadline = loop.call_later(
-                self._seconds_of_grace(guest), lambda: self._host.background(self._after_shutdown(self.process))
-            )
+        self._time_to_go.begin(self._seconds_of_grace(guest))
         return False
+
+    async def _press(self, process: Process | None) -> None:
+        """The power button, once more: it may have been booting."""
+        async with self.lock:
+            if process is not None and process is self.process and self.qmp and self._asked and not self._down:
+                with contextlib.suppress(NodeFailed):  # it is going down at this moment
+                    await self.qmp.execute("system_powerdown")
 
     def _seconds_of_grace(self, guest: Guest) -> float:
         given = guest.extra.get(GRACE, "")
@@ -357,7 +364,7 @@ class QemuGuest:
         if process is None:
             return
         self.process = None  # its exit is no news now
-        self._forget_deadline()
+        self._time_to_go.forget()
         if self.qmp and patience:
             try:
                 await self.qmp.execute("quit", patience)
@@ -372,14 +379,9 @@ class QemuGuest:
         """Nothing of the process is left: forget its session."""
         qmp, self.qmp = self.qmp, None
         self._status, self._down, self._asked = "", False, False
-        self._forget_deadline()
+        self._time_to_go.forget()
         if qmp:
             await qmp.close()
-
-    def _forget_deadline(self) -> None:
-        if self._deadline:
-            self._deadline.cancel()
-            self._deadline = None
 
     # -- what happens by itself --------------------------------------------------------------------------------------------------------
 
