@@ -183,6 +183,10 @@ REFERENCES = [
         name="endpoint_groups_have_projects", sentence="Every endpoint group that was given to a project has its project.",
         table="endpoint_group_projects", column="project_id", to="projects", key=("endpoint_group_id", "project_id"),
     ),
+    Reference(
+        name="endpoint_groups_are_there", sentence="Every endpoint group that was given to a project exists.",
+        table="endpoint_group_projects", column="endpoint_group_id", to="endpoint_groups", key=("endpoint_group_id", "project_id"),
+    ),
 ]  # fmt: skip
 
 INVARIANTS = [one.invariant() for one in REFERENCES]
