@@ -57,16 +57,16 @@ def _chance(rest: list[str]) -> list[str]:
 
 
 def pytest(home: Path, layers: list[str], rest: list[str]) -> int:
-    """Run layers: those that hold no machine in parallel, then the rest one after the other. Returns pytest's code; no tests is fine."""
-    quick = [f"tests/{layer}" for layer in layers if layer in ("unit", "store", "api") and _has_tests(home / "tests" / layer)]
-    slow = [f"tests/{layer}" for layer in layers if layer not in ("unit", "store", "api") and _has_tests(home / "tests" / layer)]
+    """Run layers: those that drive a machine one test after the other, others two at a time. Returns pytest's code; no tests is fine."""
+    there = [layer for layer in layers if _has_tests(home / "tests" / layer)]
+    groups = [[layer for layer in there if layer in names] for names in (("unit", "store", "api"), ("driver", "real"), ("faults",))]
     worst = 0
-    for paths, options in ((quick, ["-n", "2"]), (slow, [])):
-        if paths:
-            chosen = [one for one in rest if not (paths is slow and one.startswith("--cov"))] or ["-ra", "--durations=5"]
-            command = [sys.executable, "-m", "pytest", *options, *chosen, *paths]
-            code = subprocess.run(command, cwd=home).returncode
-            worst = max(worst, 0 if code == 5 else code)
+    for names in filter(None, groups):
+        by_two = ["-n", "2"] if "driver" not in names and "real" not in names else []
+        chosen = [one for one in rest if names == groups[0] or not one.startswith("--cov")] or ["-ra", "--durations=5"]
+        command = [sys.executable, "-m", "pytest", *by_two, *chosen, *(f"tests/{name}" for name in names)]
+        code = subprocess.run(command, cwd=home).returncode
+        worst = max(worst, 0 if code == 5 else code)
     return worst
 
 
