@@ -21,7 +21,6 @@ PROMISES = {
     "create a server, until ACTIVE": 8.0,
     "burst of 50 servers until ACTIVE": 1.0,
     "allocation candidates over 1,000 providers": 10.0,
-    "PSS with 10,000 servers": 256.0,
 }
 """Less than this, on SQLite: docs/SPECIFICATION.md."""
 OPENSTACK = {
