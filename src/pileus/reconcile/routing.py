@@ -60,7 +60,7 @@ class Routing:
         self._number = 0
         self._lately = Lately(self._look)
         self._reported = Lately(self._by_domain)
-        self._fresh: dict[Component, Divided] = {}
+        self._fresh: dict[Component, asyncio.Future[Divided]] = {}
         self._marks: dict[Key, tuple[str, str]] = {}  # of what was sent, and its digest: the same mark makes the same digest
         self._under_way: dict[Key, asyncio.Task[None]] = {}  # what hosts are being told
         self._missed: set[Key] = set()  # what took too long and failed then
@@ -244,16 +244,19 @@ class Routing:
                 self.replied[host, domain.id] = reply.digest
 
     async def _domain_now(self, host: str, component: Component) -> RoutingDomain:
-        fresh = self._fresh.get(component)
-        if fresh is None:
-            if await routing.component_of(self.db, component.id) != component:
-                raise Conflict(f"The routing domain {component.id} has changed meanwhile.", stale=True)
-            version, fresh = self._read.get(component, (None, None))
-            if fresh is None or version is None or version != await self.db.version():
-                fresh = await self._divided(component)
-            self._fresh[component] = fresh  # for the other hosts that are told in this turn of the event loop, no longer
+        reading = self._fresh.get(component)
+        if reading is None:  # one for all hosts that are told in this turn of the event loop, no longer
+            reading = self._fresh[component] = asyncio.ensure_future(self._read_now(component))
             asyncio.get_running_loop().call_soon(self._fresh.pop, component, None)
-        return fresh.on(host)
+        return (await asyncio.shield(reading)).on(host)
+
+    async def _read_now(self, component: Component) -> Divided:
+        if await routing.component_of(self.db, component.id) != component:
+            raise Conflict(f"The routing domain {component.id} has changed meanwhile.", stale=True)
+        version, known = self._read.get(component, (None, None))
+        if known is None or version is None or version != await self.db.version():
+            return await self._divided(component)
+        return known
 
     async def _record(self, component: Component, rows: DomainRows, realized: bool) -> None:
         """Ports of routers and DHCP, and floating addresses, are ACTIVE once every host that needs them has them; where no guest needs them
