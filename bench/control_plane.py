@@ -9,6 +9,7 @@ Exit 1: a promise does not hold, or something grows faster than in proportion. P
 
 import argparse
 import asyncio
+import compileall
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+import pileus
 from bench import report
 from bench.calibration import machine
 from bench.cloud import STORES, Cloud, new_image, prepare, server_body, wait_built
@@ -305,6 +307,7 @@ def main() -> None:
     options = parser.parse_args()
     can = os.geteuid() == 0 and any(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
     stores = options.stores.split(",") if options.stores else STORES if can and not options.quick else STORES[:1]
+    compileall.compile_dir(Path(pileus.__file__).parent, quiet=2)  # as an installation has done
     found: dict[str, Any] = {"machine": machine(), "stores": {}}
     start = Row.of("Start", "import of the cloud role", import_time(), "s")
     for store in stores:
