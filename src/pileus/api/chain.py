@@ -29,6 +29,10 @@ PROJECT = re.compile(r"(/v[0-9.]+)(/[0-9a-f-]+)(?=/|$)")
 async def find_service(request: Request) -> Response | None:
     """The first part of the path names the service."""
     first = request.path.lstrip("/").partition("/")[0]
+    if first == "openapi.json":
+        from pileus.api.openapi import encoded  # late: hardly anybody asks
+
+        return Response(200, encoded(request.cloud.services), {"Content-Type": "application/json"})
     service = request.cloud.services.get(first)
     if service is None:
         raise NotFound(f"There is no service at /{first}.")

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pileus.bus import nkeys
+from pileus.ending import end
 from pileus.model.base import Model
 from pileus.model.errors import Invalid, Unavailable
 
@@ -63,9 +64,7 @@ class Connection:
     async def close(self) -> None:
         """End the connection."""
         self._closing = True
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end([self._task])
         if self._client:
             from nats.errors import Error
 

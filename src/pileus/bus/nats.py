@@ -22,6 +22,7 @@ from pileus.bus.nats_streams import Streams
 from pileus.bus.streams import ByteStream
 from pileus.bus.subjects import Subjects, name_of
 from pileus.core import request_ids
+from pileus.ending import end
 from pileus.model.errors import Invalid, NodeFailed, PileusError, Unavailable
 from pileus.model.hosts import HostReport
 from pileus.model.messages import ConsoleEndpoint, Failed, NodeReply, NodeRequest, OpenConsole
@@ -78,9 +79,7 @@ class NatsBus:
     async def close(self) -> None:
         """End; requests and streams under way fail."""
         await self._streams.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(list(self._tasks))
         await self.connection.close()
 
     # -- managers --------------------------------------------------------------------------------------------------------------------

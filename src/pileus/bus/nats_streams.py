@@ -8,6 +8,7 @@ from typing import Any
 from pileus.bus.connection import Connection
 from pileus.bus.streams import PATIENCE, BusStream, couple, to_socket
 from pileus.bus.subjects import Subjects, name_of
+from pileus.ending import end
 from pileus.model.messages import ConsoleEndpoint, Failed, NodeReply
 
 NAME = re.compile(r"[0-9a-f]{16}\.[0-9a-f]{32}")
@@ -58,9 +59,7 @@ class Streams:
 
     async def close(self) -> None:
         """End all, and tell the other sides."""
-        for task in list(self._couples):
-            task.cancel()
-        await asyncio.gather(*self._couples, return_exceptions=True)
+        await end(list(self._couples))
         for stream in list(self._open.values()):
             await stream.close()
 

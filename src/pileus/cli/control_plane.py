@@ -20,6 +20,7 @@ from pileus.bus.local import LocalBus
 from pileus.cli.credentials import Credentials
 from pileus.cli.metrics import audit, of_control_plane
 from pileus.config import Config
+from pileus.ending import end
 from pileus.model.errors import PileusError
 from pileus.model.guests import Guest
 from pileus.model.messages import ApplyGuest, NodeRequest, PrepareIncoming, Snapshot
@@ -125,9 +126,7 @@ class ControlPlane:
 
     async def close(self) -> None:
         """Stop loops and agents; guests and networks go on."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         if self.leadership:
             await self.leadership.close()
         await self._follow()
@@ -188,9 +187,7 @@ class ControlPlane:
     async def _follow(self) -> None:
         if self.engine is None:
             return
-        if self._verifying is not None:
-            self._verifying.cancel()
-            await asyncio.gather(self._verifying, return_exceptions=True)
+        await end([self._verifying])
         engine, self.engine = self.engine, None
         placement, self.placement = self.placement, None
         hosts: Any = engine.reconcilers["hosts"]

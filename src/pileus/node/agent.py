@@ -10,6 +10,7 @@ from typing import Any
 
 import pileus
 from pileus.core.guests import Asked, crossed
+from pileus.ending import end
 from pileus.model.census import Census
 from pileus.model.errors import NodeFailed, NotFound, PileusError
 from pileus.model.guests import Guest, ObservedGuest, ObservedPower
@@ -122,9 +123,7 @@ class Agent:
         self._report = None
         if self._timer:
             self._timer.cancel()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(list(self._tasks))
         for driver in self._hypervisors:
             await driver.close()
         await self._network.close()

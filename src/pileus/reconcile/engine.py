@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from pileus.core import request_ids
+from pileus.ending import end
 from pileus.model.errors import PileusError
 from pileus.reconcile.step_times import Backlog, StepTimes
 
@@ -80,12 +81,7 @@ class Engine:
         """Stop; a step that is cut off is done again at the next start."""
         for timer in self._timers.values():
             timer.cancel()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end(list(self._tasks))
 
     def idle(self) -> bool:
         """Whether no step waits or runs now (timers may)."""

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from pileus.ending import end
 from pileus.model.errors import PileusError
 from pileus.store import leases
 from pileus.store.database import Database
@@ -40,9 +41,7 @@ class Leadership:
 
     async def close(self) -> None:
         """Lead no more, and let another take over at once."""
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end([self._task])
         if self.leading:
             await self._lose("it stops")
             try:

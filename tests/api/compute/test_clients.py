@@ -72,7 +72,7 @@ def test_openstack_lists_what_an_administrator_sees(client: Compute) -> None:
 def test_the_sdk_creates_changes_and_deletes(client: Compute) -> None:
     sdk = client.cloud.connection()
     compute = sdk.compute
-    assert [one.name for one in compute.flavors()][:2] == ["m1.tiny", "m1.small"]
+    assert [one.name for one in compute.flavors() if one.name.startswith("m1.")][:2] == ["m1.tiny", "m1.small"]  # others have ids by chance
     server = compute.create_server(name="sdk", image_id=client.image, flavor_id="1", networks=[{"uuid": client.network}])
     client.settle(server.id)
     server = compute.wait_for_server(server, wait=5, interval=0.1)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from pileus.core.qemu_argv import BINARIES
+from pileus.ending import end
 from pileus.model.errors import NodeFailed, NotFound
 from pileus.model.guests import ConsoleKind, Diagnostics, Guest, ObservedGuest
 from pileus.model.hosts import DriverCapabilities
@@ -117,10 +118,7 @@ class QemuDriver:
 
     async def close(self) -> None:
         """Let go; guests go on."""
-        tasks = [*self._tasks, *([self._accelerator] if self._accelerator else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end([*self._tasks, self._accelerator])
         await self.moves.close()
         await asyncio.gather(*(guest.release() for guest in self._guests.values()))
         self._guests.clear()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from pileus.core.moves import forecast
+from pileus.ending import end
 from pileus.model.errors import Conflict, NodeFailed, NotFound
 from pileus.model.guests import ObservedGuest, ObservedPower
 from pileus.model.messages import FinishIncoming, PrepareIncoming, StartOutgoing
@@ -52,18 +53,13 @@ class QemuMoves:
 
     async def close(self) -> None:
         """Let go; QEMU goes on."""
-        tasks = [task for _, task in self._work.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end([task for _, task in self._work.values()])
         self._work = {}
 
     async def drop(self, guest_id: str) -> None:
         """The guest is removed."""
         _, task = self._work.pop(guest_id, (None, None))
-        if task:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await end([task])
 
     # -- verbs -----------------------------------------------------------------------------------------------------------------------
 
