@@ -227,13 +227,17 @@ class Campaign:
     def _settled(self, api: Api) -> list[dict[str, Any]]:
         """The servers, once nothing is being done about any of them."""
 
-        def at_rest() -> list[dict[str, Any]] | None:
+        deadline = time.monotonic() + SETTLES_WITHIN
+        while True:
             found: list[dict[str, Any]] = api.get(f"{SERVERS}/detail")["servers"]
-            self._open = [f"{one['name']} {one['status']} {one['OS-EXT-STS:task_state']}" for one in found if one["OS-EXT-STS:task_state"]]
-            moving = self.admin.get("/compute/v2.1/os-migrations?status=running")["migrations"] if self.admin else []
-            return None if self._open or moving else [{"": 0}, *found]
-
-        return list(until(at_rest, SETTLES_WITHIN, "the end of all work"))[1:]
+            busy = [f"{one['name']} {one['status']} {one['OS-EXT-STS:task_state']}" for one in found if one["OS-EXT-STS:task_state"]]
+            if self.admin:
+                moving = self.admin.get("/compute/v2.1/os-migrations?status=running")["migrations"]
+                busy += [f"{one['instance_uuid']} {one['migration_type']} {one['status']}" for one in moving]
+            if not busy:
+                return found
+            assert time.monotonic() < deadline, f"not at rest within {SETTLES_WITHIN:g} s: {busy}\n{self.cloud.log()}"
+            time.sleep(0.1)
 
 
 def kill(pid: int | None) -> str | None:

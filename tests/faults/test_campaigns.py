@@ -3,6 +3,7 @@
 `./pileus test faults --seed N --kills K` replays one, or makes it longer: PILEUS_SEED and PILEUS_KILLS.
 """
 
+import contextlib
 import os
 import random
 import shutil
@@ -64,9 +65,12 @@ def a_guest(cloud: RealCloud, campaign: Campaign) -> Kill:
 
 def a_dnsmasq(cloud: RealCloud) -> Kill:
     def strike(dice: random.Random) -> str | None:
-        found = [int(file.read_text()) for file in sorted(cloud.state.glob("**/dnsmasq/*/pid"))]
-        alive = [pid for pid in found if Path(f"/proc/{pid}/comm").exists() and "dnsmasq" in Path(f"/proc/{pid}/comm").read_text()]
-        return kill(dice.choice(alive)) if alive else None
+        with contextlib.suppress(OSError, ValueError):  # one of them ends at this moment
+            files = [*cloud.state.glob("node/domains/*/dnsmasq/*/pid"), *cloud.state.glob("hosts/*/node/domains/*/dnsmasq/*/pid")]
+            found = [int(file.read_text()) for file in sorted(files)]
+            alive = [pid for pid in found if "dnsmasq" in Path(f"/proc/{pid}/comm").read_text()]
+            return kill(dice.choice(alive)) if alive else None
+        return None
 
     return strike
 
