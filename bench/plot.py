@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 900, 520, 80, 300, 50, 60
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 980, 520, 80, 370, 50, 60
 COLOURS = ("#0b6e99", "#d9730d", "#0f7b6c", "#ad1a72", "#6940a5", "#e03e3e", "#64473a", "#4d6461")
 Points = Sequence[tuple[float, float]]
 
