@@ -126,6 +126,31 @@ async def running(*hosts: Host) -> list[str]:
     return [name for name, one in seen if one and one.power is ObservedPower.RUNNING]
 
 
+class Killed(BaseException):
+    """As `kill -9` in the middle of a step."""
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_killed_between_what_both_sides_write_of_a_switch_the_move_goes_on(tmp_path: Path, side: str) -> None:
+    async def scenario(source: Host, destination: Host) -> None:
+        await begin(source, destination, SLOW)
+
+        def dies(state: object) -> None:
+            raise Killed
+
+        (source if side == "source" else destination).driver.moves._keep = dies
+        with pytest.raises(Killed):
+            await source.driver.moves.force(MOVE, "guest-1")
+        for host in (destination, source):
+            await host.restart()
+        await source.ask(ForceMove(migration_id=MOVE, guest_id="guest-1"))
+        await source.reach(MovePhase.SWITCHED)
+        await destination.ask(FinishIncoming(migration_id=MOVE, guest=guest(generation=6)))
+        assert await running(source, destination) == ["b"]
+
+    play(tmp_path, scenario)
+
+
 def test_a_guest_moves_and_runs_on_one_side_at_a_time(tmp_path: Path) -> None:
     async def scenario(source: Host, destination: Host) -> None:
         await begin(source, destination)

@@ -266,9 +266,9 @@ class SimulatedMoves:
         power = ObservedPower.PAUSED if state.move.live else state.observed.power
         observed = msgspec.structs.replace(state.observed, power=power, migration=state.move.id)
         state = State(guest=state.guest, observed=observed, move=msgspec.structs.replace(state.move, phase=phase, pause_ms=pause))
-        self._keep(state)
         if wire:
-            wire(phase)
+            wire(phase)  # first: who is killed in between says it again, while nobody asks one who has switched
+        self._keep(state)
         self._report(observed)
         if phase is MovePhase.POST_COPY:
             asyncio.get_running_loop().call_later(rounds[-1].remaining / rounds[-1].bandwidth, lambda: self._settle(guest_id))
