@@ -104,11 +104,11 @@ class Customer:
         return f"{self.letter}{self.dice.randrange(10**9)}"
 
     def servers(self) -> list[dict[str, Any]]:
-        found = self.api.get(f"{SERVERS}/detail?name=^{self.letter}")["servers"]
-        return [one for one in found if one["OS-EXT-STS:task_state"] != "deleting"]
+        found: list[dict[str, Any]] = self.api.get(f"{SERVERS}/detail?name=^{self.letter}")["servers"]
+        return found
 
     def create(self) -> None:
-        if len(self.servers()) < SERVERS_EACH:
+        if len(self.servers()) < SERVERS_EACH:  # those that are being deleted hold their place in the capacity
             name = self.fresh_name()
             networks = [{"uuid": self.campaign.network}]
             document = {"name": name, "imageRef": self.campaign.image, "flavorRef": self.campaign.flavor, "networks": networks}
@@ -144,7 +144,7 @@ class Customer:
             self.ask("plug", name, "POST", "/network/v2.0/ports", {"port": {"network_id": self.campaign.network, "name": name}})
 
     def _one(self) -> list[dict[str, Any]]:
-        found = self.servers()
+        found = [one for one in self.servers() if one["OS-EXT-STS:task_state"] != "deleting"]
         return [self.dice.choice(found)] if found else []
 
 
