@@ -364,7 +364,7 @@ def test_what_nobody_confirms_is_confirmed_in_time(how: str) -> None:
         assert answer.status == 202
         moving.until(lambda: moving.migration(server).status == MigrationStatus.CONFIRMED, "it is confirmed")
         moving.wait(server)
-        assert list(moving.guests(server).values()) == ["running"]
+        moving.until(lambda: list(moving.guests(server).values()) == ["running"], "the source has forgotten it")
     finally:
         moving.close()
         cloud.close()
