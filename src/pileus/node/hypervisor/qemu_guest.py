@@ -406,14 +406,16 @@ class QemuGuest:
         async with self.lock:
             if process is not self.process:
                 return
-            self.process = None
             asked = self._asked
+            expected = self.carries or (self.move is not None and self.move.incoming and self.move.holds)
+            if not expected:  # first: who looks while the rest goes on sees why it ended
+                await self.note(ended=(ObservedPower.STOPPED if asked else ObservedPower.CRASHED).value)
+            self.process = None
             await self._gone()
             self.stirred.set()
-            if self.carries or (self.move and self.move.incoming and self.move.holds):
+            if expected:
                 self._host.changed(self.observed())
                 return
-            await self.note(ended=(ObservedPower.STOPPED if asked else ObservedPower.CRASHED).value)
             if asked:
                 await self.apply_locked(self.record.guest)
             self._host.changed(self.observed())
