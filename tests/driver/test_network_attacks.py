@@ -1,8 +1,5 @@
 """Attacks on neighbours that were published for other clouds, and are not tried in test_network_security.py."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from msgspec.structs import replace
 
@@ -30,14 +27,6 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 for _ in range(5):
     s.sendto(sys.argv[2].encode(), (sys.argv[1], 9))
 """
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    one = Host(tmp_path)
-    yield one
-    one.close()
-    assert domains.left_on_host(one.tag) == []
 
 
 def test_a_guest_overhears_nothing_of_its_neighbours(host: Host) -> None:

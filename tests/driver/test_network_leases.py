@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +14,6 @@ from tests.driver.network_domains import Host
 from tests.driver.network_guests import Guest, eventually
 
 pytestmark = pytest.mark.skipif(bool(domains.missing()), reason=f"missing: {domains.missing()}")
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    one = Host(tmp_path)
-    yield one
-    one.close()
-    assert domains.left_on_host(one.tag) == []
 
 
 def directory(host: Host, domain: RoutingDomain) -> Path:

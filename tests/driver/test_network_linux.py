@@ -23,14 +23,6 @@ from tests.driver.network_guests import Guest, connect, eventually
 pytestmark = pytest.mark.skipif(bool(domains.missing()), reason=f"missing: {domains.missing()}")
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    one = Host(tmp_path)
-    yield one
-    one.close()
-    assert domains.left_on_host(one.tag) == []
-
-
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Host, RoutingDomain, list[Guest]]]:
     """A host with the `routed` domain and its three guests, for tests that change nothing."""

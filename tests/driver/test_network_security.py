@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -40,14 +38,6 @@ s.bind(("", int(source)))
 for _ in range(3):
     s.sendto(text.encode(), (address, int(target)))
 """
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    one = Host(tmp_path)
-    yield one
-    one.close()
-    assert domains.left_on_host(one.tag) == []
 
 
 def pair(host: Host, *rules: SecurityRule) -> tuple[RoutingDomain, Guest, Guest]:

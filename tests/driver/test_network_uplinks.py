@@ -19,14 +19,6 @@ pytestmark = pytest.mark.skipif(bool(domains.missing()), reason=f"missing: {doma
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    one = Host(tmp_path)
-    yield one
-    one.close()
-    assert domains.left_on_host(one.tag) == []
-
-
-@pytest.fixture
 def nic() -> Iterator[tuple[str, str]]:
     """A NIC of the host, and the namespace of the machine at the other end of its cable (192.0.2.99)."""
     tag = secrets.token_hex(3)

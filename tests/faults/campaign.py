@@ -21,7 +21,7 @@ from pileus.cli.client import Api, ApiError
 from pileus.cli.settings import load
 from pileus.model.errors import Unavailable
 from tests.driver.boot_sectors import OBEDIENT, SIZE
-from tests.faults.test_random_kills import ACTIONS, Expected
+from tests.faults.clients import ACTIONS, Expected
 from tests.real.real_cloud import RealCloud, until
 
 SERVERS = "/compute/v2.1/servers"

@@ -13,8 +13,22 @@ from pileus.model.errors import NodeFailed, Unavailable
 from pileus.model.guests import ObservedPower
 from pileus.model.messages import ApplyGuest, NodeReply, NodeRequest, Snapshot
 from pileus.reconcile import servers as reconciler
+from pileus.store.backups import back_up, restore
 from tests.faults.incarnation import Life, live
-from tests.faults.operations import NETWORK, SERVERS, act, create_server, delete, history, image_ids, running, server_id, servers, status
+from tests.faults.operations import (
+    NETWORK,
+    SERVERS,
+    act,
+    create_server,
+    delete,
+    history,
+    image_ids,
+    move_live,
+    running,
+    server_id,
+    servers,
+    status,
+)
 
 
 def agent_of(life: Life) -> Any:
@@ -330,3 +344,34 @@ def test_writes_that_race_are_all_applied_or_refused(state: Path) -> None:
         assert await status(life) == "none" and await life.verify() == []
 
     live(state, script)
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["its old host answers", "its old host is away"])
+def test_records_that_are_older_than_a_move_cost_no_guest_its_disks(state: Path, away: bool) -> None:
+    path, copy = state / "pileus.db", state / "copy.db"
+
+    async def first(life: Life) -> None:
+        await running(life)
+        back_up(path, copy)
+        before = agent_of(life).host
+        await move_live(life)
+        await life.settled()
+        assert agent_of(life).host != before
+        await life.control.close()
+
+    async def second(life: Life) -> None:
+        recorded = (await life.get(f"{SERVERS}/{await server_id(life)}"))["server"]["OS-EXT-SRV-ATTR:host"]
+        if away:
+            life.control.bus.detach(recorded)
+        for _ in range(2):
+            for agent in life.control.agents:
+                await agent._report_all()
+            await asyncio.sleep(0.1)
+        moved = agent_of(life)
+        assert moved.host != recorded
+        assert [one.id for one in await moved._hypervisors[0].observe()] == [await server_id(life)]
+        assert any(moved.host in str(breach) for breach in await life.verify())
+
+    live(state, first)
+    restore(path, copy)
+    live(state, second)

@@ -18,8 +18,8 @@ import pytest
 from pileus import durable
 from pileus.node.hypervisor.simulated import SimulatedDriver
 from pileus.node.hypervisor.simulated_moves import State
+from tests.faults.clients import CLIENTS, Client, compare
 from tests.faults.incarnation import KILLED, Life, live
-from tests.faults.test_random_kills import CLIENTS, Client, compare
 
 LOSSES = int(os.environ.get("PILEUS_KILLS", "6"))
 SEED = int(os.environ.get("PILEUS_SEED", "1"))

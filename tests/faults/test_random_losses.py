@@ -9,10 +9,10 @@ import os
 import random
 from pathlib import Path
 
+from tests.faults.clients import ACTIONS, Client, compare
 from tests.faults.incarnation import KILLED, Life, live
 from tests.faults.losses import BY_POLICY, SERVICES, down, regain, say
 from tests.faults.operations import SERVERS
-from tests.faults.test_random_kills import ACTIONS, Client, compare
 
 KILLS = int(os.environ.get("PILEUS_KILLS", "10"))
 SEED = int(os.environ.get("PILEUS_SEED", "1"))

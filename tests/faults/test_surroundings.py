@@ -13,9 +13,9 @@ from typing import Any
 
 from pileus.model.errors import Unavailable
 from pileus.model.messages import NodeReply, NodeRequest
+from tests.faults.clients import Client, compare
 from tests.faults.incarnation import Life, live
 from tests.faults.losses import SERVICES
-from tests.faults.test_random_kills import Client, compare
 
 SEED = int(os.environ.get("PILEUS_SEED", "1"))
 HOUR = 3600.0

@@ -65,8 +65,11 @@ def restore_command(ctx: click.Context, file: Path | None, yes: bool) -> None:
         click.confirm(f"Go back to {chosen}? What was recorded since then is forgotten", abort=True)
     with only_one(config):
         aside = backups.restore(path, chosen)
+        contents = backups.keep_contents(path, config.directory / "images")
     if aside:
         click.echo(f"The database as it was: {aside}")
+    if contents:
+        click.echo(f"Content of images that were made since then: {contents}; upload what you need again, then remove it")
     click.echo(f"Start the cloud again, then compare: {me(config.state)} up, {me(config.state)} verify")
 
 

@@ -1,6 +1,7 @@
 """Hosts: what their nodes report goes into the store, and what changed wakes the servers that it is about."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import msgspec
@@ -8,9 +9,10 @@ import msgspec
 from pileus.bus.local import Bus
 from pileus.config import Config
 from pileus.core.servers import LOST_AFTER, Next
+from pileus.model.errors import NodeFailed, Unavailable
 from pileus.model.guests import ObservedGuest, ObservedPower
 from pileus.model.hosts import Host, HostReport
-from pileus.model.messages import RemoveGuest
+from pileus.model.messages import Observe, RemoveGuest, ReportReply
 from pileus.reconcile.host_registry import HostRegistry
 from pileus.reconcile.observations import record
 from pileus.reconcile.scope import EVERYTHING
@@ -18,8 +20,10 @@ from pileus.store import migration_records, servers
 from pileus.store.database import Database, Transaction
 from pileus.store.hosts import HOSTS
 
+log = logging.getLogger(__name__)
 Wake = Callable[[str, str], None]
 FLUSH = 2.0  # seconds between writes of the times at which hosts with nothing new to say were seen
+OBSERVED_WITHIN = 10.0
 
 
 class Hosts:
@@ -110,13 +114,29 @@ class Hosts:
     async def _collect(self, host: str, guest: ObservedGuest) -> None:
         """A guest that is no longer this host's: removed when the records say so; one that no record knows is left for `verify`.
 
-        What a move keeps on either side is the move's to remove.
+        What a move keeps on either side is the move's to remove. What should be on another host goes only once that host has it:
+        records that are older than the guest's last move, as after going back to a copy of the database, must not cost its disks.
         """
         if any(host in (one.source, one.destination) for one in await migration_records.alive_of(self.db, guest.id)):
             return
         server = await servers.SERVERS.get(self.db, guest.id)
-        if server is not None and (server.removed_at is not None or server.host not in (None, host)):
+        if server is None:
+            return
+        if server.removed_at is None and server.host in (None, host):
+            return
+        if server.removed_at is not None or await self._has(str(server.host), guest.id):
             await self.bus.request(host, RemoveGuest(guest_id=guest.id))
+        else:
+            log.warning("host %s has guest %s, which host %s should have and has not: it is left as it is", host, guest.id, server.host)
+
+    async def _has(self, host: str, guest_id: str) -> bool:
+        """Whether a host says that it has a guest. One that can't be asked is asked again after a while (FULL_EVERY)."""
+        try:
+            reply = await self.bus.request(host, Observe(), OBSERVED_WITHIN)
+        except (Unavailable, NodeFailed):
+            return False
+        assert isinstance(reply, ReportReply)  # the bus gives what the request asks for
+        return any(one.id == guest_id and one.power != ObservedPower.ABSENT for one in reply.report.guests)
 
 
 def missing(placed: dict[str, servers.Placed], report: HostReport) -> list[ObservedGuest]:

@@ -104,3 +104,20 @@ def restore(path: Path, copy: Path) -> Path | None:
             journal.rename(f"{aside}{suffix}")
     durable.write(path, content)
     return aside if there else None
+
+
+def keep_contents(path: Path, images: Path) -> Path | None:
+    """Move image contents that a database does not name, and that the cloud would remove, beside `images`; returns where they are now."""
+    if not images.is_dir():
+        return None
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        named = {row[0] for row in connection.execute("SELECT content FROM images WHERE content IS NOT NULL")}
+    unnamed = [one for one in images.iterdir() if one.is_file() and not one.name.startswith(".") and one.name not in named]
+    if not unnamed:
+        return None
+    aside = images.with_name(f"{images.name}.replaced-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    aside.mkdir(mode=0o700)
+    for one in unnamed:
+        one.rename(aside / one.name)
+    durable.sync_directory(aside)
+    return aside

@@ -11,9 +11,7 @@ from pileus.api.network import routes as network_routes
 from pileus.api.network.kinds import Kind
 from pileus.api.request import encode
 from pileus.api.routes import Route, Service
-from tests.api.compute.conftest import Compute
 from tests.api.harness import TestCloud, services
-from tests.api.network.neutron import Neutron
 
 TEXTS = [
     "",
@@ -43,23 +41,6 @@ QUERIES = [
     "resources=VCPU:99999999999999999999", "resources=VCPU:%C2%B2", "member_of=in:", "in_tree=%00", "required=in:", "root_required=",
     "all_tenants=x", "deleted=x", "visibility=x", "group_policy=", "resources1=VCPU:1&resources1=VCPU:1", "page_reverse=x&limit=1&marker=x",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def ids(shared_cloud: TestCloud) -> dict[str, str]:
-    """Ids of things that are there, by the name that a path has for them."""
-    compute, demo = Compute(shared_cloud), Neutron(shared_cloud)
-    server = compute.running()
-    group = compute.call("POST", "/os-server-groups", {"server_group": {"name": "one", "policy": "affinity"}}).json["server_group"]["id"]
-    body = {"name": "mine", "visibility": "private", "disk_format": "raw", "container_format": "bare"}
-    image = shared_cloud.call("POST", "/image/v2/images", token="member", json=body).json["id"]
-    network = demo.make("network")
-    made = {"networks": network, "routers": demo.make("router"), "subnets": demo.subnet(network, "10.44.0.0/24"),
-            "ports": demo.make("port", network_id=network["id"]), "security-groups": demo.make("security_group", name="mine")}  # fmt: skip
-    return {
-        "server_id": server, "group_id": group, "project_id": shared_cloud.project_id(), "image_id": image, "flavor_id": "1",
-        "user_id": shared_cloud.user_id("member"), **{name: one["id"] for name, one in made.items()},
-    }  # fmt: skip
 
 
 def path_of(service: Service, route: Route, ids: dict[str, str], other: str = "x1") -> str:

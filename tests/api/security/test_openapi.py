@@ -12,9 +12,7 @@ import schemathesis
 
 from pileus.api.openapi import document
 from tests.api.harness import TestCloud, services
-from tests.api.isolation.test_hostile_values import ids
 
-__all__ = ["ids"]  # the fixture
 EXAMPLES = int(os.environ.get("PILEUS_EXAMPLES", "1"))
 AWAY = ("/console/", "/cluster/v1/content/", "/cluster/v1/snapshots/")  # they stream, or wait for a host
 
