@@ -1,9 +1,15 @@
 """Fixtures of the API tests."""
 
+import asyncio
+import socket
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
+import uvicorn
 
+from pileus.api.listener import BoundedProtocol
 from tests.api.compute.conftest import Compute
 from tests.api.harness import TestCloud
 from tests.api.network.neutron import Neutron
@@ -40,3 +46,21 @@ def ids(shared_cloud: TestCloud) -> dict[str, str]:
         "server_id": server, "group_id": group, "project_id": shared_cloud.project_id(), "image_id": image, "flavor_id": "1",
         "user_id": shared_cloud.user_id("member"), **{name: one["id"] for name, one in made.items()},
     }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def address(shared_cloud: TestCloud) -> Iterator[tuple[str, int]]:
+    """Where the listener that users meet serves `shared_cloud`."""
+    sock = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        shared_cloud.app, lifespan="off", log_level="critical", access_log=False, http=BoundedProtocol, ws="websockets-sansio"
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.run_coroutine_threadsafe(server.serve(sockets=[sock]), shared_cloud.loop)
+    deadline = time.monotonic() + 10
+    while not server.started:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+    yield sock.getsockname()
+    server.should_exit = True
+    serving.result(20)

@@ -5,7 +5,10 @@ anybody who can connect, and the process is gone.
 """
 
 import asyncio
+import fcntl
 import resource
+import sys
+import termios
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -16,6 +19,10 @@ HEAD_SECONDS = 30.0
 """For which a client may take to send them."""
 DRAIN_SECONDS = 60.0
 """For which what is left of a body is read and dropped once its request is answered, so that the client gets to read the answer."""
+READ_SECONDS = 120.0
+"""For which a client may take nothing of an answer that waits for it, or little: it holds the answer in memory."""
+LEAST_READ = 256
+"""Bytes a second, on average."""
 MOST_CONNECTIONS = max(100, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 65536) * 3 // 4)
 """At a time. Descriptors are left for the database, images and the bus, so that who is let in is answered."""
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -31,6 +38,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = False
         self._head = 0
         self._late: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Someone has connected, and should say what it wants."""
@@ -44,7 +52,18 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
         self._unwatch()
+        self._taken()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """More of an answer waits than should."""
+        super().pause_writing()
+        self._wait_for_reader()
+
+    def resume_writing(self) -> None:
+        """Most of it has been taken."""
+        self._taken()
+        super().resume_writing()
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -95,3 +114,23 @@ class BoundedProtocol(HttpToolsProtocol):
     def _give_up(self) -> None:
         if (self._in_head or self._in_body) and not self.transport.is_closing():
             self.transport.close()
+
+    def _wait_for_reader(self) -> None:
+        self._taken()
+        self._unread = self.loop.call_later(READ_SECONDS, self._look_at_reader, self._untaken())
+
+    def _taken(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _look_at_reader(self, before: int) -> None:
+        if before - self._untaken() < LEAST_READ * READ_SECONDS:
+            self.transport.abort()
+        else:
+            self._wait_for_reader()
+
+    def _untaken(self) -> int:
+        """Bytes that wait here and in the kernel, which takes them from here in large pieces, for the client to have them."""
+        waiting = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        return self.transport.get_write_buffer_size() + int.from_bytes(waiting, sys.byteorder)

@@ -1,31 +1,13 @@
 """What a client may send before it has shown who it is: little, and not slowly."""
 
-import asyncio
 import http.client
 import socket
-from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from pileus.api import listener
-from pileus.api.listener import BoundedProtocol
-from tests.api.harness import TestCloud
-
-
-@pytest.fixture(scope="module")
-def address(shared_cloud: TestCloud) -> Iterator[tuple[str, int]]:
-    sock = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        shared_cloud.app, lifespan="off", log_level="critical", access_log=False, http=BoundedProtocol, ws="websockets-sansio"
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.run_coroutine_threadsafe(server.serve(sockets=[sock]), shared_cloud.loop)
-    yield sock.getsockname()
-    server.should_exit = True
-    serving.result(20)
 
 
 def send(address: tuple[str, int], start: bytes, more: bytes, most: int) -> tuple[int, bytes]:

@@ -1,12 +1,10 @@
 """What anybody may send is bounded: heads, paths, queries, bodies, their depth and length, and the time that they take to come."""
 
-import asyncio
 import contextlib
 import http.client
 import json
 import resource
 import socket
-import threading
 import time
 import typing
 from collections.abc import Iterator
@@ -15,10 +13,8 @@ from typing import Any
 
 import msgspec
 import pytest
-import uvicorn
 
 from pileus.api import listener, request
-from pileus.api.listener import BoundedProtocol
 from pileus.api.network import routes as network_routes
 from pileus.api.request import encode
 from pileus.api.routes import Route, Service
@@ -30,21 +26,6 @@ from tests.api.isolation.test_hostile_values import LISTS, path_of
 LOGIN = "/identity/v3/auth/tokens"
 MANY = 9_000
 """Items of a list, below the bound of any list."""
-
-
-@pytest.fixture(scope="module")
-def address(shared_cloud: TestCloud) -> Iterator[tuple[str, int]]:
-    sock = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(shared_cloud.app, lifespan="off", log_level="critical", access_log=False, http=BoundedProtocol)
-    server = uvicorn.Server(config)
-    serving = asyncio.run_coroutine_threadsafe(server.serve(sockets=[sock]), shared_cloud.loop)
-    deadline = time.monotonic() + 10
-    while not server.started:
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
-    yield sock.getsockname()
-    server.should_exit = True
-    serving.result(20)
 
 
 # Heads and queries
