@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import re
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 
+from pileus import clock
 from pileus.api import policy
 from pileus.api.cloud import Cloud
 from pileus.api.faults import status_of
@@ -156,10 +156,10 @@ class App:
             await _send_plain(send, status_of(error), error.message)
             return
         request_ids.CURRENT.set(request.id)
-        began = time.perf_counter()
+        began = clock.monotonic()
         response = await self.answer(request)
         for watch in self.cloud.watchers:
-            watch(request, response, time.perf_counter() - began)
+            watch(request, response, clock.monotonic() - began)
         await _send(request, response, send)
 
     async def answer(self, request: Request) -> Response:

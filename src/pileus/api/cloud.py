@@ -1,12 +1,12 @@
 """What every handler may use: the store, the settings, the bus, the tokens, the wake-ups."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from pileus import clock
 from pileus.api.identity.login_limits import LoginLimits
 from pileus.bus.local import Bus
 from pileus.config import Config
@@ -47,7 +47,7 @@ class Cloud(msgspec.Struct, kw_only=True):
     policy_overrides: dict[str, str] = {}
     login_limits: LoginLimits = msgspec.field(default_factory=LoginLimits)
     watchers: list[Watcher] = []
-    started_at: float = msgspec.field(default_factory=time.time)
+    started_at: float = msgspec.field(default_factory=clock.now)
 
     @property
     def images(self) -> Path:

@@ -6,11 +6,11 @@ by a 409 rather than done twice: after a crash the caller looks what is there, a
 
 import hashlib
 import logging
-import time
 
 import msgspec
 from cryptography.fernet import InvalidToken
 
+from pileus import clock
 from pileus.api.identity.keys import KeyRing, key_ring
 from pileus.api.request import Request, Response, encode
 from pileus.model.base import Model
@@ -65,10 +65,10 @@ async def replay(request: Request) -> Response | None:
     digest = hashlib.sha256(f"{request.path}\0{sorted(request.queries)}\0".encode() + request.notes.get("bytes", b"")).hexdigest()
 
     async def claim(tx: Transaction) -> Answer | None:
-        await tx.execute("DELETE FROM idempotency_answers WHERE created_at < ?", time.time() - LIFETIME)
+        await tx.execute("DELETE FROM idempotency_answers WHERE created_at < ?", clock.now() - LIFETIME)
         seen = await ANSWERS.get(tx, name)
         if seen is None:
-            fresh = Answer(id=name, digest=digest, status=0, headers={}, body="", created_at=time.time())
+            fresh = Answer(id=name, digest=digest, status=0, headers={}, body="", created_at=clock.now())
             await ANSWERS.insert(tx, fresh)
         return seen
 

@@ -1,7 +1,6 @@
 """A request on its way through the chain, and what a handler may answer."""
 
 import asyncio
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from pileus import clock
 from pileus.model.errors import Invalid
 from pileus.model.identity import Identity
 
@@ -90,7 +90,7 @@ class Request:
         self.version: Version = (0, 0)
         self.raw: Any = None  # the body as plain lists and dicts
         self.body: Any = None  # the body as the route's struct
-        self.received_at = time.time()
+        self.received_at = clock.now()
         self.notes: dict[str, Any] = {}  # what one step leaves for a later one
 
     @property
@@ -125,7 +125,7 @@ class Request:
 
     async def stream(self) -> AsyncIterator[bytes]:
         """The body in chunks; Invalid when the client goes away before its end, or sends so slowly that it would hold us for ever."""
-        began, size = time.monotonic(), 0
+        began, size = clock.monotonic(), 0
         while True:
             try:
                 async with asyncio.timeout(IDLE_SECONDS):
@@ -137,7 +137,7 @@ class Request:
             if chunk := message.get("body", b""):
                 size += len(chunk)
                 yield chunk
-            if message.get("more_body") and (taken := time.monotonic() - began) > IDLE_SECONDS and size < taken * SLOWEST:
+            if message.get("more_body") and (taken := clock.monotonic() - began) > IDLE_SECONDS and size < taken * SLOWEST:
                 raise Invalid(f"The body came at less than {SLOWEST} bytes a second.", status=408, headers=LAST)
             if not message.get("more_body"):
                 return

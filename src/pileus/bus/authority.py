@@ -4,7 +4,6 @@ import datetime
 import hmac
 import ipaddress
 import secrets
-import time
 from hashlib import sha256
 
 from cryptography import x509
@@ -12,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from pileus import clock
 from pileus.bus import nkeys
 from pileus.bus.connection import BusCredentials
 from pileus.bus.subjects import Subjects
@@ -41,17 +41,17 @@ class BusAuthority(Model, frozen=True, kw_only=True):
     def manager(self, url: str, name: str, authority: str | None = None) -> BusCredentials:
         """Credentials of a process of the cloud or of a cluster. `authority`: who signs the server's certificate; None: we do."""
         seed = nkeys.new_seed("user")
-        claims = nkeys.user_claims(self.account, nkeys.public_key(seed), name, int(time.time()), Subjects(cloud=self.cloud).of_manager())
+        claims = nkeys.user_claims(self.account, nkeys.public_key(seed), name, int(clock.now()), Subjects(cloud=self.cloud).of_manager())
         trusted = self.ca_certificate if authority is None else authority
         return BusCredentials(url=url, cloud=self.cloud, claims=claims, seed=seed, authority=trusted if url.startswith("tls:") else "")
 
     def admit(self, host: str, public_key: str) -> str:
         """The claims of a host that keeps the seed of this public key to itself."""
-        return nkeys.user_claims(self.account, nkeys.check_public(public_key, "user"), host, int(time.time()), self._subjects.of_node(host))
+        return nkeys.user_claims(self.account, nkeys.check_public(public_key, "user"), host, int(clock.now()), self._subjects.of_node(host))
 
     def server(self, listen: str, certificate: str, key: str, revoked: dict[str, int]) -> NatsServer:
         """What a NATS server of this cloud is configured with. `revoked`: public keys of hosts that were removed, and when."""
-        now, account = int(time.time()), nkeys.public_key(self.account)
+        now, account = int(clock.now()), nkeys.public_key(self.account)
         return NatsServer(
             listen=listen,
             operator=nkeys.operator_claims(self.operator, "pileus", UNCHANGED),

@@ -9,12 +9,12 @@ import itertools
 import logging
 import math
 import secrets
-import time
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from pileus import clock
 from pileus.bus import encoding
 from pileus.bus.connection import BusCredentials, Connection
 from pileus.bus.local import CONSOLE_TIMEOUT, Handle, Listener
@@ -168,7 +168,7 @@ class NatsBus:
     def _by_our_clock(self, report: HostReport) -> HostReport:
         """Reports are compared with what we did and when: a host's clock may differ, and jump. The quickest report of a host says by how
         much it differs."""
-        late = time.time() - report.reported_at
+        late = clock.now() - report.reported_at
         known = self._clocks.get(report.host)
         if known is None or late < known or late > known + SILENCE:
             if abs(late) > CLOCK_TOLERANCE:
@@ -247,7 +247,7 @@ class NatsBus:
     # -- both ------------------------------------------------------------------------------------------------------------------------
 
     def _changed(self, connected: bool) -> None:
-        self.connected_at = time.monotonic() if connected else math.inf
+        self.connected_at = clock.monotonic() if connected else math.inf
         if connected:
             for callback in self.came_back:
                 callback()

@@ -5,13 +5,13 @@ import importlib
 import logging
 import os
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pileus import clock
 from pileus.api.audit import AuditLog
 from pileus.api.cloud import Cloud
 from pileus.api.metrics import RequestMetrics
@@ -239,7 +239,7 @@ class ControlPlane:
         path = self.config.directory / "pileus.db"
         while True:
             copies = backups.found(path)
-            age = time.time() - copies[0].stat().st_mtime if copies else DAY - FIRST_BACKUP
+            age = clock.now() - copies[0].stat().st_mtime if copies else DAY - FIRST_BACKUP
             await asyncio.sleep(min(max(DAY - age, 0.0), DAY))
             try:
                 log.info("the database was copied to %s", await asyncio.to_thread(backups.back_up, path))
@@ -270,10 +270,10 @@ def load_services() -> dict[str, Any]:
 def with_sources(request: NodeRequest, authority: BusAuthority) -> NodeRequest:
     """The request, with the addresses by which a host that does not see our files fetches images and sends a snapshot."""
     if isinstance(request, Snapshot):
-        return msgspec.structs.replace(request, upload=authority.snapshot_address(Path(request.destination).stem, time.time()))
+        return msgspec.structs.replace(request, upload=authority.snapshot_address(Path(request.destination).stem, clock.now()))
     if not isinstance(request, ApplyGuest | PrepareIncoming):
         return request
-    now = time.time()
+    now = clock.now()
     guest: Guest = request.guest
     disks = [
         one if one.image is None else msgspec.structs.replace(

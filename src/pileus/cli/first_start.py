@@ -1,7 +1,6 @@
 """What a new cloud's store begins with, before its first request."""
 
-import time
-
+from pileus import clock
 from pileus.api.identity.passwords import hash_password
 from pileus.cli.credentials import Credentials
 from pileus.config import Config
@@ -15,6 +14,6 @@ async def bootstrap(db: Database, credentials: Credentials, config: Config) -> N
     if not await PROJECTS.find(db, "1 = 1 LIMIT 1"):
         passwords = credentials.passwords()
         admin, demo = await hash_password(passwords["admin"]), await hash_password(passwords["demo"])
-        now = time.time()
+        now = clock.now()
         await db.write(lambda tx: bootstrap_identity(tx, admin_password_hash=admin, demo_password_hash=demo, region=config.region, now=now))
     credentials.write_clouds(config)

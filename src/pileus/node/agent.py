@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pileus
+from pileus import clock
 from pileus.core.guests import Asked, crossed
 from pileus.ending import end
 from pileus.model.census import Census
@@ -101,7 +101,7 @@ class Agent:
     async def start(self, report: Report) -> None:
         """Adopt what runs on the host, report it in full, and go on to report. Probes that take long don't hold this up."""
         self._report = report
-        self._started_at = time.time()
+        self._started_at = clock.now()
         for driver in self._hypervisors:
             for observed in await driver.start(self._changed):
                 self._drivers[observed.id] = driver
@@ -334,7 +334,7 @@ class Agent:
             address=self.address,
             version=pileus.__version__,
             started_at=self._started_at,
-            reported_at=time.time(),
+            reported_at=clock.now(),
             vcpus=self._machine.vcpus,
             memory_mib=self._machine.memory_mib,
             disk_gib=self._machine.disk_gib,

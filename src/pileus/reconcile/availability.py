@@ -4,11 +4,11 @@ A step's id is a host's name. What is to start elsewhere is what its policy says
 """
 
 import logging
-import time
 import uuid
 from collections.abc import Callable
 from typing import Any
 
+from pileus import clock
 from pileus.bus.local import Bus
 from pileus.config import Config
 from pileus.core.availability import fence_of, is_fenced, restarts_elsewhere
@@ -58,7 +58,7 @@ class Availability:
             "SELECT DISTINCT source FROM server_migrations WHERE kind = ? AND step <> ?", MigrationKind.EVACUATION, MigrationStep.DONE
         )
         marked = await self.db.all("SELECT name FROM hosts WHERE fenced_at IS NOT NULL OR fence_error IS NOT NULL")
-        lost = self.liveness.lost(await self._hosts(), time.time())
+        lost = self.liveness.lost(await self._hosts(), clock.now())
         return sorted({*lost, *(str(row[0]) for row in [*waiting, *marked])})
 
     async def step(self, id: str) -> float | None:
@@ -67,10 +67,10 @@ class Availability:
         if host is None or not await self.scope.owns(id):
             return None
         asked = [one for one in await records.of_host(self.db, id) if one.kind == MigrationKind.EVACUATION and one.source == id]
-        if is_up(host, time.time(), self.config.node_silence):
+        if is_up(host, clock.now(), self.config.node_silence):
             await self._came_back(host, asked)
             return None
-        if id not in self.liveness.lost(await self._hosts(), time.time()):
+        if id not in self.liveness.lost(await self._hosts(), clock.now()):
             return LOOK_AGAIN  # silent, but for too short a time
         to_place = [one for one in asked if one.step == MigrationStep.PLACE]
         lost = [one for one in await servers.on_host(self.db, id) if await self._restarts(one, host)]
@@ -109,7 +109,7 @@ class Availability:
                 changes = {"fence_error": error.message}
             else:
                 log.warning("host %s gave no sign of life and was fenced by %s: %s", host.name, how.kind, said)
-                changes = {"fenced_at": time.time(), "fence_error": None}
+                changes = {"fenced_at": clock.now(), "fence_error": None}
         if host.fence_error != changes["fence_error"] or "fenced_at" in changes:
             await self.db.write(lambda tx: HOSTS.set(tx, host.id, **changes))
         return "fenced_at" in changes
@@ -139,7 +139,7 @@ class Availability:
         """Give the server to another host. False: not yet, there is none; its event says why."""
         server = await servers.SERVERS.get(self.db, migration.server_id)
         if server is None or server.deleted_at is not None or server.host != migration.source:
-            done = {"step": MigrationStep.DONE, "status": MigrationStatus.CANCELLED, "finished_at": time.time()}
+            done = {"step": MigrationStep.DONE, "status": MigrationStatus.CANCELLED, "finished_at": clock.now()}
             await self.db.write(lambda tx: records.save(tx, migration, **done))
             return True
         for other in await records.alive_of(self.db, server.id):
@@ -206,7 +206,7 @@ async def _end_move(tx: Transaction, seen: Migration, lost: str) -> bool:
     if other.step == MigrationStep.FINISH:  # live: the server was the lost host's already
         server = await servers.get(tx, other.server_id)
         await allocations.release(tx, other.id)
-        changes: dict[str, Any] = {"keys": None, "error": reason, "finished_at": time.time()}
+        changes: dict[str, Any] = {"keys": None, "error": reason, "finished_at": clock.now()}
         await records.save(tx, other, step=MigrationStep.CLEAN, status=MigrationStatus.ERROR, **changes)
         await servers.save(tx, server, migration=None)
         event = migration_outcomes.LIVE
@@ -236,7 +236,7 @@ async def evacuated(tx: Transaction, seen: Migration, found: Choice) -> None:
     survives = lost is not None and lost.report is not None and lost.report.shared_disks
     builds = server.builds + (0 if survives else 1)  # its disks are gone with the host: it begins anew from its image
     await servers.save(tx, server, host=decision.host, availability_zone=found.zone, fault=None, power=power, builds=builds)
-    changes = {"step": MigrationStep.CLEAN, "status": MigrationStatus.DONE, "destination": decision.host, "finished_at": time.time()}
+    changes = {"step": MigrationStep.CLEAN, "status": MigrationStatus.DONE, "destination": decision.host, "finished_at": clock.now()}
     await records.save(tx, seen, **changes)
     request_id = seen.request_id or server.request_id
     await actions.finish(tx, server.id, request_id, EVENT, message=f"{seen.source} was lost. {decision.message}", host=decision.host)
@@ -250,7 +250,7 @@ async def evacuated(tx: Transaction, seen: Migration, found: Choice) -> None:
 async def _ended(tx: Transaction, seen: Migration, status: MigrationStatus, reason: str) -> None:
     """The server stays where it is."""
     server = await servers.get(tx, seen.server_id)
-    await records.save(tx, seen, step=MigrationStep.DONE, status=status, error=reason, finished_at=time.time())
+    await records.save(tx, seen, step=MigrationStep.DONE, status=status, error=reason, finished_at=clock.now())
     request_id = seen.request_id or server.request_id
     await actions.finish(tx, server.id, request_id, EVENT, result="Error", message=reason, host=seen.source)
 

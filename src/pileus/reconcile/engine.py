@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import logging
-import time
 from collections import Counter, defaultdict
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
+from pileus import clock
 from pileus.core import request_ids
 from pileus.ending import end
 from pileus.model.errors import PileusError
@@ -63,7 +63,7 @@ class Engine:
         if item in self._running:
             self._again.add(item)
             return
-        self._waiting[item] = time.monotonic()
+        self._waiting[item] = clock.monotonic()
         self._queue.put_nowait(item)
 
     def retry(self) -> None:
@@ -115,7 +115,7 @@ class Engine:
         relieved = False
         while not relieved:
             item = await self._queue.get()
-            self.times[item[0]].waited.observe(time.monotonic() - self._waiting.pop(item))
+            self.times[item[0]].waited.observe(clock.monotonic() - self._waiting.pop(item))
             self._running.add(item)
             relief = asyncio.get_running_loop().call_later(PATIENCE, self._relieve, item)
             try:
@@ -135,13 +135,13 @@ class Engine:
         name, id = item
         self.steps += 1
         request_ids.CURRENT.set("")  # the step says whose work it is, once it knows
-        began = time.monotonic()
+        began = clock.monotonic()
         try:
             pause = await self.reconcilers[name].step(id)
         except Exception as error:
             return self._failed(item, error)
         finally:
-            self.times[name].took.observe(time.monotonic() - began)
+            self.times[name].took.observe(clock.monotonic() - began)
         self._failures.pop(item, None)
         self.failing.pop(item, None)
         return pause

@@ -1,8 +1,9 @@
 """A look at all hosts that is dear where there are many: taken again so seldom that it costs a twentieth of the time at most."""
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
+
+from pileus import clock
 
 T = TypeVar("T")
 SHARE = 20
@@ -14,7 +15,7 @@ class Lately(Generic[T]):
     """What `look` gave lately: with a few hosts now, with thousands some seconds ago. `clock` gives seconds, `spent` those of CPU."""
 
     def __init__(
-        self, look: Callable[[], Awaitable[T]], clock: Callable[[], float] = time.monotonic, spent: Callable[[], float] = time.thread_time
+        self, look: Callable[[], Awaitable[T]], clock: Callable[[], float] = clock.monotonic, spent: Callable[[], float] = clock.worked
     ) -> None:
         self._look = look
         self._clock = clock

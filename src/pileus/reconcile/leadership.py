@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 
+from pileus import clock
 from pileus.ending import end
 from pileus.model.errors import PileusError
 from pileus.store import leases
@@ -58,13 +58,13 @@ class Leadership:
                 log.exception("%s: this look at the lease failed", self.name)
 
     async def _look(self) -> None:
-        asked_at = time.monotonic()
+        asked_at = clock.monotonic()
         patience = self._until - MARGIN - asked_at if self.leading else SECONDS
         try:
             asking = self.db.write(lambda tx: leases.take(tx, self.name, self.holder, SECONDS))
             self.current = await asyncio.wait_for(asking, max(patience, 0.0))
         except (PileusError, TimeoutError, OSError) as error:
-            if self.leading and time.monotonic() + EVERY > self._until - MARGIN:  # the next look would come too late
+            if self.leading and clock.monotonic() + EVERY > self._until - MARGIN:  # the next look would come too late
                 await self._lose(f"the lease could not be kept: {str(error) or 'the database does not answer'}")
             return
         if self.current.holder != self.holder:

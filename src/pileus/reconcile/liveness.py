@@ -1,8 +1,8 @@
 """Whether a host is lost, as far as this process can know: silence counts only while we were there to hear, and somebody else is heard."""
 
-import time
 from collections.abc import Iterable
 
+from pileus import clock
 from pileus.bus.local import Bus
 from pileus.model.hosts import Host
 from pileus.store.hosts import HostHead, is_up
@@ -14,12 +14,12 @@ class Liveness:
     def __init__(self, bus: Bus, silence: float) -> None:
         self._bus = bus
         self._silence = silence
-        self._since = time.monotonic()
+        self._since = clock.monotonic()
 
     def judges(self, heard: bool) -> bool:
         """Whether silence says something about a host: not before we have listened that long, nor when nobody at all is heard."""
         listening_since = max(self._since, self._bus.connected_at)
-        return heard and time.monotonic() - listening_since > self._silence
+        return heard and clock.monotonic() - listening_since > self._silence
 
     def lost(self, hosts: Iterable[Host | HostHead], now: float) -> set[str]:
         """The names of the hosts that are lost."""

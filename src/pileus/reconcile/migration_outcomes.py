@@ -3,12 +3,12 @@
 Each looks first whether the migration is still where it was seen; a Conflict says that it is not.
 """
 
-import time
 import uuid
 from typing import Any
 
 import msgspec
 
+from pileus import clock
 from pileus.model.errors import Conflict
 from pileus.model.guests import ObservedGuest
 from pileus.model.migrations import Migration, MigrationKind, MigrationStatus, MigrationStep
@@ -50,7 +50,7 @@ async def arrived(tx: Transaction, seen: Migration, guest: ObservedGuest, progre
     """The guest is an ordinary one of the destination. A live migration is over; a cold one gets its flavor and waits for a word."""
     await _record(tx, seen, guest)
     server = await servers.get(tx, seen.server_id)
-    changes: dict[str, Any] = {"finished_at": time.time(), "keys": None, "progress": progress or seen.progress}
+    changes: dict[str, Any] = {"finished_at": clock.now(), "keys": None, "progress": progress or seen.progress}
     if server.resize is None:
         await allocations.release(tx, seen.id)
         await records.save(tx, seen, step=MigrationStep.CLEAN, status=MigrationStatus.COMPLETED, **changes)
@@ -80,9 +80,9 @@ async def lost(tx: Transaction, seen: Migration, reason: str) -> None:
         return
     await allocations.release(tx, seen.id)
     step = MigrationStep.DONE if server.host == seen.source else MigrationStep.CLEAN
-    await records.save(tx, seen, step=step, status=MigrationStatus.ERROR, error=reason, finished_at=time.time(), keys=None)
+    await records.save(tx, seen, step=step, status=MigrationStatus.ERROR, error=reason, finished_at=clock.now(), keys=None)
     text = f"The server moved, and its new host can't run it: {reason} Its disk is there; a hard reboot starts it."
-    fault = ServerFault(code=500, message=text, created_at=time.time())
+    fault = ServerFault(code=500, message=text, created_at=clock.now())
     await servers.save(tx, server, migration=None, resize=None, fault=fault)
     await actions.finish(tx, server.id, seen.request_id, LIVE, result="Error", message=text, host=server.host)
 
@@ -169,17 +169,17 @@ async def undone(tx: Transaction, seen: Migration, fault: str) -> Migration:
         changes["power"] = server.power  # a new generation: what was shut down for the move starts again
     if fault:
         text = f"The server could not go on after a move that failed: {fault} A hard reboot starts it."
-        changes["fault"] = ServerFault(code=500, message=text, created_at=time.time())
+        changes["fault"] = ServerFault(code=500, message=text, created_at=clock.now())
     await servers.save(tx, server, **changes)
     event = FINISH if seen.back else EVENTS[seen.kind] if seen.destination is None else LIVE if seen.kind == MigrationKind.LIVE else RESIZE
     await actions.finish(tx, server.id, seen.request_id, event, result="Error", message=seen.error, host=seen.sender)
     step = MigrationStep.DONE if not seen.receiver else MigrationStep.UNDO
-    return await records.save(tx, seen, restored=True, keys=None, finished_at=time.time(), step=step)
+    return await records.save(tx, seen, restored=True, keys=None, finished_at=clock.now(), step=step)
 
 
 async def _record(tx: Transaction, seen: Migration, guest: ObservedGuest) -> None:
     """What the host says that the server is at: however old, it is the truth, as what the other host said does not count any more."""
-    await servers.record_observed(tx, seen.server_id, guest, time.time())
+    await servers.record_observed(tx, seen.server_id, guest, clock.now())
     await ports.set_ports_active(tx, seen.server_id, guest.power in CARRY)
 
 

@@ -1,9 +1,8 @@
 """Where a migration goes: a host is chosen as for a new server, but for the source, and claimed; or why there is none."""
 
-import time
-
 import msgspec
 
+from pileus import clock
 from pileus.config import Config
 from pileus.core.migrations import copies_disks, refusal
 from pileus.core.placement import choose
@@ -67,7 +66,7 @@ async def _chosen(
 ) -> Choice:
     metadata = await aggregate_metadata(db)
     for _ in range(TRIES):
-        hosts = await host_views.hosts_of(db, time.time(), config.node_silence, metadata)
+        hosts = await host_views.hosts_of(db, clock.now(), config.node_silence, metadata)
         decision = choose(request, hosts)
         if decision.host is None:
             return Choice(decision=decision, reason=" ".join([decision.message, *_named(decision)]))
@@ -89,7 +88,7 @@ def _named(decision: Decision) -> list[str]:
 async def _forced(db: Database, config: Config, request: PlacementRequest, migration: Migration, source: HostReport) -> Choice:
     """The requested host as it is; only what can't be done at all is refused."""
     host = await HOSTS.first(db, "name = ?", migration.requested_host)
-    if host is None or host.report is None or not is_up(host, time.time(), config.node_silence):
+    if host is None or host.report is None or not is_up(host, clock.now(), config.node_silence):
         return Choice(decision=Decision(), reason=f"Host {migration.requested_host} is not up.")
     if migration.kind == MigrationKind.EVACUATION and (why := refusal(migration, None, source, host.report, live=False)):
         return Choice(decision=Decision(), reason=f"{host.name} can't take this guest: {why}")

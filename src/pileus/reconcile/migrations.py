@@ -5,12 +5,12 @@ the destination does. Neither side runs what it does not own, so whatever is kil
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
 
+from pileus import clock
 from pileus.bus.local import Bus
 from pileus.config import Config
 from pileus.core import request_ids
@@ -107,7 +107,7 @@ class Migrations:
                 return await self._give_up(migration, MigrationStatus.CANCELLED, reason)
             return await self.actions[migration.step](migration, server)
         except Unavailable as error:
-            late = migration.step == MigrationStep.PREPARE and time.time() > migration.updated_at + GIVE_UP
+            late = migration.step == MigrationStep.PREPARE and clock.now() > migration.updated_at + GIVE_UP
             if not late:
                 raise
             return await self._give_up(migration, MigrationStatus.ERROR, error.message)
@@ -125,7 +125,7 @@ class Migrations:
 
     async def _place(self, migration: Migration, server: Server) -> float | None:
         earlier = [one for one in await records.alive_of(self.db, server.id) if one.id != migration.id]
-        if earlier and time.time() < migration.created_at + EARLIER:
+        if earlier and clock.now() < migration.created_at + EARLIER:
             return QUICK
         found = await migration_place.choice(self.db, self.config, migration, server)
         await self.db.write(lambda tx: migration_place.claim(tx, migration, found))
@@ -149,7 +149,7 @@ class Migrations:
         destination = migration.receiver
         assert server.observed is not None  # it has run
         if migration.keys is None:
-            text = msgspec.json.encode(make_keys(migration.id, time.time())).decode()
+            text = msgspec.json.encode(make_keys(migration.id, clock.now())).decode()
             keys = seal_of(self.config.directory).close(text)
             migration = await self.db.write(lambda tx: migration_outcomes.prepared(tx, migration, keys))
         await self._wake_routing(server.id)
@@ -218,7 +218,7 @@ class Migrations:
             options=migration.options,
             keys=self._keys(migration).source,
         )
-        started = await self.db.write(lambda tx: records.save(tx, migration, started_at=time.time()))
+        started = await self.db.write(lambda tx: records.save(tx, migration, started_at=clock.now()))
         try:
             return started, await self._move(migration.sender, request, APPLY_TIMEOUT)
         except NodeFailed as error:
@@ -314,16 +314,16 @@ class Migrations:
 
     async def _verify(self, migration: Migration, server: Server) -> float | None:
         """Wait for a word about it; when there is a window, and it is over, the word is that it stays."""
-        after = await self.db.write(lambda tx: migration_outcomes.verify(tx, migration, self.config.resize_confirm_window, time.time()))
+        after = await self.db.write(lambda tx: migration_outcomes.verify(tx, migration, self.config.resize_confirm_window, clock.now()))
         if after.step != MigrationStep.VERIFY:
             self.wake("servers", server.id)
             return 0.0
         if after.due_at is None:
             return None
-        if time.time() >= after.due_at:
+        if clock.now() >= after.due_at:
             self.wake("servers", server.id)
             return 0.0 if server.resize is not None and server.resize.moved else None
-        return after.due_at - time.time()
+        return after.due_at - clock.now()
 
     async def _revert(self, migration: Migration, server: Server) -> float | None:
         """Away from where it is first, then the records give it back to the source: it is never on both. Disks that both see are not
@@ -403,7 +403,7 @@ class Migrations:
 
     async def _note(self, migration: Migration, progress: MoveProgress, always: bool = False) -> None:
         """Record how far it is, now and then."""
-        now = time.monotonic()
+        now = clock.monotonic()
         at, phase, rounds = self._noted.get(migration.id, (0.0, MovePhase.UNKNOWN, -1))
         if not always and now - at < NOTE_EVERY and (phase, rounds) == (progress.phase, len(progress.rounds)):
             return

@@ -1,7 +1,6 @@
 """What a node saw of a guest, taken into the records: the server's row, its ports and its history, in one transaction."""
 
-import time
-
+from pileus import clock
 from pileus.core.servers import is_stale
 from pileus.model.guests import ObservedGuest, ObservedPower
 from pileus.model.servers import Server
@@ -38,7 +37,7 @@ async def record(tx: Transaction, server_id: str, seen: ObservedGuest, at: float
         return None
     if is_stale(before, seen, at):
         return before
-    after = await servers.record_observed(tx, server_id, seen, time.time())
+    after = await servers.record_observed(tx, server_id, seen, clock.now())
     assert after is not None  # it is there, see above
     await ports.set_ports_active(tx, server_id, seen.power in CARRY)
     event = EVENTS.get(before.task_state or "")

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
 
 import msgspec
 
+from pileus import clock
 from pileus.config import Config
 from pileus.core.metrics import Histogram
 from pileus.core.placement import choose
@@ -68,7 +68,7 @@ class Placing:
         Whoever has the turn places all that wait.
         """
         order = _Order(server)
-        began = time.monotonic()
+        began = clock.monotonic()
         self._waiting.append(order)
         try:
             async with self._turn:
@@ -82,7 +82,7 @@ class Placing:
             if not order.done:  # cut off: nobody waits for it
                 self._waiting.remove(order)
         outcome = "failed" if order.error is not None else "placed" if order.decision.host is not None else "refused"
-        self.took[outcome].observe(time.monotonic() - began)
+        self.took[outcome].observe(clock.monotonic() - began)
         if outcome == "refused":
             log.warning("server %s has no host: %s", server.id, order.decision.message)
         if order.error is not None:
@@ -94,7 +94,7 @@ class Placing:
         keys = frozenset(key for one in metadata.values() for key in one)
         batch = await self._with_requests(batch, keys)
         views = views_of(self.db)
-        hosts = await views.refresh(time.time(), self.config.node_silence, metadata)
+        hosts = await views.refresh(clock.now(), self.config.node_silence, metadata)
         for one in batch:
             one.decision = choose(one.request, hosts)
             if one.decision.host is not None and one.decision.provider_id is not None:
@@ -154,7 +154,7 @@ async def _record(tx: Transaction, server: Server, decision: Decision, zone: str
     """The server's host and its ports', or the fault that says why there is none; and the event."""
     await decisions.keep(tx, server.id, decision)
     if decision.host is None:
-        fault = ServerFault(code=500, message=decision.message, created_at=time.time())
+        fault = ServerFault(code=500, message=decision.message, created_at=clock.now())
         await servers.save(tx, server, fault=fault)
         await actions.finish(tx, server.id, server.request_id, SCHEDULE, result="Error", message=decision.message)
         return

@@ -10,10 +10,10 @@ Routers are carried by one host of their domain. It is chosen here, kept as long
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from pileus import clock
 from pileus.bus.local import Bus
 from pileus.core.routing import Candidate, Component, Divided, DomainRows, assigned, digest, router_host
 from pileus.model.errors import Conflict
@@ -101,10 +101,10 @@ class Routing:
             self._touched.add((host, domain_id))
             self.wake(self.name, domain_id)
             return None
-        since, pause = time.monotonic() - self._stepped.get(id, -LONGEST_PAUSE), self._pauses.get(id, PAUSE)
+        since, pause = clock.monotonic() - self._stepped.get(id, -LONGEST_PAUSE), self._pauses.get(id, PAUSE)
         if since < pause:
             return pause - since
-        self._stepped[id] = time.monotonic()
+        self._stepped[id] = clock.monotonic()
         self._number += 1
         number = self._number
         hosts, up = await self._lately()
@@ -130,10 +130,10 @@ class Routing:
     ) -> tuple[set[str], dict[str, BaseException]]:
         """Tell the hosts that need the domain; returns them, and those that failed."""
         moved = await self._place(component, hosts)
-        began = time.monotonic()
+        began = clock.monotonic()
         version, found = await self.db.version(), await self._divided(component)
         self._read[component] = version, found
-        self._read_in[component.id] = time.monotonic() - began
+        self._read_in[component.id] = clock.monotonic() - began
         rows, needed = found.rows, found.hosts
         news = [host for host in sorted(needed) if self._has_news(found, host) and await self.scope.owns(host)]
         failed, late = dict[str, BaseException](), set[str]()
@@ -170,16 +170,16 @@ class Routing:
         chosen = router_host(component.id, hosts, current)
         if chosen is not None and before != {component.id: chosen}:
             log.info("routers of %s are on host %s now", component.id, chosen)
-            await self.db.write(lambda tx: routing.assign(tx, component, chosen, time.time()))
+            await self.db.write(lambda tx: routing.assign(tx, component, chosen, clock.now()))
         return current is not None and chosen != current
 
     async def _look(self) -> tuple[list[Candidate], set[str]]:
         """Every host, as one that could carry routers, and those that were heard of lately. One that is silent may carry routers on while
         that silence may be ours; it is not waited for."""
-        found = await routing.candidates(self.db, time.time(), self.silence)
+        found = await routing.candidates(self.db, clock.now(), self.silence)
         heard = {one.name for one in found if one.up}
         if not self.liveness.judges(heard=bool(heard)):
-            found = await routing.candidates(self.db, time.time(), math.inf)
+            found = await routing.candidates(self.db, clock.now(), math.inf)
         return found, heard
 
     async def _orphans(self, hosts: list[Candidate]) -> set[str]:
@@ -238,7 +238,7 @@ class Routing:
                 self._snapshots[part] = number
             self.sent[host, domain.id] = wanted
             self._touched.discard((host, domain.id))
-            self._changed_at[host, domain.id] = time.time()
+            self._changed_at[host, domain.id] = clock.now()
             self._contents[host, domain.id] = tuple(network.id for network in domain.networks)
             if isinstance(reply, DomainReply):
                 self.replied[host, domain.id] = reply.digest
@@ -286,7 +286,7 @@ class Routing:
                 known.pop((host, domain_id), None)
             self._touched.discard((host, domain_id))
             self._snapshots[host, domain_id] = number
-            self._changed_at[host, domain_id] = time.time()
+            self._changed_at[host, domain_id] = clock.now()
 
     async def _present(self, ids: set[str]) -> list[tuple[str, str]]:
         """(host, domain) of these domains, as sent, told or reported."""

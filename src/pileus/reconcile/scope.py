@@ -1,8 +1,8 @@
 """What one Cluster Manager's reconcilers answer for: the hosts of its cluster; and, in one of them all, what no host has yet."""
 
-import time
 from collections.abc import Callable
 
+from pileus import clock
 from pileus.store.database import Database
 
 FRESH = 10.0
@@ -25,10 +25,10 @@ class Scope:
             return self.places()
         if self.cluster is None:
             return True
-        if host not in self._clusters or time.monotonic() > self._read_at + FRESH:
+        if host not in self._clusters or clock.monotonic() > self._read_at + FRESH:
             assert self._db is not None  # a cluster's scope has the store
             self._clusters = {row[0]: row[1] for row in await self._db.all("SELECT name, cluster FROM hosts")}
-            self._read_at = time.monotonic()
+            self._read_at = clock.monotonic()
         return self._clusters.get(host) == self.cluster
 
     def hears(self, cluster: str) -> bool:

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from pileus import clock
 from pileus.bus.local import Bus
 from pileus.config import Config
 from pileus.core import request_ids
@@ -59,7 +59,7 @@ class Servers:
 
     async def scan(self) -> list[str]:
         """Servers about which something is to be done. Now and then, those that are gone for long are forgotten."""
-        now = time.time()
+        now = clock.now()
         if now - self._purged_at > PURGE_EVERY:
             await self.db.write(lambda tx: servers.purge(tx, now))
             self._purged_at = now
@@ -119,7 +119,7 @@ class Servers:
             news = current.observed if current is not None and current.observed != server.observed else None
             if news is not None and news.generation >= seen.generation:  # a report came meanwhile: of what happened after the apply
                 return current
-            return await record(tx, server.id, seen, time.time())
+            return await record(tx, server.id, seen, clock.now())
 
         after = await self.db.write(work)
         if after is not None and seen.generation < server.generation:
@@ -139,7 +139,7 @@ class Servers:
             current = await servers.get(tx, server.id)
             if current.generation != server.generation or current.request_id != server.request_id:
                 return
-            fault = ServerFault(code=500, message=reason, details=detail, created_at=time.time())
+            fault = ServerFault(code=500, message=reason, details=detail, created_at=clock.now())
             await servers.save(tx, current, fault=fault)
             event = EVENTS.get(server.task_state or "", "compute_apply")
             await actions.finish(tx, server.id, server.request_id, event, result="Error", message=reason, host=server.host)
@@ -222,7 +222,7 @@ class Servers:
             await allocations.release(tx, server.id)
             await migration_records.forget_server(tx, server)
             await actions.finish(tx, server.id, server.request_id, "compute_terminate_instance", host=server.host)
-            await servers.record_removed(tx, server.id, time.time())
+            await servers.record_removed(tx, server.id, clock.now())
             return networks
 
         for network in await self.db.write(work):

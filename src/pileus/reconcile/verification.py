@@ -7,13 +7,13 @@ later. The newest result is `Verifier.last`, and in the store for `pileus status
 import asyncio
 import gc
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from pileus import clock
 from pileus.bus.local import Bus
 from pileus.config import Config
 from pileus.core.verify import INVARIANTS, Breach, World, lasting
@@ -63,11 +63,11 @@ class Verifier:
 
     async def look(self, again: float = AGAIN) -> Verification:
         """One result, which is kept: what lasts of what was found."""
-        began = time.monotonic()
+        began = clock.monotonic()
         servers = int(await self.db.value("SELECT count(*) FROM servers WHERE removed_at IS NULL"))
         if servers > MOST_SERVERS:
             note = f"{servers} servers are more than are looked at in the background: run pileus verify"
-            return await self._keep(Verification(cluster=self.cluster, at=time.time(), note=note))
+            return await self._keep(Verification(cluster=self.cluster, at=clock.now(), note=note))
         found = await self._breaches()
         for _ in range(LOOKS - 1):
             if found:
@@ -78,8 +78,8 @@ class Verifier:
         left_out = len(found) - MOST_BREACHES
         result = Verification(
             cluster=self.cluster,
-            at=time.time(),
-            seconds=round(time.monotonic() - began, 3),
+            at=clock.now(),
+            seconds=round(clock.monotonic() - began, 3),
             invariants=len(INVARIANTS),
             breaches=[
                 NamedBreach(name=one.name, evidence=one.evidence, repairable=one.repair is not None) for one in found[:MOST_BREACHES]
@@ -97,7 +97,7 @@ class Verifier:
             return await self._found()
 
     async def _found(self) -> list[Breach]:
-        self._worked = time.thread_time()
+        self._worked = clock.worked()
         world = await gather(self.db, self.images, self._rest)
         if not self.simulated:
             world = await self._with_hosts(world)
@@ -126,10 +126,10 @@ class Verifier:
     async def _rest(self) -> None:
         """Rest in proportion to what was done since the last time. (The thread's time counts what others did meanwhile as well: then we
         rest longer.)"""
-        now = time.thread_time()
+        now = clock.worked()
         pause = min((now - self._worked) * REST, LONGEST_REST)
         await asyncio.sleep(pause)
-        self._worked = time.thread_time()
+        self._worked = clock.worked()
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Actions of servers in the store: `start` in the transaction that changes what is wanted, `finish` when it is done."""
 
-import time
 import uuid
 from typing import TypedDict, Unpack
 
+from pileus import clock
 from pileus.model.actions import Action, ActionEvent
 from pileus.store.database import Reader, Transaction
 from pileus.store.tables import Table
@@ -16,7 +16,7 @@ async def start(
     tx: Transaction, server_id: str, action: str, request_id: str, user_id: str | None = None, project_id: str | None = None
 ) -> Action:
     """Record that something was asked of a server."""
-    now = time.time()
+    now = clock.now()
     record = Action(
         id=str(uuid.uuid4()),
         server_id=server_id,
@@ -52,7 +52,7 @@ async def finish(tx: Transaction, server_id: str, request_id: str, event: str, *
         await EVENTS.delete(tx, waiting.id)
     if await tx.value("SELECT 1 FROM server_action_events WHERE action_id = ? AND event = ? AND result = ?", action.id, event, result):
         return
-    now = time.time()
+    now = clock.now()
     before = await tx.value("SELECT max(finished_at) FROM server_action_events WHERE action_id = ?", action.id)
     record = ActionEvent(
         id=str(uuid.uuid4()),
@@ -77,7 +77,7 @@ async def wait(tx: Transaction, server_id: str, request_id: str, event: str, rea
     if known is not None:
         await EVENTS.set(tx, known.id, details=reason)
         return
-    await EVENTS.insert(tx, ActionEvent(id=str(uuid.uuid4()), action_id=action.id, event=event, started_at=time.time(), details=reason))
+    await EVENTS.insert(tx, ActionEvent(id=str(uuid.uuid4()), action_id=action.id, event=event, started_at=clock.now(), details=reason))
 
 
 async def of_server(db: Reader, server_id: str, where: str = "1 = 1", *args: object) -> list[Action]:

@@ -1,8 +1,8 @@
 """Host aggregates in the store. A host is in one availability zone; an aggregate that names one gives it to its hosts."""
 
-import time
 from typing import Any
 
+from pileus import clock
 from pileus.model.aggregates import Aggregate
 from pileus.model.errors import Conflict, NotFound
 from pileus.store import providers
@@ -70,7 +70,7 @@ async def zone_of(db: Reader, host: str) -> str:
 
 async def _refresh_zone(tx: Transaction, host: str) -> None:
     zone = await zone_of(tx, host)
-    await tx.execute("UPDATE hosts SET availability_zone = ?, updated_at = ? WHERE name = ?", zone, time.time(), host)
+    await tx.execute("UPDATE hosts SET availability_zone = ?, updated_at = ? WHERE name = ?", zone, clock.now(), host)
     await tx.execute("UPDATE servers SET availability_zone = ? WHERE host = ? AND removed_at IS NULL", zone, host)
 
 

@@ -1,9 +1,9 @@
 """Allocations: what consumers take of providers. One function changes them, and the providers' `used` with them, in one transaction."""
 
 import json
-import time
 from collections.abc import Iterable
 
+from pileus import clock
 from pileus.core.allocations import refusal, total, used_after
 from pileus.model.errors import Conflict, Invalid
 from pileus.model.placement import Allocation, Claim, Consumer, Provider, Wanted
@@ -53,7 +53,7 @@ async def claim_together(tx: Transaction, wanted: list[Claim]) -> set[str]:
     for one in wanted:
         if one.consumer_id in known and not await _claim_again(tx, one):
             refused.add(one.consumer_id)
-    now = time.time()
+    now = clock.now()
     rows: list[tuple[str, str, str, float]] = []
     consumers: list[Consumer] = []
     by_provider: dict[str, list[Claim]] = {}
@@ -143,7 +143,7 @@ async def replace(tx: Transaction, wanted: list[Wanted]) -> None:
     Invalid when a provider does not exist, Conflict when a consumer's generation is another, or when something does not fit.
     """
     await providers.next_epoch(tx)  # from here on no other transaction changes what is used
-    now = time.time()
+    now = clock.now()
     before: dict[str, list[Allocation]] = {}
     for one in wanted:
         before[one.consumer_id] = await of_consumer(tx, one.consumer_id)

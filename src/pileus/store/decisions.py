@@ -1,8 +1,8 @@
 """Decisions of placements, kept so that `why` can be answered later."""
 
-import time
 import uuid
 
+from pileus import clock
 from pileus.model.placement import Decision, KeptDecision
 from pileus.store.database import Reader, Transaction
 from pileus.store.tables import Table
@@ -13,7 +13,7 @@ KEPT = 5
 
 async def keep(tx: Transaction, server_id: str, decision: Decision) -> KeptDecision:
     """Remember a decision about a server; only the newest few are kept."""
-    kept = KeptDecision(id=str(uuid.uuid4()), server_id=server_id, created_at=time.time(), decision=decision)
+    kept = KeptDecision(id=str(uuid.uuid4()), server_id=server_id, created_at=clock.now(), decision=decision)
     await DECISIONS.insert(tx, kept)
     rows = await tx.all("SELECT id FROM placement_decisions WHERE server_id = ? ORDER BY created_at DESC", server_id)
     for row in rows[KEPT:]:

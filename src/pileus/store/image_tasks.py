@@ -1,7 +1,6 @@
 """What became of imports of images; kept for a while after their end."""
 
-import time
-
+from pileus import clock
 from pileus.model.images import ImageStatus, ImageTask
 from pileus.store.database import Reader, Transaction
 from pileus.store.images import IMAGES
@@ -25,7 +24,7 @@ async def start_task(tx: Transaction, task: ImageTask) -> ImageTask:
 
 async def end_task(tx: Transaction, task_id: str, message: str = "") -> None:
     """A task is over: well, or with a message of what went wrong."""
-    now = time.time()
+    now = clock.now()
     status = "failure" if message else "success"
     await IMAGE_TASKS.set(tx, task_id, status=status, message=message, updated_at=now, expires_at=now + KEPT)
 

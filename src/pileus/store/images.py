@@ -1,8 +1,8 @@
 """Images and their members: who sees which, and how a row comes, changes and goes."""
 
-import time
 from typing import Any
 
+from pileus import clock
 from pileus.model.errors import Conflict
 from pileus.model.identity import Identity
 from pileus.model.images import Image, ImageMember, ImageStatus, MemberStatus, Visibility
@@ -141,7 +141,7 @@ async def members(db: Reader, image_id: str) -> list[ImageMember]:
 
 async def set_member_status(tx: Transaction, seen: ImageMember, status: MemberStatus) -> ImageMember:
     """A member's answer."""
-    return await MEMBERS.update(tx, seen, status=status, updated_at=time.time())
+    return await MEMBERS.update(tx, seen, status=status, updated_at=clock.now())
 
 
 async def _index(tx: Transaction, image: Image) -> None:

@@ -1,11 +1,11 @@
 """Migrations of servers in the store: one row each, which says the truth whenever it is read."""
 
-import time
 import uuid
 from typing import Any
 
 import msgspec
 
+from pileus import clock
 from pileus.core.migrations import UNDOABLE
 from pileus.model.errors import NotFound
 from pileus.model.guests import Power
@@ -22,7 +22,7 @@ MIGRATIONS = ResourceTable("server_migrations", Migration)
 async def start(tx: Transaction, server: Server, kind: MigrationKind, wanted: NewMigration | None = None) -> Migration:
     """Record that a server is to move away from the host that it is on. The server's row is the caller's to change."""
     wanted = wanted or NewMigration()
-    now = time.time()
+    now = clock.now()
     migration = Migration(
         id=str(uuid.uuid4()),
         created_at=now,
@@ -76,7 +76,7 @@ async def save(tx: Transaction, seen: Migration, **changes: Any) -> Migration:
 
 async def note(tx: Transaction, seen: Migration, **changes: Any) -> Migration:
     """Write what is observed of it: progress and forecast, which the reconciler alone writes; the generation stays."""
-    await MIGRATIONS.set(tx, seen.id, updated_at=time.time(), **changes)
+    await MIGRATIONS.set(tx, seen.id, updated_at=clock.now(), **changes)
     return msgspec.structs.replace(seen, **changes)
 
 

@@ -1,10 +1,10 @@
 """Networks in the store: insert with a VNI, who may see and use them, removal."""
 
-import time
 from typing import Any
 
 import msgspec
 
+from pileus import clock
 from pileus.model.errors import Conflict, Invalid
 from pileus.model.networks import Network, RbacPolicy
 from pileus.store.database import Reader, Transaction
@@ -56,7 +56,7 @@ async def insert_network(tx: Transaction, network: Network) -> Network:
     if network.network_type == "vxlan" and network.segmentation_id is None:
         network = msgspec.structs.replace(network, segmentation_id=await _free_vni(tx))
     await check_segment(tx, network)
-    now = time.time()
+    now = clock.now()
     network = msgspec.structs.replace(network, created_at=now, updated_at=now)
     return await NETWORKS.insert(tx, network)
 

@@ -1,8 +1,8 @@
 """The names of traits and resource classes: the standard ones, and those that operators made."""
 
-import time
 from collections.abc import Iterable
 
+from pileus import clock
 from pileus.core.traits import RESOURCE_CLASSES, TRAITS
 from pileus.model.errors import Conflict, Invalid, NotFound
 from pileus.store.database import Reader, Transaction
@@ -59,7 +59,7 @@ async def add_trait(tx: Transaction, name: str) -> bool:
     """Make a trait; False when it was there."""
     if not await unknown_traits(tx, [name]):
         return False
-    now = time.time()
+    now = clock.now()
     await tx.execute("INSERT INTO custom_traits (name, created_at, updated_at) VALUES (?, ?, ?)", name, now, now)
     return True
 
@@ -68,7 +68,7 @@ async def add_resource_class(tx: Transaction, name: str) -> bool:
     """Make a resource class; False when it was there."""
     if not await unknown_resource_classes(tx, [name]):
         return False
-    now = time.time()
+    now = clock.now()
     await tx.execute("INSERT INTO custom_resource_classes (name, created_at, updated_at) VALUES (?, ?, ?)", name, now, now)
     return True
 
@@ -100,7 +100,7 @@ async def rename_resource_class(tx: Transaction, name: str, new: str) -> None:
         raise Conflict(f"Resource class already exists: {new}")
     if name != new and await class_in_use(tx, name):
         raise Conflict(f"Cannot rename resource class {name}. Class is in use in inventory.")
-    await tx.execute("UPDATE custom_resource_classes SET name = ?, updated_at = ? WHERE name = ?", new, time.time(), name)
+    await tx.execute("UPDATE custom_resource_classes SET name = ?, updated_at = ? WHERE name = ?", new, clock.now(), name)
 
 
 async def class_in_use(tx: Reader, name: str) -> bool:

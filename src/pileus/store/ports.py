@@ -1,13 +1,13 @@
 """Ports in the store: made with their addresses and groups in one transaction, bound to hosts, given back."""
 
 import secrets
-import time
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from pileus import clock
 from pileus.core.addresses import mac_from
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, NotFound
@@ -67,7 +67,7 @@ async def create_port(tx: Transaction, new: NewPort, network: Network | None = N
     security = network.port_security_enabled if new.port_security_enabled is None else new.port_security_enabled
     own = not new.device_owner.startswith("network:")
     groups = await _groups(tx, new) if own and security else list(new.security_groups or [])
-    now = time.time()
+    now = clock.now()
     port = Port(
         id=new.id or str(uuid.uuid4()), created_at=now, updated_at=now, project_id=new.project_id, network_id=network.id, name=new.name,
         description=new.description, admin_state_up=new.admin_state_up, mac_address=new.mac_address or await _free_mac(tx, new),
@@ -118,7 +118,7 @@ async def release_floating(tx: Transaction, port_id: str, addresses: set[str] | 
             await tx.execute(
                 "UPDATE floating_ips SET port_id = NULL, fixed_ip_address = NULL, router_id = NULL, status = 'DOWN', "
                 "generation = generation + 1, updated_at = ? WHERE id = ?",
-                time.time(), id,
+                clock.now(), id,
             )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ async def bind_ports(tx: Transaction, server_id: str, host: str, zone: str = "no
     await tx.execute(
         "UPDATE ports SET host = ?, device_owner = ?, status = CASE WHEN host = ? THEN status ELSE 'DOWN' END, migrating_to = NULL, "
         "generation = generation + 1, updated_at = ? WHERE device_id = ?",
-        host, f"{COMPUTE}{zone}", host, time.time(), server_id,
+        host, f"{COMPUTE}{zone}", host, clock.now(), server_id,
     )  # fmt: skip
 
 
@@ -143,7 +143,7 @@ async def finish_move(tx: Transaction, server_id: str, host: str) -> list[str]:
     await tx.execute(
         "UPDATE ports SET host = ?, migrating_to = NULL, generation = generation + 1, updated_at = ? "
         "WHERE device_id = ? AND (host <> ? OR migrating_to IS NOT NULL)",
-        host, time.time(), server_id, host,
+        host, clock.now(), server_id, host,
     )  # fmt: skip
     return await _networks_of(tx, server_id)
 

@@ -1,12 +1,12 @@
 """PostgreSQL: reads on any free connection, each by itself; writes by the process's one writer."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import asyncpg
 
+from pileus import clock
 from pileus.model.errors import Invalid, Unavailable
 from pileus.store.database import Row, Work
 from pileus.store.postgresql_connections import Address, Connections, LostConnection
@@ -115,11 +115,11 @@ class PostgresqlDatabase:
 
     async def exclusive(self, work: Work[T]) -> T:
         """As `write`, while no other process that shares the database is in here."""
-        deadline = time.monotonic() + MIGRATION_PATIENCE
+        deadline = clock.monotonic() + MIGRATION_PATIENCE
         try:
             async with self._connections.one() as connection:
                 while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", MIGRATION_LOCK):
-                    if time.monotonic() > deadline:
+                    if clock.monotonic() > deadline:
                         raise Unavailable(f"Another process has been preparing the database for {MIGRATION_PATIENCE:g} s; try again.")
                     await asyncio.sleep(0.05)
                 try:
@@ -141,7 +141,7 @@ class PostgresqlDatabase:
                 await play(connection, self._on(connection), [one])
                 return one
             except LOST_RACE:  # against a write of a process that runs already
-                if time.monotonic() > one.deadline:
+                if clock.monotonic() > one.deadline:
                     raise
 
     async def close(self) -> None:

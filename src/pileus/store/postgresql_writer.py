@@ -7,12 +7,12 @@ lost: then all of that transaction are played again, and after more losses each 
 import asyncio
 import collections
 import random
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import asyncpg
 
+from pileus import clock
 from pileus.model.errors import Conflict, Invalid, Unavailable
 from pileus.store.database import Transaction, Work
 from pileus.store.postgresql_connections import BROKEN, Address, Connections, LostConnection, state_of
@@ -41,7 +41,7 @@ class Write:
     def __init__(self, work: Work[Any]) -> None:
         self.work = work
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.deadline = time.monotonic() + PATIENCE
+        self.deadline = clock.monotonic() + PATIENCE
         self.tries = 0
         self.result: Any = None
         self.error: Exception | None = None
@@ -116,7 +116,7 @@ class Writer:
         kept: list[Write] = []
         for one in batch:
             one.tries += 1
-            if error and time.monotonic() > one.deadline:
+            if error and clock.monotonic() > one.deadline:
                 one.tell(Conflict("The change lost every race against others; repeat it.", stale=True))
             else:
                 kept.append(one)

@@ -1,10 +1,10 @@
 """Resource providers in the store. Every change of a row goes through here, so that its epoch moves and what is in memory hears of it."""
 
-import time
 from typing import Any
 
 import msgspec
 
+from pileus import clock
 from pileus.core.placement_topology import pages_of
 from pileus.core.traits import capability_traits
 from pileus.model.errors import Conflict, Invalid, NotFound
@@ -51,7 +51,7 @@ async def create(tx: Transaction, provider_id: str, name: str, parent_id: str | 
         same = [f"uuid: {provider_id}"] if any(row[0] == provider_id for row in taken) else []
         same += [f"name: {name}"] if any(row[1] == name for row in taken) else []
         raise Conflict(f"Conflicting resource provider {', '.join(same)} already exists.", code="placement.duplicate_name")
-    now = time.time()
+    now = clock.now()
     epoch = await next_epoch(tx)
     fresh = Provider(id=provider_id, name=name, parent_id=parent_id, root_id=root, created_at=now, updated_at=now, changed=epoch)
     return await PROVIDERS.insert(tx, fresh)
@@ -71,7 +71,7 @@ async def save(tx: Transaction, seen: Provider, **changes: Any) -> Provider:
 
 async def amend(tx: Transaction, seen: Provider, **changes: Any) -> Provider:
     """Change what the generation does not guard: the name, the place in the tree, aggregates before 1.19."""
-    changes = {"updated_at": time.time(), **changes, "changed": await next_epoch(tx)}
+    changes = {"updated_at": clock.now(), **changes, "changed": await next_epoch(tx)}
     await PROVIDERS.set(tx, seen.id, **changes)
     return msgspec.structs.replace(seen, **changes)
 
@@ -186,7 +186,7 @@ async def register_hosts(
         if provider_id in known or report.host in names:
             await register_host(tx, report, provider_id=provider_id, ratios=ratios, reserved=reserved)
             continue
-        now = time.time()
+        now = clock.now()
         empty = Provider(id=provider_id, name=report.host, root_id=provider_id, created_at=now, updated_at=now)
         inventories = _inventories(empty, report, ratios, reserved or {})
         fresh.append(msgspec.structs.replace(empty, inventories=inventories, traits=sorted(capability_traits(report.capabilities))))

@@ -4,8 +4,7 @@ Keys: `audit:`, `chain:`, `user:`, `project:`, `domain:`, `role:`, `appcred:`, `
 ids and a colon between; `user-system:`. A token knows its own keys (`keys_of`), so that a check is a look into a dictionary for each.
 """
 
-import time
-
+from pileus import clock
 from pileus.model.identity import Identity
 from pileus.store.database import Reader, Transaction
 
@@ -39,7 +38,7 @@ def keys_of(identity: Identity) -> tuple[str, ...]:
 
 async def revoke(tx: Transaction, *keys: str, at: float | None = None) -> None:
     """Void the tokens that have one of the keys and were issued up to now (or `at`)."""
-    moment = time.time() if at is None else at
+    moment = clock.now() if at is None else at
     for key in keys:
         await tx.execute(
             "INSERT INTO revocation_events (id, issued_before) VALUES (?, ?)"

@@ -1,11 +1,11 @@
 """Routing domains from the store: which networks belong together, and what each host is told of them."""
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from pileus import clock
 from pileus.core.routing import (
     Candidate,
     Component,
@@ -117,7 +117,7 @@ async def router_host_of(db: Reader, component: Component) -> str | None:
     if not component.routers:
         return None
     current = assigned(component, await assignments(db, component))
-    return current or router_host(component.id, await candidates(db, time.time(), SILENCE), None)
+    return current or router_host(component.id, await candidates(db, clock.now(), SILENCE), None)
 
 
 async def assignments(db: Reader, component: Component) -> dict[str, str]:

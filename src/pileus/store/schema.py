@@ -1,9 +1,9 @@
 """Brings a database to the newest schema by the numbered migrations."""
 
 import re
-import time
 from importlib import resources
 
+from pileus import clock
 from pileus.model.errors import Unavailable
 from pileus.store.database import Database, Reader, Transaction
 
@@ -41,7 +41,7 @@ async def migrate(db: Database) -> list[str]:
                 continue
             for statement in statements(sql):
                 await tx.execute(statement.rstrip(";"))
-            await tx.execute("INSERT INTO schema_migrations (name, applied_at) VALUES (?, ?)", name, time.time())
+            await tx.execute("INSERT INTO schema_migrations (name, applied_at) VALUES (?, ?)", name, clock.now())
         return lacking
 
     return await db.exclusive(run)

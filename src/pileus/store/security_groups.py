@@ -1,11 +1,11 @@
 """Security groups in the store: each project's default group, membership of ports, rules."""
 
-import time
 import uuid
 from typing import Any
 
 import msgspec
 
+from pileus import clock
 from pileus.model.errors import Conflict, NotFound
 from pileus.model.security_groups import SecurityGroup, SecurityGroupRule
 from pileus.store.database import Reader, Transaction
@@ -32,7 +32,7 @@ async def default_security_group(tx: Transaction, project_id: str) -> str:
 
 def new_group(project_id: str, name: str, description: str = "", **rest: Any) -> SecurityGroup:
     """A group that is not in the store yet."""
-    now = time.time()
+    now = clock.now()
     id = str(uuid.uuid4())
     return SecurityGroup(id=id, created_at=now, updated_at=now, project_id=project_id, name=name, description=description, **rest)
 

@@ -1,10 +1,10 @@
 """Servers in the store. Whatever is written, status and states are derived anew in the same transaction."""
 
-import time
 from typing import Any
 
 import msgspec
 
+from pileus import clock
 from pileus.core.servers import derive, observe
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, NotFound
@@ -49,7 +49,7 @@ async def save(tx: Transaction, seen: Server, **changes: Any) -> Server:
     if current.generation != seen.generation:
         raise Conflict(f"Instance {seen.id} was changed by another request; read it again and repeat.", stale=True)
     grows = 1 if DESIRED & changes.keys() else 0
-    changed = msgspec.structs.replace(current, **{"updated_at": time.time(), **changes, "generation": current.generation + grows})
+    changed = msgspec.structs.replace(current, **{"updated_at": clock.now(), **changes, "generation": current.generation + grows})
     return await _write(tx, current, derive(changed))
 
 
@@ -58,7 +58,7 @@ async def tell_again(tx: Transaction, server_id: str) -> bool:
     current = await SERVERS.get(tx, server_id)
     if current is None or current.host is None or current.fault or current.deleted_at is not None or current.removed_at is not None:
         return False
-    changed = msgspec.structs.replace(current, generation=current.generation + 1, updated_at=time.time())
+    changed = msgspec.structs.replace(current, generation=current.generation + 1, updated_at=clock.now())
     await _write(tx, current, derive(changed))
     return True
 

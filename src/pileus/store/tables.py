@@ -1,6 +1,5 @@
 """Maps frozen structs to rows: a column for each field, plain values as they are, everything else as JSON text."""
 
-import time
 from collections.abc import Callable
 from enum import StrEnum
 from types import UnionType
@@ -8,6 +7,7 @@ from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_
 
 import msgspec
 
+from pileus import clock
 from pileus.model.base import Resource
 from pileus.model.errors import Conflict
 from pileus.store.database import Reader, Row, Transaction
@@ -113,7 +113,7 @@ class ResourceTable(Table[S]):
 
     async def update(self, tx: Transaction, seen: S, **changes: Any) -> S:
         """Change a row that was seen at `seen.generation`; a Conflict when it has changed since."""
-        changes = {"updated_at": time.time(), **changes, "generation": seen.generation + 1}
+        changes = {"updated_at": clock.now(), **changes, "generation": seen.generation + 1}
         names = ", ".join(f"{column} = ?" for column in changes)
         sql = f"UPDATE {self.name} SET {names} WHERE id = ? AND generation = ?"  # noqa: S608
         values = (self.encode(column, value) for column, value in changes.items())

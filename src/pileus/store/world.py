@@ -5,13 +5,13 @@ pages other work of the process has its turn.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from pileus import clock
 from pileus.core.availability import is_fenced
 from pileus.core.network_names import namespace_name, tap
 from pileus.core.servers import Next
@@ -70,7 +70,7 @@ async def breathe() -> None:
 
 async def gather(db: Database, images: Path, pause: Pause = breathe) -> World:
     """The world as the records say; `images` is the folder of contents."""
-    parts: dict[str, Any] = {"now": time.time()}
+    parts: dict[str, Any] = {"now": clock.now()}
     for read in (_servers, _placement, _addresses, _networks, _hosts, _identity):
         parts |= await read(db, pause)
         await pause()

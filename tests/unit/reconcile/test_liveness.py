@@ -26,7 +26,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(liveness, "time", made)
+    monkeypatch.setattr(liveness, "clock", made)
     return made
 
 

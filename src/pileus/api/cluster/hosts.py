@@ -1,9 +1,9 @@
 """Hosts as their operator sees them: cluster, life, what is there and what is used; and who leads each cluster."""
 
-import time
 from typing import Any
 
 import pileus
+from pileus import clock
 from pileus.api.request import Request
 from pileus.model.hosts import Host
 from pileus.store import hosts, leases
@@ -18,7 +18,7 @@ async def index(request: Request) -> dict[str, Any]:
 
 async def version(request: Request) -> dict[str, Any]:
     """GET /cluster/v1/version: the program's version, and this process's clock, for hosts that compare."""
-    return {"version": pileus.__version__, "time": time.time()}
+    return {"version": pileus.__version__, "time": clock.now()}
 
 
 async def leaders(request: Request) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 import re
 import secrets
-import time
 from typing import Any
 
 import pileus
+from pileus import clock
 from pileus.api.image.content import read
 from pileus.api.request import Request, Response
 from pileus.bus.authority import BusAuthority
@@ -56,7 +56,7 @@ async def create_token(request: Request) -> dict[str, Any]:
     if not 0 < body.lifetime <= LONGEST_LIFE:
         raise Invalid(f"lifetime: {body.lifetime:g} is not between 0 and {LONGEST_LIFE:g} seconds.")
     check_name("cluster", body.cluster)
-    token, now = secrets.token_urlsafe(24), time.time()
+    token, now = secrets.token_urlsafe(24), clock.now()
     made = await request.cloud.db.write(lambda tx: join_tokens.insert(tx, token, body.cluster, now + body.lifetime, now))
     return {"token": token, "id": made.id, "cluster": made.cluster, "expires_at": made.expires_at}
 
@@ -66,7 +66,7 @@ async def join(request: Request) -> dict[str, Any]:
     authority = authority_of(request)
     config = request.cloud.config
     body: Join = request.body
-    now = time.time()
+    now = clock.now()
     check_name("host", body.host)
     if body.version != pileus.__version__:
         raise Conflict(f"This cloud runs pileus {pileus.__version__}, the host {body.version}. Install the same version on both.")
@@ -97,7 +97,7 @@ async def content(request: Request) -> Response:
     """GET /cluster/v1/content/{sha256}: an image's content, for who shows an address that a manager has signed."""
     authority = authority_of(request)
     sha = request.params["sha256"]
-    if not authority.content_allowed(sha, request.query.get("until", ""), request.query.get("signature", ""), time.time()):
+    if not authority.content_allowed(sha, request.query.get("until", ""), request.query.get("signature", ""), clock.now()):
         raise Forbidden("This address is not signed by this cloud, or is good no more.")
     path = request.cloud.images / sha
     if not path.is_file():

@@ -1,7 +1,6 @@
 """Snapshots that hosts send: the copy of a disk becomes the content of the image that waits for it."""
 
-import time
-
+from pileus import clock
 from pileus.api.cluster.joining import authority_of
 from pileus.api.image import content
 from pileus.api.request import Request, Response
@@ -17,7 +16,7 @@ async def receive(request: Request) -> Response:
     """
     authority = authority_of(request)
     image_id = request.params["image_id"]
-    if not authority.snapshot_allowed(image_id, request.query.get("until", ""), request.query.get("signature", ""), time.time()):
+    if not authority.snapshot_allowed(image_id, request.query.get("until", ""), request.query.get("signature", ""), clock.now()):
         raise Forbidden("This address is not signed by this cloud, or is good no more.")
     image = await IMAGES.get(request.cloud.db, image_id)
     if image is None:

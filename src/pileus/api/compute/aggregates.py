@@ -1,12 +1,12 @@
 """Host aggregates."""
 
-import time
 import uuid
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
+from pileus import clock
 from pileus.api.compute import fields
 from pileus.api.request import Request
 from pileus.model.aggregates import Aggregate
@@ -90,7 +90,7 @@ async def show(request: Request) -> dict[str, Any]:
 async def create(request: Request) -> dict[str, Any]:
     """POST /os-aggregates."""
     new: NewAggregate = request.body.aggregate
-    now = time.time()
+    now = clock.now()
 
     async def work(tx: Transaction) -> Aggregate:
         record = Aggregate(

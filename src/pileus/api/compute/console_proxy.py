@@ -7,11 +7,11 @@ than the browser reads waits in the guest's socket, and the other way round: not
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
 
+from pileus import clock
 from pileus.api.cloud import Cloud
 from pileus.bus.streams import ByteStream
 from pileus.model.errors import PileusError
@@ -43,7 +43,7 @@ SPEAKERS = {"/console/vnc": vnc, "/console/serial": serial}
 async def _speak(cloud: Cloud, scope: dict[str, Any], receive: Receive, send: Send, kind: ConsoleKind) -> None:
     await receive()  # websocket.connect
     token = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
-    found = await consoles.redeem(cloud.db, token, time.time())
+    found = await consoles.redeem(cloud.db, token, clock.now())
     if found is None or found.kind != kind:
         await send({"type": "websocket.close", "code": REFUSED, "reason": "The token is unknown or has expired."})
         return

@@ -1,12 +1,12 @@
 """Flavors: list, show, manage, extra specs, access."""
 
-import time
 import uuid
 from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta
 
+from pileus import clock
 from pileus.api.compute.fields import (
     Amount,
     Count,
@@ -143,7 +143,7 @@ async def show(request: Request) -> dict[str, Any]:
 async def create(request: Request) -> dict[str, Any]:
     """POST /flavors."""
     new: NewFlavor = request.body.flavor
-    now = time.time()
+    now = clock.now()
     flavor = Flavor(
         id=str(uuid.uuid4()) if new.id is None else str(new.id),
         created_at=now,

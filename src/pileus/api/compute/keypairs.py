@@ -1,12 +1,12 @@
 """Keypairs: list, show, import (and, for old versions, generate), delete."""
 
 import asyncio
-import time
 import uuid
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from pileus import clock
 from pileus.api.compute import fields, ssh_keys
 from pileus.api.request import Request
 from pileus.model.base import Model
@@ -83,7 +83,7 @@ async def create(request: Request) -> dict[str, Any]:
     if request.notes.get("generate_keypair"):
         private, public = await asyncio.to_thread(ssh_keys.generate, new.type, user)
     public, fingerprint = ssh_keys.inspect(public, new.type)
-    now = time.time()
+    now = clock.now()
 
     async def work(tx: Transaction) -> Keypair:
         limit = await quotas.limit(tx, request.identity.project_id or "", "key_pairs")

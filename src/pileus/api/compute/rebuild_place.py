@@ -1,10 +1,10 @@
 """Whether a server may have another image where it is: a rebuild must not get around what a placement would have asked of the host."""
 
-import time
 from typing import Any
 
 import msgspec
 
+from pileus import clock
 from pileus.api.compute.server_images import remembered
 from pileus.api.request import Request
 from pileus.core.placement_filters import CAPACITY, tests_of
@@ -36,7 +36,7 @@ async def check_place(request: Request, server: Server, image: Image) -> None:
         return
     db, config = request.cloud.db, request.cloud.config
     metadata = {one.id: one.metadata for one in await aggregates.every(db)}
-    view = (await hosts_of(db, time.time(), config.node_silence, metadata)).by_name.get(server.host)
+    view = (await hosts_of(db, clock.now(), config.node_silence, metadata)).by_name.get(server.host)
     refused = next((test for test in new if test.refusal(view.state)), None) if view else None
     if refused:
         raise Invalid(f"No valid host was found: the server's host does not suit the image ({refused.text}).", field="imageRef")

@@ -1,12 +1,12 @@
 """POST /servers/{server_id}/action. Each action checks that the server is in a state for it, and writes what is wanted; nothing more."""
 
-import time
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from pileus import clock
 from pileus.api import policy
 from pileus.api.compute import servers as resource
 from pileus.api.request import Request
@@ -166,7 +166,7 @@ async def unlock(request: Request) -> None:
 async def reset_state(request: Request) -> None:
     """The action os-resetState: takes a fault away, or puts one on. What the guest really does shows in the status as before."""
     error = request.body.reset.state == "error"
-    fault = ServerFault(code=500, message="The state was set to error by an administrator.", created_at=time.time()) if error else None
+    fault = ServerFault(code=500, message="The state was set to error by an administrator.", created_at=clock.now()) if error else None
     await _mark(request, "resetState", {"fault": fault})
 
 

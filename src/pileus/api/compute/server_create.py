@@ -3,13 +3,13 @@
 import re
 import secrets
 import string
-import time
 import uuid
 from ipaddress import ip_address
 from typing import Any
 
 import msgspec
 
+from pileus import clock
 from pileus.api import policy
 from pileus.api.compute import fields, flavors
 from pileus.api.compute.server_bodies import NewServer, PersonalityFile, WantedDisk
@@ -142,7 +142,7 @@ async def _keep_tags(tx: Transaction, batch: list[Server], order: Order) -> None
 
 
 def _rows(request: Request, order: Order, count: int) -> list[Server]:
-    new, now = order.new, time.time()
+    new, now = order.new, clock.now()
     reservation = "r-" + "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
     sealed = seal_of(request.cloud.config.directory).close(order.password)
     names = [new.name] if order.most == 1 else [f"{new.name}-{index + 1}" for index in range(count)]

@@ -1,9 +1,9 @@
 """Server groups: servers to be placed together or apart."""
 
-import time
 import uuid
 from typing import Any, Literal
 
+from pileus import clock
 from pileus.api import policy
 from pileus.api.compute import fields
 from pileus.api.policy import owned
@@ -64,7 +64,7 @@ async def create(request: Request) -> dict[str, Any]:
     most = new.rules.max_server_per_host if new.rules else None
     if most is not None and new.policy != "anti-affinity":
         raise Invalid("Only anti-affinity policy supports rules.", field="rules")
-    now = time.time()
+    now = clock.now()
     group = ServerGroup(
         id=str(uuid.uuid4()),
         created_at=now,

@@ -1,13 +1,13 @@
 """The actions rebuild and createImage: a server from another image, an image from a server."""
 
 import secrets
-import time
 import uuid
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
+from pileus import clock
 from pileus.api.compute import fields, server_views
 from pileus.api.compute import servers as resource
 from pileus.api.compute.rebuild_place import check_place
@@ -118,7 +118,7 @@ async def create_image(request: Request) -> dict[str, str]:
 
 def snapshot_of(server: Server, wanted: ImageName, request: Request) -> Image:
     """The row of an image of a server: it has the properties of the image that the server came from."""
-    now = time.time()
+    now = clock.now()
     inherited = {name: str(value) for name, value in (server.image.get("properties") or {}).items() if name not in NOT_INHERITED}
     own = {
         "image_type": "snapshot",

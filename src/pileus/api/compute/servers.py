@@ -1,10 +1,10 @@
 """Servers: list, show, change, delete."""
 
-import time
 from typing import Any
 
 import msgspec
 
+from pileus import clock
 from pileus.api import policy
 from pileus.api.compute import fields, server_filters, server_views
 from pileus.api.compute.server_bodies import ServerChanges
@@ -72,7 +72,7 @@ async def delete(request: Request) -> None:
         if server.deleted_at is not None:
             return server
         await actions.start(tx, server.id, "delete", request.id, request.identity.user_id, server.project_id)
-        return await servers.save(tx, server, deleted_at=time.time(), request_id=request.id)
+        return await servers.save(tx, server, deleted_at=clock.now(), request_id=request.id)
 
     server = await request.cloud.db.write(work)
     request.cloud.wake("servers", server.id)

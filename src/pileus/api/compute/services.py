@@ -1,10 +1,10 @@
 """Compute services: a host's node each. Enable, disable, force down, delete."""
 
-import time
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from pileus import clock
 from pileus.api.compute import fields
 from pileus.api.request import Request
 from pileus.model.base import Model
@@ -97,7 +97,7 @@ async def delete(request: Request) -> None:
         await aggregates.leave(tx, host.name)
         if await providers.PROVIDERS.get(tx, host.id) is not None:
             await providers.remove(tx, host.id)
-        await admissions.revoke(tx, host.name, time.time())
+        await admissions.revoke(tx, host.name, clock.now())
         await HOSTS.delete(tx, host.id)
 
     await request.cloud.db.write(work)
@@ -112,7 +112,7 @@ async def _find(request: Request, key: str) -> Host:
 
 async def _change(request: Request, host: Host, changes: dict[str, Any]) -> Host:
     async def work(tx: Transaction) -> Host:
-        await HOSTS.set(tx, host.id, **changes, updated_at=time.time())
+        await HOSTS.set(tx, host.id, **changes, updated_at=clock.now())
         changed = await HOSTS.get(tx, host.id)
         if changed is None:
             raise NotFound(f"Compute service of {host.name} could not be found.")

@@ -1,8 +1,8 @@
 """What projects have used in a period: hours of servers, times their size."""
 
-import time
 from typing import Any
 
+from pileus import clock
 from pileus.api.compute import fields
 from pileus.api.request import Request
 from pileus.model.errors import Forbidden, Invalid
@@ -45,7 +45,7 @@ async def show(request: Request) -> dict[str, Any]:
 
 
 def _window(request: Request) -> Window:
-    now = time.time()
+    now = clock.now()
     end = fields.query_time(request, "end") or now
     start = fields.query_time(request, "start") or now - FOUR_WEEKS
     if start > end:
@@ -92,6 +92,6 @@ def _server(server: Server, window: Window) -> dict[str, Any]:
         "started_at": fields.iso_micro(began),
         "ended_at": fields.iso_micro(server.terminated_at),
         "hours": max(0.0, until - max(began, start)) / 3600,
-        "uptime": int(max(0.0, (server.terminated_at or time.time()) - began)),
+        "uptime": int(max(0.0, (server.terminated_at or clock.now()) - began)),
         "state": "terminated" if server.terminated_at else server.vm_state,
     }

@@ -1,11 +1,11 @@
 """Application credentials: each user keeps its own."""
 
 import secrets
-import time
 from typing import Annotated
 
 from msgspec import Meta
 
+from pileus import clock
 from pileus.api.identity import passwords
 from pileus.api.identity import visibility as may
 from pileus.api.identity.access_rules import GivenRule, keep_rules, rule_document
@@ -119,7 +119,7 @@ async def create_credential(request: Request) -> Document:
     used = request.identity.application_credential_id
     _unrestricted_only(request, await APPLICATION_CREDENTIALS.get(db, used) if used else None)
     expires_at = parse_time(body.expires_at, "expires_at") if body.expires_at else None
-    if expires_at is not None and expires_at <= time.time():
+    if expires_at is not None and expires_at <= clock.now():
         raise Invalid("expires_at lies in the past.", field="expires_at")
     secret = body.secret or secrets.token_urlsafe(64)
     hashed = await passwords.hash_password(secret)

@@ -1,10 +1,10 @@
 """How a login becomes a token: the methods, the scope, the token."""
 
-import time
 from typing import Any
 
 import msgspec
 
+from pileus import clock
 from pileus.api.identity import password_rules, passwords
 from pileus.api.identity.access_rules import triples
 from pileus.api.identity.documents import boolean, tokens_of
@@ -115,7 +115,7 @@ async def create_token(request: Request) -> Response:
     body: AuthBody = request.body
     login = await _log_in(request, body.auth.identity)
     scope = await _find_scope(request, login, body.auth.scope)
-    now = time.time()
+    now = clock.now()
     credential, trust = login.credential, scope.trust
     user = await _acting(request, login.user, trust)
     rules = await rules_by_ids(request.cloud.db, credential.access_rule_ids or []) if credential else []
@@ -199,7 +199,7 @@ async def _by_password(request: Request, given: PasswordUser) -> Login:
         attempt.right = right and user is not None and user.password_hash == checked
     if user is None or not attempt.right:
         raise Unauthorized(INVALID)
-    if user.password_expires_at is not None and user.password_expires_at <= time.time():
+    if user.password_expires_at is not None and user.password_expires_at <= clock.now():
         raise Unauthorized(INVALID)
     return Login(user=user, methods=["password"], latest=float("inf"))
 
@@ -248,7 +248,7 @@ async def _by_application_credential(request: Request, given: ApplicationCredent
     with request.cloud.login_limits.attempt(name, request.remote_address) as attempt:
         attempt.right = right = await passwords.verify(credential.secret_hash if credential else None, given.secret)
     credential = await APPLICATION_CREDENTIALS.get(db, credential.id) if credential else None  # it may have been removed meanwhile
-    if credential is None or not right or (credential.expires_at is not None and credential.expires_at <= time.time()):
+    if credential is None or not right or (credential.expires_at is not None and credential.expires_at <= clock.now()):
         raise Unauthorized(INVALID)
     user = await USERS.get(db, credential.user_id)
     if user is None:
@@ -312,7 +312,7 @@ async def _trust_scope(db: Reader, user: User, value: Any) -> Scope:
     """The trust's project with its roles, as long as both parties and the trustor's own roles are there."""
     key = value.get("id") if isinstance(value, dict) else None
     trust = await TRUSTS.get(db, key) if isinstance(key, str) else None
-    if trust is None or (trust.expires_at is not None and trust.expires_at <= time.time()) or trust.remaining_uses == 0:
+    if trust is None or (trust.expires_at is not None and trust.expires_at <= clock.now()) or trust.remaining_uses == 0:
         raise Unauthorized(INVALID)
     if trust.trustee_user_id != user.id:
         raise Forbidden("User is not a trustee.")

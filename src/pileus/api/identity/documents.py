@@ -1,7 +1,6 @@
 """Keystone's ways: lists with links and filters, attributes that it doesn't know, words for what is not there."""
 
 import re
-import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from pileus import clock
 from pileus.api.identity.tokens import FernetTokens
 from pileus.api.request import Request
 from pileus.model.errors import Conflict, Invalid, NotFound
@@ -56,7 +56,7 @@ def new_id() -> str:
 
 def fresh(key: str | None = None) -> dict[str, Any]:
     """Id and times of a new resource."""
-    now = time.time()
+    now = clock.now()
     return {"id": key or new_id(), "created_at": now, "updated_at": now}
 
 

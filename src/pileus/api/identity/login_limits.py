@@ -4,10 +4,10 @@ import contextlib
 import hashlib
 import logging
 import math
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
+from pileus import clock
 from pileus.core import login_limits as core
 from pileus.core.login_limits import CloudFailures, Failures
 from pileus.model.errors import PileusError
@@ -27,7 +27,7 @@ class Attempt:
 class LoginLimits:
     """What failed lately. One for each Cloud Manager process; nothing of it outlives the process."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = clock.monotonic) -> None:
         self._clock = clock
         self._pairs: OrderedDict[bytes, Failures] = OrderedDict()
         self._cloud = CloudFailures()

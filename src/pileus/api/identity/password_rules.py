@@ -1,7 +1,6 @@
 """The rules of the cloud for passwords: how soon one may come again, and how often a login may fail. Off unless an operator sets them."""
 
-import time
-
+from pileus import clock
 from pileus.api.identity import passwords
 from pileus.api.request import Request
 from pileus.model.errors import Invalid
@@ -15,7 +14,7 @@ async def verify(request: Request, user: User | None, password: str) -> bool:
     limit = request.cloud.config.lockout_attempts
     if user is None or limit == 0 or user.options.get("ignore_lockout_failure_attempts"):
         return await passwords.verify(user.password_hash if user else None, password)
-    db, now = request.cloud.db, time.time()
+    db, now = request.cloud.db, clock.now()
     since = now - request.cloud.config.lockout_time
     locked = await store.failures_since(db, user.id, since) >= limit
     right = await passwords.verify(user.password_hash, password)
@@ -45,6 +44,6 @@ async def note(request: Request, tx: Transaction, user: User, hashed: str | None
     await store.forgive(tx, user.id)
     if not request.cloud.config.password_history:
         return
-    for one, moment in ((user.password_hash, user.password_set_at or 0.0), (hashed, time.time())):
+    for one, moment in ((user.password_hash, user.password_set_at or 0.0), (hashed, clock.now())):
         if one is not None:
             await store.remember_password(tx, user.id, one, moment, request.cloud.config.password_history)

@@ -2,7 +2,6 @@
 
 import base64
 import secrets
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import msgspec
 from cryptography.fernet import InvalidToken
 
+from pileus import clock
 from pileus.api.identity.keys import KeyRing
 from pileus.model.errors import Unauthorized
 from pileus.model.identity import Identity
@@ -63,7 +63,7 @@ class FernetTokens:
 
     async def load(self) -> None:
         """Read what was revoked."""
-        now = time.time()
+        now = clock.now()
         await self._db.write(lambda tx: revocations.purge(tx, now))
         await self.refresh()
 
@@ -111,7 +111,7 @@ class FernetTokens:
                 del self._known[next(iter(self._known))]
             self._known[text] = known
         identity, keys = known
-        if time.time() >= identity.expires_at + grace:
+        if clock.now() >= identity.expires_at + grace:
             raise Unauthorized(INVALID)
         for key in keys:
             if self._revoked.get(key, 0.0) >= identity.issued_at:

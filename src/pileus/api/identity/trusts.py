@@ -1,10 +1,10 @@
 """Trusts: a user (the trustor) lets another (the trustee) act on a project with some of its roles, in its own name or in the trustor's."""
 
-import time
 from typing import Annotated
 
 from msgspec import Meta
 
+from pileus import clock
 from pileus.api.identity import visibility as may
 from pileus.api.identity.documents import Document, collection, found, fresh, parse_time, self_link, timestamp, write
 from pileus.api.identity.roles import find_role, role_document
@@ -86,7 +86,7 @@ async def list_trusts(request: Request) -> Document:
 
 
 def _alive(trust: Trust) -> bool:
-    return trust.expires_at is None or trust.expires_at > time.time()
+    return trust.expires_at is None or trust.expires_at > clock.now()
 
 
 async def _find(request: Request, db: Reader) -> Trust:
@@ -126,7 +126,7 @@ async def create_trust(request: Request) -> Document:
     if who.application_credential_id:
         raise Forbidden("A token of an application credential can't make trusts.")
     expires_at = parse_time(body.expires_at, "expires_at") if body.expires_at else None
-    if expires_at is not None and expires_at <= time.time():
+    if expires_at is not None and expires_at <= clock.now():
         raise Invalid("expires_at lies in the past.", field="expires_at")
 
     async def work(tx: Transaction) -> Trust:

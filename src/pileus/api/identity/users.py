@@ -1,10 +1,10 @@
 """Users: what operators keep, and what each user may do for itself."""
 
-import time
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
+from pileus import clock
 from pileus.api.identity import password_rules, passwords
 from pileus.api.identity import visibility as may
 from pileus.api.identity.documents import (
@@ -152,7 +152,7 @@ async def create_user(request: Request) -> Document:
         enabled=body.enabled,
         default_project_id=body.default_project_id,
         password_hash=hashed,
-        password_set_at=time.time() if hashed else None,
+        password_set_at=clock.now() if hashed else None,
         options=merged({}, body.options),
         extra=extras(request, "user", KNOWN),
     )
@@ -183,7 +183,7 @@ async def update_user(request: Request) -> Document:
     password = sent.pop("password", UNSET)
     if password is not UNSET:
         sent["password_hash"] = await passwords.hash_password(password) if password is not None else None
-        sent["password_set_at"] = time.time()
+        sent["password_set_at"] = clock.now()
 
     async def work(tx: Transaction) -> User:
         user = await managed_user(request, tx, "identity:update_user")
@@ -231,6 +231,6 @@ async def change_password(request: Request) -> None:
     async def work(tx: Transaction) -> None:
         await revoke(tx, f"user:{user_id}")
         await password_rules.note(request, tx, user, hashed)
-        await USERS.update(tx, user, password_hash=hashed, password_set_at=time.time())
+        await USERS.update(tx, user, password_hash=hashed, password_set_at=clock.now())
 
     await write(request, work)

@@ -5,13 +5,13 @@ import contextlib
 import http.client
 import socket
 import ssl
-import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote, urljoin
 
+from pileus import clock
 from pileus.core.image_sources import Source, public, refused, source
 from pileus.model.errors import Invalid
 
@@ -46,12 +46,12 @@ async def resolve(uri: str, trusted: list[str]) -> tuple[Source, str]:
 async def chunks(uri: str, trusted: list[str]) -> AsyncIterator[bytes]:
     """The content, block by block; Invalid when the server does not give it, or ends before it said."""
     response, link = await _open(uri, trusted)
-    expected, got, began = response.length, 0, time.monotonic()
+    expected, got, began = response.length, 0, clock.monotonic()
     try:
         while data := await _apart(partial(_read, response, BLOCK if expected is None else min(BLOCK, expected - got))):
             got += len(data)
             yield data
-            taken = time.monotonic() - began
+            taken = clock.monotonic() - began
             if taken > TIMEOUT and got < taken * SLOWEST:
                 raise Invalid(f"{uri} gives less than {SLOWEST} bytes a second.")
     except (OSError, http.client.HTTPException) as error:
@@ -66,11 +66,11 @@ async def chunks(uri: str, trusted: list[str]) -> AsyncIterator[bytes]:
 def _read(response: http.client.HTTPResponse, most: int) -> bytes:
     """Blocks. What has come by now, up to `most` bytes, or a second's worth; nothing at the end."""
     parts: list[bytes] = []
-    size, until = 0, time.monotonic() + 1.0
+    size, until = 0, clock.monotonic() + 1.0
     while size < most and (part := response.read1(most - size)):
         parts.append(part)
         size += len(part)
-        if time.monotonic() > until:
+        if clock.monotonic() > until:
             break
     return b"".join(parts)
 

@@ -1,10 +1,10 @@
 """Images: create, show, change by JSON patch, delete."""
 
-import time
 import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+from pileus import clock
 from pileus.api.image.content import free
 from pileus.api.policy import require
 from pileus.api.request import Request, Response
@@ -93,7 +93,7 @@ def drafted(request: Request, attributes: dict[str, Any]) -> Image:
     if owner != request.identity.project_id and not request.identity.is_admin:
         raise Forbidden(f"You are not permitted to create images owned by '{owner}'.")
     _may_show(request, columns.get("visibility"))
-    now = time.time()
+    now = clock.now()
     return Image(id=columns.pop("id", None) or str(uuid.uuid4()), created_at=now, updated_at=now, owner=owner, **columns)
 
 

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import secrets
-import time
 import uuid
 from typing import Any
 
+from pileus import clock
 from pileus.api.cloud import Cloud
 from pileus.api.image import content, downloads, files
 from pileus.api.image.images import IMPORT_METHODS, STORE, add, drafted, isotime, load_own
@@ -180,7 +180,7 @@ async def _end(cloud: Cloud, task: ImageTask, message: str = "") -> None:
 
 
 def _task(request: Request, image: Image, given: dict[str, Any] | None = None) -> ImageTask:
-    now = time.time()
+    now = clock.now()
     return ImageTask(
         id=str(uuid.uuid4()),
         created_at=now,

@@ -1,9 +1,9 @@
 """Members: the projects that an image is shared with, and what they answered."""
 
-import time
 import uuid
 from typing import Any
 
+from pileus import clock
 from pileus.api.image.images import isotime, load
 from pileus.api.request import Request, Response
 from pileus.core.images import MOST_MEMBERS
@@ -83,7 +83,7 @@ async def create(request: Request) -> dict[str, Any]:
         raise Forbidden(f"Not allowed to create members for image {image.id}.", id=image.id)
     if not 0 < len(body.member) <= 255:
         raise Invalid("Member can't be empty, nor longer than 255 characters.", field="member")
-    now = time.time()
+    now = clock.now()
     fresh = ImageMember(id=str(uuid.uuid4()), created_at=now, updated_at=now, image_id=image.id, member_id=body.member)
 
     async def add(tx: Transaction) -> None:

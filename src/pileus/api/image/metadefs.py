@@ -1,12 +1,12 @@
 """Metadata definitions: namespaces, which hold objects, properties, tags and associations with resource types."""
 
-import time
 import uuid
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
+from pileus import clock
 from pileus.api.image.images import isotime
 from pileus.api.image.metadef_bodies import Namespace, NamespaceChanges
 from pileus.api.request import Request, Response
@@ -50,7 +50,7 @@ def item_view(namespace: str, one: MetadefItem) -> Document:
 
 def new_item(namespace_id: str, kind: MetadefKind, name: str, body: msgspec.Struct | None) -> MetadefItem:
     """An item of a request's body."""
-    now = time.time()
+    now = clock.now()
     fields = _plain(body)
     return MetadefItem(id=str(uuid.uuid4()), created_at=now, updated_at=now, namespace_id=namespace_id, kind=kind, name=name, body=fields)
 
@@ -135,7 +135,7 @@ async def _marker(request: Request, name: str) -> MetadefNamespace:
 async def create(request: Request) -> Response:
     """POST /v2/metadefs/namespaces: a namespace with all that stands in it."""
     body: Namespace = request.body
-    now = time.time()
+    now = clock.now()
     one = MetadefNamespace(id=str(uuid.uuid4()), created_at=now, updated_at=now, **_attributes(request, body))
     items = [
         *(new_item(one.id, MetadefKind.RESOURCE_TYPE, given.name, given) for given in body.resource_type_associations),

@@ -4,6 +4,7 @@ import time
 import uuid
 from typing import Any
 
+from pileus import clock
 from pileus.api.network.networks import NETWORK
 from pileus.api.network.routers import ROUTER
 from pileus.api.policy import allowed
@@ -85,7 +86,7 @@ async def _on_hosts(request: Request, id: str, kind: str) -> list[dict[str, Any]
 
 
 async def _all(request: Request) -> list[dict[str, Any]]:
-    now, silence = time.time(), request.cloud.config.node_silence
+    now, silence = clock.now(), request.cloud.config.node_silence
     return [_view(host, kind, is_up(host, now, silence)) for host in await every_host(request.cloud.db) for kind in TYPES]
 
 

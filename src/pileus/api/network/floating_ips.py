@@ -1,11 +1,11 @@
 """Floating IPs."""
 
-import time
 import uuid
 from ipaddress import ip_address
 
 import msgspec
 
+from pileus import clock
 from pileus.api.network import validators as check
 from pileus.api.network.attributes import BASE, Absent, Attribute, Required, given, shown
 from pileus.api.network.kinds import Call, Kind, Values, project_of
@@ -85,7 +85,7 @@ async def create(call: Call, values: Values) -> FloatingIp:
         raise Invalid(f"Bad floatingip request: Network {network.id} is not a valid external network.", type="BadRequest")
     project_id = project_of(call, values)
     await charge(call.tx, project_id, floatingip=1)
-    id, now = str(uuid.uuid4()), time.time()
+    id, now = str(uuid.uuid4()), clock.now()
     port = await _take_address(call, id, values)
     floating = FloatingIp(
         id=id, created_at=now, updated_at=now, project_id=project_id, floating_network_id=network.id, external_port_id=port.id,

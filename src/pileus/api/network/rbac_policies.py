@@ -1,9 +1,9 @@
 """RBAC policies: a network given to one project, or to all."""
 
-import time
 import uuid
 from typing import Any
 
+from pileus import clock
 from pileus.api.network import validators as check
 from pileus.api.network.attributes import BASE, Attribute, Required, given, refused
 from pileus.api.network.kinds import Call, Kind, Values, owns, project_of
@@ -54,7 +54,7 @@ async def create(call: Call, values: Values) -> RbacPolicy:
     seen = await RBAC_POLICIES.first(call.tx, "object_id = ? AND target_project = ? AND action = ?", network.id, target, values["action"])
     if seen is not None:
         raise Conflict("An RBAC policy already exists with those values.", type="DuplicateRbacPolicy")
-    now = time.time()
+    now = clock.now()
     policy = RbacPolicy(
         id=str(uuid.uuid4()), created_at=now, updated_at=now, project_id=project_id, object_id=network.id, target_project=target,
         action=values["action"],

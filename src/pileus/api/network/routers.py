@@ -1,12 +1,12 @@
 """Routers: attributes, gateway, static routes. Their inner legs are in `router_interfaces.py`."""
 
-import time
 import uuid
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 import msgspec
 
+from pileus import clock
 from pileus.api.network import validators as check
 from pileus.api.network.attributes import BASE, Absent, Attribute, given, refused, shown
 from pileus.api.network.handlers import body_of, document, write
@@ -105,7 +105,7 @@ async def create(call: Call, values: Values) -> Router:
     """Make a router, with its gateway when one is given."""
     project_id = project_of(call, values)
     await charge(call.tx, project_id, router=1)
-    now = time.time()
+    now = clock.now()
     plain = ("name", "description", "admin_state_up", "availability_zone_hints", "tags")
     router = Router(id=str(uuid.uuid4()), created_at=now, updated_at=now, project_id=project_id, **{name: values[name] for name in plain})
     await ROUTERS.insert(call.tx, router)

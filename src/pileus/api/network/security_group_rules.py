@@ -1,10 +1,10 @@
 """Rules of security groups."""
 
-import time
 import uuid
 from ipaddress import ip_network
 from typing import Any
 
+from pileus import clock
 from pileus.api.network import validators as check
 from pileus.api.network.attributes import BASE, Absent, Attribute, Required, given, shown
 from pileus.api.network.kinds import Call, Kind, Values, Where
@@ -97,7 +97,7 @@ async def create(call: Call, values: Values) -> SecurityGroupRule:
     if values["remote_group_id"]:
         await _group(call, values["remote_group_id"])
     _check(values)
-    now = time.time()
+    now = clock.now()
     fields = ("security_group_id", "direction", "ethertype", "protocol", "remote_ip_prefix", "remote_group_id", "description")
     low, high = values["port_range_min"], values["port_range_max"]
     rule = SecurityGroupRule(

@@ -1,12 +1,12 @@
 """Subnet pools."""
 
-import time
 import uuid
 from ipaddress import ip_network
 from typing import Any
 
 import msgspec
 
+from pileus import clock
 from pileus.api.network import validators as check
 from pileus.api.network.attributes import BASE, Absent, Attribute, Required, given, shown
 from pileus.api.network.kinds import Call, Kind, Values, Where, project_of
@@ -77,7 +77,7 @@ async def create(call: Call, values: Values) -> SubnetPool:
     found = merged(values["prefixes"])
     version = ip_network(found[0]).version
     shortest = values.get("min_prefixlen", SHORTEST[version])
-    now = time.time()
+    now = clock.now()
     pool = SubnetPool(
         id=str(uuid.uuid4()), created_at=now, updated_at=now, project_id=project_of(call, values), name=values["name"],
         description=values["description"], prefixes=found, ip_version=version, min_prefixlen=shortest,

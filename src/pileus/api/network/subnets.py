@@ -1,10 +1,10 @@
 """Subnets."""
 
-import time
 import uuid
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from pileus import clock
 from pileus.api.network import validators as check
 from pileus.api.network.attributes import BASE, Absent, Attribute, Required, given, refused, shown
 from pileus.api.network.kinds import Call, Kind, Values, Where, owns
@@ -102,7 +102,7 @@ async def create(call: Call, values: Values) -> Subnet:
     found_pools = default_pools(prefix, gateway) if given_pools is None else given_pools
     check_pools(prefix, found_pools, gateway)
     check_overlap(prefix, await subnets_of_network(call.tx, network.id))
-    now = time.time()
+    now = clock.now()
     subnet = Subnet(
         id=str(uuid.uuid4()), created_at=now, updated_at=now, project_id=owner,
         network_id=network.id, cidr=str(prefix), subnetpool_id=pool, gateway_ip=gateway, allocation_pools=found_pools,

@@ -1,9 +1,9 @@
 """What Placement's answers have in common: addresses, and the headers that came with 1.15."""
 
-import time
 from email.utils import formatdate
 from typing import Any
 
+from pileus import clock
 from pileus.api.request import Request, Response
 from pileus.model.errors import NotAcceptable
 
@@ -17,7 +17,7 @@ def answer(request: Request, document: Any, modified: float | None = None, statu
     """A document with the time of its last change (now, when that is not known)."""
     if document is not None:
         accept_json(request)
-    when = formatdate(time.time() if modified is None else modified, usegmt=True)
+    when = formatdate(clock.now() if modified is None else modified, usegmt=True)
     return Response(status or request.route.success, document, {"Cache-Control": "no-cache", "Last-Modified": when})
 
 

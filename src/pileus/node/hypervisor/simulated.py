@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from pileus import clock
 from pileus.core.disk_headers import empty_qcow2
 from pileus.model.errors import NodeFailed, NotFound
 from pileus.model.guests import ConsoleKind, Diagnostics, Guest, ObservedGuest, ObservedPower, Power
@@ -31,7 +31,7 @@ class SimulatedDriver:
 
     name = "simulated"
 
-    def __init__(self, state: Path | None = None, delay: float = 0.0, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, state: Path | None = None, delay: float = 0.0, clock: Callable[[], float] = clock.now) -> None:
         self._directory = state / "simulated" if state else None
         self._delay = delay
         self._clock = clock
