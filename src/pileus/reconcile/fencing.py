@@ -62,29 +62,39 @@ async def _redfish(host: str, address: str, how: Fence, password: str) -> str:
 
 
 async def _run(host: str, command: list[str], environment: dict[str, str]) -> str:
-    pipe = asyncio.subprocess.PIPE
+    starting = asyncio.ensure_future(_started(command, environment))
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=asyncio.subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
+        process = await asyncio.shield(starting)  # who is cancelled while it starts must know it, to end all of it
+        output = (await process.communicate())[0].decode(errors="replace")
     except OSError as error:
         raise Unavailable(f"Host {host} could not be fenced: {command[0]}: {error.strerror}.") from error
-    try:
-        output = (await process.communicate())[0].decode(errors="replace")
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # and what it has started
-        await process.wait()
+        await _killed(starting)
         raise
     if process.returncode:
         last = (output.strip().splitlines() or ["it said nothing"])[-1]
         raise Unavailable(f"Host {host} could not be fenced: {command[0]} ended with {process.returncode}: {last[:300]}")
     return output
+
+
+async def _started(command: list[str], environment: dict[str, str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+async def _killed(starting: asyncio.Future[asyncio.subprocess.Process]) -> None:
+    """End a command and what it has started."""
+    with contextlib.suppress(OSError):
+        process = await starting
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
 
 
 def _call(host: str, url: str, word: str, body: dict[str, Any] | None) -> dict[str, Any]:
