@@ -13,6 +13,8 @@ from pileus.config import Config
 from pileus.model.errors import PileusError, Unavailable
 
 CHUNK = 1 << 20
+AGENT = "pileus"
+"""By which a simulated cloud tells our own requests from those of whom it is a test double for."""
 
 
 class ApiError(PileusError):
@@ -74,6 +76,7 @@ class Api:
                 "X-Auth-Token": self.token or "",
                 "Content-Type": "application/octet-stream",
                 "Content-Length": str(size),
+                "User-Agent": AGENT,
             }.items():
                 connection.putheader(name, value)
             connection.endheaders()
@@ -98,7 +101,7 @@ class Api:
     def _send(self, method: str, path: str, headers: dict[str, str], data: bytes | None) -> tuple[int, dict[str, str], bytes]:
         connection = self._connection()
         try:
-            connection.request(method, path, data, headers)
+            connection.request(method, path, data, {"User-Agent": AGENT, **headers})
             response = connection.getresponse()
             return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
         except OSError as error:

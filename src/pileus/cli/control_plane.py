@@ -32,6 +32,7 @@ from pileus.store.open import open_database
 
 if TYPE_CHECKING:
     from pileus.reconcile.verification import Verifier
+    from pileus.simulation.faults import Faults
 
 log = logging.getLogger("pileus.serve")
 SERVICES = ("identity", "image", "compute", "network", "placement", "console", "cluster")
@@ -51,7 +52,8 @@ class ControlPlane:
     def __init__(self, config: Config, roles: tuple[str, ...] = ROLES) -> None:
         self.config = config
         self.roles = tuple(role for role in roles if role != "node" or config.bus is None)
-        self.bus: Any = LocalBus()
+        self.faults = planned_faults(config)
+        self.bus: Any = self.faults.bus if self.faults else LocalBus()
         if config.database is None:
             backups.refuse_damaged(config.directory / "pileus.db")
         self.db = open_database(config)
@@ -170,6 +172,9 @@ class ControlPlane:
             engine.reconcilers[one.name] = one
         hosts: Any = engine.reconcilers["hosts"]
         hosts.came = engine.retry
+        if self.faults is not None:
+            servers: Any = engine.reconcilers["servers"]
+            self.faults.hold(servers)
         self.bus.listeners.append(hosts.receive)
         self.engine = engine
         return engine
@@ -256,9 +261,22 @@ class ControlPlane:
                 self.bus.attach(agent.host, agent.handle)
             for agent in self.agents:
                 await agent.start(self.bus.report)
+            if self.faults is not None:
+                await self.faults.run(self.agents)
         except Exception:
             log.exception("the agent of this host could not start")
             raise
+
+
+def planned_faults(config: Config) -> "Faults | None":
+    """What is to go wrong in a simulated cloud, when a plan was given to `up`."""
+    if not (config.simulate and (config.directory / "faults.json").exists()):
+        return None
+    from pileus.simulation.faults import Faults
+    from pileus.simulation.plan import kept
+
+    found = kept(config.directory)
+    return Faults(found) if found else None
 
 
 def load_services() -> dict[str, Any]:

@@ -78,7 +78,7 @@ def api_server(control: ControlPlane, config: Config) -> "uvicorn.Server":
 
     server = uvicorn.Server(
         uvicorn.Config(
-            App(control.cloud, SPEAKERS),
+            App(control.cloud, SPEAKERS) if control.faults is None else control.faults.app(control.cloud, SPEAKERS),
             log_config=None,
             access_log=False,
             lifespan="off",

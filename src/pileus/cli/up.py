@@ -16,7 +16,7 @@ from typing import IO, Any
 import click
 import msgspec
 
-from pileus.cli import settings
+from pileus.cli import fault_plan, settings
 from pileus.cli.client import Api
 from pileus.cli.credentials import Credentials, base_url
 from pileus.cli.daemons import database_url
@@ -40,6 +40,8 @@ PATIENCE = 60.0
 @click.option("--detach", is_flag=True, help="Return when the cloud is ready.")
 @click.option("--no-demo", is_flag=True, help="No first network and server.")
 @click.option("--simulate", metavar="N", type=click.IntRange(1), default=None, help="N simulated hosts: no root, nothing real.")
+@click.option("--faults", metavar="FILE", type=click.Path(path_type=Path), default=None, help="With --simulate: a plan of what goes wrong.")
+@click.option("--seed", metavar="S", type=click.IntRange(0), default=None, help="With --faults: what chance is drawn from (default 0).")
 @click.option("--hosts", metavar="N", type=click.IntRange(1, 16), default=None, help="N hosts in network namespaces of this machine.")
 @settings.database_option
 @click.option("--beside", is_flag=True, hidden=True, help="Furnish the cloud whose control plane has just started in the terminal.")
@@ -47,9 +49,12 @@ PATIENCE = 60.0
 def command(ctx: click.Context, detach: bool, no_demo: bool, beside: bool, **said: Any) -> None:
     """Start a cloud on this machine. May be run again at any time: it says what it found."""
     state = state_of(ctx)
+    faults, seed = said.pop("faults"), said.pop("seed")
     with _one_at_a_time(settings.prepare_directory(state)):
         try:
+            planned = fault_plan.wanted(settings.load(state), said["simulate"], faults, seed)
             config = _configure(state, **said)
+            fault_plan.keep(config, planned)
         except PileusError:
             settings.forget_unused(state)
             raise

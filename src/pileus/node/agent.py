@@ -128,6 +128,11 @@ class Agent:
             await driver.close()
         await self._network.close()
 
+    @property
+    def hypervisors(self) -> Sequence[HypervisorDriver]:
+        """What runs guests here."""
+        return self._hypervisors
+
     def metadata_of(self, guest_id: str) -> dict[str, str] | None:
         """The documents that the metadata service hands to a guest; None when no such guest was ever applied here."""
         guest = self._guests.get(guest_id)

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from pileus import clock
 from pileus.bus.local import Bus
@@ -48,7 +49,7 @@ class Servers:
         self.ingest = ingest
         self.placing = Placing(db, config)
         self._purged_at = 0.0
-        self.actions = {
+        self.actions: dict[Next, Callable[[Server], Coroutine[Any, Any, None]]] = {
             Next.PLACE: self.placing.place,
             Next.APPLY: self._apply,
             Next.FOLLOW: self._follow,

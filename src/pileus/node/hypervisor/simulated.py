@@ -63,6 +63,10 @@ class SimulatedDriver:
         self.moves.settle()
         return [state.observed for state in self._states.values()]
 
+    def powers(self) -> dict[str, ObservedPower]:
+        """Guest id -> what it does now."""
+        return {guest_id: state.observed.power for guest_id, state in self._states.items()}
+
     def guests(self) -> list[Guest]:
         """Every guest as it was applied last."""
         return [state.guest for state in self._states.values()]

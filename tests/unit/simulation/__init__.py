@@ -1,0 +1,1 @@
+"""Tests of simulated clouds that go wrong."""
