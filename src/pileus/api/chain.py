@@ -17,6 +17,7 @@ from pileus.api.request import Request, Response, encode
 from pileus.api.routes import PUBLIC, Route, Service, parameters
 from pileus.core import json_bounds, request_ids
 from pileus.model.errors import Forbidden, Invalid, NotFound, PileusError, TooLarge, Unauthorized, UnsupportedMediaType
+from pileus.model.identity import Identity
 
 log = logging.getLogger("pileus.api")
 Step = Callable[[Request], Awaitable[Response | None]]
@@ -48,6 +49,16 @@ async def authenticate(request: Request) -> Response | None:
             request.identity = request.cloud.tokens.validate(token)
         except Unauthorized:
             request.notes["bad_token"] = True
+    return None
+
+
+async def wait_turn(request: Request) -> Response | None:
+    """Fairness: a tenant that asks for more than its share is slowed down. The operator is never locked out of his cloud."""
+    limits = request.cloud.request_limits
+    if limits.rate > 0:
+        identity: Identity | None = getattr(request, "identity", None)
+        if identity is not None and not identity.is_admin:
+            await limits.enter(identity.project_id or identity.user_id)
     return None
 
 
@@ -134,7 +145,7 @@ async def run_handler(request: Request) -> Response | None:
 
 
 CHAIN: list[Step] = [
-    find_service, authenticate, negotiate_version, find_route, enforce_policy, read_body, replay, run_handler,
+    find_service, authenticate, wait_turn, negotiate_version, find_route, enforce_policy, read_body, replay, run_handler,
 ]  # fmt: skip
 
 

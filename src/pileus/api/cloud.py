@@ -8,6 +8,7 @@ import msgspec
 
 from pileus import clock
 from pileus.api.identity.login_limits import LoginLimits
+from pileus.api.request_limits import RequestLimits
 from pileus.bus.local import Bus
 from pileus.config import Config
 from pileus.model.identity import Identity
@@ -46,8 +47,13 @@ class Cloud(msgspec.Struct, kw_only=True):
     services: "dict[str, Service]" = {}
     policy_overrides: dict[str, str] = {}
     login_limits: LoginLimits = msgspec.field(default_factory=LoginLimits)
+    request_limits: RequestLimits = msgspec.field(default_factory=RequestLimits)
     watchers: list[Watcher] = []
     started_at: float = msgspec.field(default_factory=clock.now)
+
+    def __post_init__(self) -> None:
+        if self.config.project_requests:
+            self.request_limits = RequestLimits(self.config.project_requests)
 
     @property
     def images(self) -> Path:

@@ -165,6 +165,8 @@ def check(config: Config) -> None:
         raise Invalid("--bus needs --database: several processes share a cloud's records on PostgreSQL.")
     if config.bus_ca is not None and not Path(config.bus_ca).is_file():
         raise Invalid(f"--bus-ca {config.bus_ca}: there is no such file.")
+    if config.project_requests < 0:
+        raise Invalid(f"project_requests {config.project_requests:g}: expected a number of requests a second, or 0 for no limit.")
     for text in config.fencing.values():
         parse_fence(text)
     if config.evacuate not in tuple(Evacuate):
