@@ -29,6 +29,7 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_format: Literal["text", "json"] = "text"  # of DIR/log/pileus.log
     public_url: str | None = None  # None: the address that the client used
     trusted_proxies: list[str] = []  # addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed
+    privilege_separation: bool = True  # a real cloud on one machine, as root: requests are parsed by a process without privileges
     tls_certificate: str | None = None
     tls_key: str | None = None
     region: str = "RegionOne"
@@ -66,6 +67,11 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def directory(self) -> Path:
         """The state directory."""
         return Path(self.state)
+
+    @property
+    def snapshots(self) -> Path:
+        """Where a host puts copies of disks, for the image service to take in."""
+        return self.directory / "images" / ".snapshots"
 
     @property
     def tag(self) -> str:

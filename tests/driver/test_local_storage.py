@@ -52,7 +52,7 @@ def test_a_base_image_is_a_link_where_the_file_system_is_the_same(storage: Local
 
 
 def test_a_base_image_is_a_copy_where_links_do_not_work(storage: LocalStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(source: Path, target: Path) -> None:
+    def refused(source: str, target: Path, **_: object) -> None:
         raise OSError("cross-device link")
 
     monkeypatch.setattr(os, "link", refused)
@@ -172,7 +172,8 @@ def test_copies_share_blocks_where_the_file_system_can(tmp_path: Path, monkeypat
     asked: list[int] = []
     monkeypatch.setattr(local.fcntl, "ioctl", lambda target, request, source: asked.append(request))
     (tmp_path / "a").write_bytes(b"content")
-    local._copy(tmp_path / "a", tmp_path / "b")
+    with (tmp_path / "a").open("rb") as source:
+        local._copy(source.fileno(), tmp_path / "b")
     assert asked == [local.FICLONE]
     assert (tmp_path / "b").read_bytes() == b"", "the kernel shares the blocks; nothing is copied besides"
 
@@ -184,3 +185,47 @@ def test_a_disk_grows_with_its_flavor_and_never_shrinks(storage: LocalStorage, g
         storage.make(guest, GuestDisk(name="blank", size=size * MIB), None)
         assert f'"virtual-size": {wanted * MIB}' in qemu_img("info", "--output=json", str(guest / "disks" / "root"))
         assert (guest / "disks" / "blank").stat().st_size == wanted * MIB
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files of two users")
+def test_another_users_image_becomes_ours_before_it_is_linked(storage: LocalStorage, tmp_path: Path) -> None:
+    one = image(tmp_path)
+    os.chown(one.path, 65534, 65534)
+    base = storage.place(one)
+    assert base.stat().st_ino == Path(one.path).stat().st_ino
+    assert (base.stat().st_uid, base.stat().st_mode & 0o777) == (0, 0o444)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files of two users")
+def test_an_image_that_its_user_still_writes_is_copied(storage: LocalStorage, tmp_path: Path) -> None:
+    one = image(tmp_path)
+    os.chown(one.path, 65534, 65534)
+    with Path(one.path).open("r+b") as writer:
+        base = storage.place(one)
+        assert base.stat().st_ino != Path(one.path).stat().st_ino
+        writer.write(b"changed")
+    assert base.read_bytes() == b"x" * MIB
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a file that only root reads")
+def test_a_second_name_of_roots_private_file_is_no_image(storage: LocalStorage, tmp_path: Path) -> None:
+    one = image(tmp_path)
+    Path(one.path).chmod(0o600)
+    with pytest.raises(NodeFailed, match="can't be read"):
+        storage.place(one)
+    assert Path(one.path).stat().st_mode & 0o777 == 0o600
+    assert list(storage.base.iterdir()) == []
+
+
+def test_a_link_a_fifo_and_a_directory_are_no_images(storage: LocalStorage, tmp_path: Path) -> None:
+    one = image(tmp_path)
+    (tmp_path / "link").symlink_to(one.path)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "directory").mkdir()
+    for name in ("link", "fifo", "directory", "missing"):
+        with pytest.raises(NodeFailed, match="can't be read"):
+            storage.place(replace(one, path=str(tmp_path / name)))
+    assert list(storage.base.iterdir()) == []

@@ -167,7 +167,7 @@ async def guest_name(life: Life) -> str:
 
 async def snapshots(life: Life) -> str:
     """The images called snap, and what lies about of them."""
-    assert not list((life.directory / "node" / "snapshots").glob("*")), "a snapshot's file is left"
+    assert not list((life.directory / "images" / ".snapshots").glob("*")), "a snapshot's file is left"
     return " ".join([await status(life), *(one["status"] for one in await image_ids(life, "snap"))])
 
 

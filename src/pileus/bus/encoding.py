@@ -40,6 +40,21 @@ def report(data: bytes) -> HostReport:
     return _decoded(_reports, data)
 
 
+def plain_request(data: bytes) -> NodeRequest:
+    """The request that bytes of this machine are, never deflated; Invalid when they are none."""
+    return _decoded(_requests, PLAIN + data)
+
+
+def plain_reply(data: bytes) -> NodeReply:
+    """The reply that bytes of this machine are; Invalid when they are none."""
+    return _decoded(_replies, PLAIN + data)
+
+
+def plain_report(data: bytes) -> HostReport:
+    """The report that bytes of this machine are; Invalid when they are none."""
+    return _decoded(_reports, PLAIN + data)
+
+
 def _decoded(decoder: Any, data: bytes) -> Any:
     try:
         if data[:1] == PLAIN:

@@ -31,6 +31,7 @@ from pileus.store import backups, schema
 from pileus.store.open import open_database
 
 if TYPE_CHECKING:
+    from pileus.bus.pair import ManagersBus
     from pileus.reconcile.verification import Verifier
     from pileus.simulation.faults import Faults
 
@@ -49,11 +50,13 @@ FIRST_LOOK = 120.0
 class ControlPlane:
     """The roles of one process. Without a bus they are all here; with one, hosts are processes of their own."""
 
-    def __init__(self, config: Config, roles: tuple[str, ...] = ROLES) -> None:
+    def __init__(self, config: Config, roles: tuple[str, ...] = ROLES, apart: "ManagersBus | None" = None) -> None:
+        """`apart`: the bus to the process that drives this machine, where that is another one."""
         self.config = config
         self.roles = tuple(role for role in roles if role != "node" or config.bus is None)
+        self.apart = apart
         self.faults = planned_faults(config)
-        self.bus: Any = self.faults.bus if self.faults else LocalBus()
+        self.bus: Any = apart or (self.faults.bus if self.faults else LocalBus())
         if config.database is None:
             backups.refuse_damaged(config.directory / "pileus.db")
         self.db = open_database(config)
@@ -78,6 +81,8 @@ class ControlPlane:
         await (schema.migrate(self.db) if "cloud" in self.roles else schema.check(self.db))
         authority = await self._shared() if self.config.database is not None else None
         await bootstrap(self.db, self.credentials, self.config)
+        if self.apart is None:  # else that is for whom it belongs to: root
+            self.credentials.write_clouds(self.config)
         tokens = FernetTokens(self.config.directory / "secrets" / "fernet", self.db)
         await tokens.load()
         if self.config.bus is not None:
@@ -106,6 +111,9 @@ class ControlPlane:
                 name = f"{socket.gethostname()}/{os.getpid()}"
                 self.leadership = Leadership(self.db, f"cluster/{self.config.cluster}", name, self._lead, self._follow)
                 await self.leadership.start()
+        if self.apart is not None:
+            self.apart.came_back.append(lambda: self.engine.retry() if self.engine else None)
+            await self.apart.open()
         if "node" in self.roles:
             from pileus.cli.agents import make_agents
 
@@ -134,7 +142,7 @@ class ControlPlane:
         await self._follow()
         for agent in self.agents:
             await agent.close()
-        if self.config.bus is not None and not isinstance(self.bus, LocalBus):
+        if not isinstance(self.bus, LocalBus):
             await self.bus.close()
         await self.db.close()
         if self._audit is not None:

@@ -46,7 +46,7 @@ class Credentials:
         write_private(self.file, "# Written by pileus at each start.\n" + _yaml({"clouds": clouds}))
         owner = os.environ.get("SUDO_UID")
         if owner and os.geteuid() == 0:  # whoever said `sudo ./pileus up` uses it without sudo
-            os.chown(self.file, int(owner), int(os.environ.get("SUDO_GID", owner)))
+            os.chown(self.file, int(owner), int(os.environ.get("SUDO_GID", owner)), follow_symlinks=False)
         return self.file
 
 

@@ -1,11 +1,13 @@
 """`pileus db`: look at the database, copy it, go back to a copy."""
 
+import contextlib
 import json
 from pathlib import Path
 
 import click
 
 from pileus.cli.main import me, state_of
+from pileus.cli.separation import as_its_user
 from pileus.cli.serve import only_one
 from pileus.cli.settings import load
 from pileus.config import Config
@@ -24,10 +26,12 @@ def command() -> None:
 @click.pass_context
 def check_command(ctx: click.Context, as_json: bool) -> None:
     """Read all of the database and say what is damaged; exit 1 when something is."""
-    path = _path(load(state_of(ctx)))
+    config = load(state_of(ctx))
+    path = _path(config)
     if not path.exists():
         raise NotFound(f"There is no database {path}.")
-    wrong, copies = backups.problems(path), backups.found(path)
+    with as_its_user(config):
+        wrong, copies = backups.problems(path), backups.found(path)
     if as_json:
         click.echo(json.dumps({"database": str(path), "problems": wrong, "copies": [str(one) for one in copies]}, indent=2))
     else:
@@ -46,7 +50,10 @@ def check_command(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def backup_command(ctx: click.Context, file: Path | None) -> None:
     """Copy the database, also while the cloud runs, to FILE (DIR/backups/pileus-TIME.db). It has every tenant's data: keep it safe."""
-    click.echo(str(backups.back_up(_path(load(state_of(ctx))), file)))
+    config = load(state_of(ctx))
+    path = _path(config)
+    with as_its_user(config) if file is None else contextlib.nullcontext():
+        click.echo(str(backups.back_up(path, file)))
 
 
 @command.command("restore")

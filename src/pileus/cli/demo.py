@@ -15,6 +15,7 @@ from urllib.parse import quote
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from pileus import durable
 from pileus.cli.client import Api
 from pileus.cli.credentials import write_private
 from pileus.cli.progress import Step
@@ -100,11 +101,11 @@ class Demo:
         """A key made on the spot; the private part never leaves this machine."""
         if not self.key.exists():
             private, public = new_key()
-            self.key.with_suffix(".pub").write_bytes(public + b" pileus demo\n")
+            durable.write(self.key.with_suffix(".pub"), public + b" pileus demo\n", 0o644)
             write_private(self.key, private.decode())
         owner = os.environ.get("SUDO_UID")
         if owner and os.geteuid() == 0:
-            os.chown(self.key, int(owner), int(os.environ.get("SUDO_GID", owner)))
+            os.chown(self.key, int(owner), int(os.environ.get("SUDO_GID", owner)), follow_symlinks=False)
         have = {one["keypair"]["name"] for one in self.demo.get("/compute/v2.1/os-keypairs")["keypairs"]}
         if "demo" not in have:
             public = self.key.with_suffix(".pub").read_text().strip()

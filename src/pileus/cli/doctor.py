@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import click
 import msgspec
 
 from pileus.cli.main import state_of
+from pileus.config import Config
 from pileus.model.hosts import Capability
 
 
@@ -38,7 +40,27 @@ async def examine(state: Path) -> list[Capability]:
         network = LinuxNetwork(Path(scratch), "dctr")
         accelerators = await examine_accelerators(state / "node" if state.exists() else Path(scratch))
         tools = await asyncio.to_thread(examine_tools, state)
-        return [*accelerators, *tools, *await network.probe(), *await examine_cloud(state)]
+        apart = await asyncio.to_thread(separated, Config(state=scratch))
+        return [*accelerators, *tools, *await network.probe(), apart, *await examine_cloud(state)]
+
+
+def separated(config: Config) -> Capability:
+    """Whether what parses requests can be a process without privileges, tried with one that does nothing else. Blocks."""
+    from pileus.cli import separation
+
+    name = "API without privileges"
+    if os.geteuid() != 0:
+        return Capability(name=name, works=False, detail="only root can become another user", remedy="run as root")
+    for folder in ("node", *separation.WRITTEN):
+        (config.directory / folder).mkdir(exist_ok=True)
+    config.directory.chmod(0o711)
+    found = separation.attempt(config)
+    if found.error:
+        return Capability(name=name, works=False, detail=found.error, remedy="let every user read where the program is (chmod -R go+rX)")
+    if found.missing:
+        detail = "; ".join(f"without {what}: {why}" for what, why in found.missing.items())
+        return Capability(name=name, works=False, detail=detail, remedy="run where root may make mount namespaces")
+    return Capability(name=name, works=True, detail="a user of its own, no capabilities, own file system, filter of system calls")
 
 
 def line(one: Capability) -> str:

@@ -10,10 +10,9 @@ from pileus.store.projects import PROJECTS
 
 
 async def bootstrap(db: Database, credentials: Credentials, config: Config) -> None:
-    """Domain, projects, users and roles, when there are none; `clouds.yaml` always."""
+    """Domain, projects, users and roles, when there are none."""
     if not await PROJECTS.find(db, "1 = 1 LIMIT 1"):
         passwords = credentials.passwords()
         admin, demo = await hash_password(passwords["admin"]), await hash_password(passwords["demo"])
         now = clock.now()
         await db.write(lambda tx: bootstrap_identity(tx, admin_password_hash=admin, demo_password_hash=demo, region=config.region, now=now))
-    credentials.write_clouds(config)

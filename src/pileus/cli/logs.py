@@ -13,6 +13,9 @@ from pileus.core import request_ids
 
 LARGEST, KEPT = 10 << 20, 3
 """Bytes of a file, and how many older ones stay."""
+LONGEST = 64 << 10
+"""Characters of a line that another process has formatted."""
+PASSED_ON = "passed on"
 
 
 class TextLines(logging.Formatter):
@@ -40,11 +43,15 @@ class JsonLines(logging.Formatter):
 
 
 class PrivateFile(logging.handlers.RotatingFileHandler):
-    """A file that turns over at a size, and that its owner and group alone read, however often it does."""
+    """A file that turns over at a size, and that its owner and group alone read, however often it does. It is never another's link."""
 
     def _open(self) -> TextIOWrapper:
-        os.close(os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640))
-        return super()._open()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.fdopen(os.open(self.baseFilename, flags, 0o640), "a", encoding=self.encoding)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; one that another process has formatted, as it is."""
+        return record.getMessage() if record.name == PASSED_ON else super().format(record)
 
 
 def log_to(directory: Path, also_terminal: bool, form: str = "text") -> None:
@@ -59,9 +66,32 @@ def log_to(directory: Path, also_terminal: bool, form: str = "text") -> None:
         terminal.setLevel(logging.ERROR)
         terminal.setFormatter(TextLines())
         handlers.append(terminal)
+    _log(handlers)
+
+
+def _log(handlers: list[logging.Handler]) -> None:
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     for chatty in ("qemu", "uvicorn", "asyncio", "pyroute2"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def log_through(pipe: int, form: str = "text") -> None:
+    """Everything to a pipe, whose other end `pass_on` reads; errors to the terminal as well."""
+    lines, terminal = logging.StreamHandler(os.fdopen(pipe, "w", buffering=1, errors="replace")), logging.StreamHandler()
+    lines.setFormatter(JsonLines() if form == "json" else TextLines())
+    terminal.setLevel(logging.ERROR)
+    terminal.setFormatter(TextLines())
+    _log([lines, terminal])
+
+
+def pass_on(pipe: int) -> None:
+    """Write what comes from another process into our file, until that has ended. Blocks. Its lines are what it says, no more."""
+    files = [one for one in logging.getLogger().handlers if isinstance(one, PrivateFile)]
+    with os.fdopen(pipe, "r", errors="replace", newline="\n") as lines:
+        while line := lines.readline(LONGEST):
+            shown = "".join(letter if letter.isprintable() or letter == "\t" else "?" for letter in line.rstrip("\n"))
+            for file in files:
+                file.handle(logging.LogRecord(PASSED_ON, logging.INFO, "", 0, shown, (), None))
 
 
 def _time_of(record: logging.LogRecord) -> str:

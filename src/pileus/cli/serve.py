@@ -25,17 +25,42 @@ from pileus.model.errors import Invalid, PileusError, Unavailable
 if TYPE_CHECKING:
     import uvicorn
 
+    from pileus.bus.pair import ManagersBus
+
+
+class Given:
+    """What a process of managers works with: sockets that listen, and, where another process drives the machine, the bus to it."""
+
+    def __init__(
+        self,
+        listeners: list[socket.socket],
+        metrics: socket.socket | None,
+        bus: "ManagersBus | None" = None,
+        roles: tuple[str, ...] = ROLES,
+    ) -> None:
+        self.listeners = listeners
+        self.metrics = metrics
+        self.bus = bus
+        self.roles = roles if bus is None else ("cloud", "cluster")
+
 
 async def run(config: Config, ready: Callable[[ControlPlane], None] | None = None, roles: tuple[str, ...] = ROLES) -> None:
     """Serve until SIGINT or SIGTERM. `ready` is called, in the event loop, when requests are answered."""
-    control = ControlPlane(config, roles)
-    metrics = MetricsListener(listen(config.metrics_listen), control.metrics.text) if config.metrics_listen else None
+    metrics = listen(config.metrics_listen) if config.metrics_listen else None
     listeners = [listen(address) for address in (config.listen, config.host_listen) if address] if "cloud" in roles else []
+    await run_given(config, Given(listeners, metrics, roles=roles), ready)
+
+
+async def run_given(config: Config, given: Given, ready: Callable[[ControlPlane], None] | None = None) -> None:
+    """Serve, on sockets that are there already, until SIGINT, SIGTERM or the end of the process that drives the machine."""
+    listeners, bus = given.listeners, given.bus
+    stopped = asyncio.Event()
+    control = ControlPlane(config, given.roles, bus)
+    metrics = MetricsListener(given.metrics, control.metrics.text) if given.metrics else None
     try:
         await control.prepare()
         if metrics:
             await metrics.start()
-        stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         server = api_server(control, config) if listeners else None
@@ -46,9 +71,13 @@ async def run(config: Config, ready: Callable[[ControlPlane], None] | None = Non
         settle_memory()
         if ready:
             ready(control)
-        waiting = asyncio.create_task(stopped.wait())
-        await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
+        waiting = [asyncio.create_task(one.wait()) for one in (stopped, *([bus.over] if bus else []))]
+        if bus:
+            bus.ready()
+        await asyncio.wait([serving, *waiting], return_when=asyncio.FIRST_COMPLETED)
+        stopped.set()
+        for one in waiting:
+            one.cancel()
         if server:
             server.should_exit = True
         await serving
@@ -152,7 +181,15 @@ def run_until_stopped(
     roles: tuple[str, ...] = ROLES,
 ) -> None:
     """Hold the state directory and serve. `ready` is called when requests are answered, `stopping` before the directory is let go."""
-    _hold(config, lambda: run(config, ready, roles), stopping)
+    _hold(config, lambda: _work(config, ready, roles), stopping)
+
+
+def _work(config: Config, ready: Callable[[ControlPlane], None] | None, roles: tuple[str, ...]) -> Coroutine[None, None, None]:
+    """What this process does: all of it, or, where it is root, the node's part beside a process without privileges."""
+    from pileus.cli import separation
+
+    apart = separation.start(config, ready, listen) if roles == ROLES and separation.applies(config) else None
+    return apart or run(config, ready, roles)
 
 
 def _hold(config: Config, work: Callable[[], Coroutine[None, None, None]], stopping: Callable[[], None] | None = None) -> None:

@@ -12,6 +12,7 @@ import click
 import msgspec
 from click.core import ParameterSource
 
+from pileus import durable
 from pileus.cli.credentials import write_private
 from pileus.config import Config
 from pileus.core.availability import Evacuate, parse_fence
@@ -124,15 +125,14 @@ def keep(config: Config, before: Config | None = None) -> None:
     file = config.directory / "config.json"
     if config == before and file.exists():
         return
-    fresh = file.with_suffix(".new")
     shown = None if config.database is None else without_password(config.database)
     try:
         if config.database is not None and shown != config.database:
             secret = config.directory / "secrets" / "database"
             secret.parent.mkdir(mode=0o700, exist_ok=True)
             write_private(secret, config.database + "\n")
-        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(config, database=shown))) + b"\n")
-        fresh.rename(file)
+        text = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(config, database=shown))) + b"\n"
+        durable.write(file, text, 0o644)
     except OSError as error:
         raise Invalid(f"{file} can't be written: {error.strerror}. Mend that, or choose another directory with --state DIR.") from error
 

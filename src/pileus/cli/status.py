@@ -13,6 +13,7 @@ from pileus import __version__
 from pileus.cli.client import Api
 from pileus.cli.credentials import base_url
 from pileus.cli.main import me, state_of
+from pileus.cli.separation import as_its_user, pid_of_other
 from pileus.cli.serve import read_pid
 from pileus.cli.settings import load
 from pileus.config import Config
@@ -39,6 +40,7 @@ def status(config: Config) -> dict[str, Any]:
     found: dict[str, Any] = {"version": __version__, "state": str(config.directory), "running": pid is not None, "pid": pid}
     if pid is None:
         return found
+    other = pid_of_other(config.directory)
     api = Api(config, "admin", "admin")
     services = api.get("/compute/v2.1/os-services")["services"]
     hypervisors = api.get("/compute/v2.1/os-hypervisors/detail")["hypervisors"]
@@ -47,14 +49,21 @@ def status(config: Config) -> dict[str, Any]:
         "api": base_url(config),
         "clouds_yaml": str(config.directory / "clouds.yaml"),
         "roles": ["cloud", "cluster", "node"] if config.bus is None else ["cloud", "cluster"],
-        "memory_mib": round(proportional_memory(pid), 1),
+        "memory_mib": round(sum(proportional_memory(one) for one in (pid, other) if one), 1),
         "hosts": [_host(one, hypervisors) for one in services if one["binary"] == "nova-compute"],
         "servers": [_server(one) for one in servers],
-        "verification": [msgspec.to_builtins(one) for one in asyncio.run(_verification(config))],
+        "verification": _verifications(config),
     }
+    if other:
+        found["processes"] = {"node, as root": pid, "API, without privileges": other}
     if config.hosts:
         found["processes"] = _processes(config)
     return found
+
+
+def _verifications(config: Config) -> list[Any]:
+    with as_its_user(config):
+        return [msgspec.to_builtins(one) for one in asyncio.run(_verification(config))]
 
 
 async def _verification(config: Config) -> list[Verification]:

@@ -27,6 +27,7 @@ from pileus.cli.local_cluster import settings as cluster_settings
 from pileus.cli.main import me, state_of
 from pileus.cli.progress import paint, step
 from pileus.cli.public_network import free_public_cidr, where_to_start
+from pileus.cli.separation import end_left_over
 from pileus.cli.serve import listen as bind
 from pileus.cli.serve import read_pid, run_until_stopped
 from pileus.config import Config
@@ -117,6 +118,7 @@ def _configure(state: Path, listen: str | None, simulate: int | None, database: 
             f"The control plane (pid {running}) runs with other settings. Stop it first (servers go on): {me(config.state)} down"
         )
     if not running:
+        end_left_over(config)
         bind(config.listen).close()
         if config.public_cidr is None:
             config = settings.said(config, public_cidr="172.24.4.0/24" if config.simulate else free_public_cidr(where_to_start(config)))
@@ -127,7 +129,7 @@ def _configure(state: Path, listen: str | None, simulate: int | None, database: 
 @contextlib.contextmanager
 def _one_at_a_time(directory: Path) -> Iterator[None]:
     """Hold the directory against another `up`; wait while one is at work."""
-    with (directory / "up.lock").open("w") as lock:
+    with os.fdopen(os.open(directory / "up.lock", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644), "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

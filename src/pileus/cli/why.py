@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from pileus.cli.main import state_of
+from pileus.cli.separation import as_its_user
 from pileus.cli.settings import check_store, load
 from pileus.config import Config
 from pileus.model.base import Model
@@ -37,7 +38,8 @@ def command(ctx: click.Context, server: str, as_json: bool) -> None:
     """Explain the placement of SERVER (its name or id): hosts, filter by filter, scores; for a failure the nearest fit."""
     config = load(state_of(ctx))
     check_store(config)
-    found = asyncio.run(look(config, server))
+    with as_its_user(config):
+        found = asyncio.run(look(config, server))
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(found.decisions), indent=2))
         return

@@ -232,7 +232,7 @@ class Servers:
             self.wake("migrations", server.resize.migration)
 
     def _snapshot_file(self, image_id: str) -> Path:
-        return self.config.directory / "node" / "snapshots" / f"{image_id}.qcow2"
+        return self.config.snapshots / f"{image_id}.qcow2"
 
 
 async def _take_unfilled(tx: Transaction, image_id: str) -> None:

@@ -50,7 +50,7 @@ def _keep_private(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     if path.stat().st_mode & 0o077:
         for one in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-            if one.exists():
+            if one.exists() and not one.is_symlink():
                 one.chmod(0o600)
 
 

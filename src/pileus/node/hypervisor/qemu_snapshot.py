@@ -1,8 +1,10 @@
 """Copies a guest's root disk as it is at one moment, running or not, to a qcow2 file that stands alone."""
 
 import asyncio
+import contextlib
 import os
 import shutil
+import stat
 import subprocess
 import time
 from pathlib import Path
@@ -15,11 +17,12 @@ from pileus.node.hypervisor.qemu_guest import QemuGuest
 
 SECONDS = 3600.0
 ROOT = "root"
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 async def snapshot(guest: QemuGuest, destination: Path) -> SnapshotDone:
     """See HypervisorDriver. A destination that exists is complete, as it gets its name last."""
-    if not destination.exists():
+    if not os.path.lexists(destination):
         partial = guest.directory / "disks" / f".snapshot-{uuid4().hex}"
         try:
             async with guest.lock:  # it neither stops nor starts meanwhile
@@ -31,11 +34,14 @@ async def snapshot(guest: QemuGuest, destination: Path) -> SnapshotDone:
             await asyncio.to_thread(_publish, partial, destination)
         finally:
             partial.unlink(missing_ok=True)
-    with destination.open("rb") as file:
-        header = read_qcow2_header(file.read(104))
-    if header is None:
+    try:
+        with os.fdopen(os.open(destination, _READ), "rb") as file:
+            header, about = read_qcow2_header(file.read(104)), os.fstat(file.fileno())
+    except OSError as error:
+        raise NodeFailed("The snapshot's file can't be read.", detail=str(error)) from error
+    if header is None or not stat.S_ISREG(about.st_mode):
         raise NodeFailed("The snapshot's file is not a qcow2 image.", detail=str(destination))
-    return SnapshotDone(path=str(destination), size=destination.stat().st_size, virtual_size=header.virtual_size)
+    return SnapshotDone(path=str(destination), size=about.st_size, virtual_size=header.virtual_size)
 
 
 async def _copy_stopped(guest: QemuGuest, partial: Path) -> None:
@@ -96,24 +102,33 @@ def _make_target(path: Path, size: int, user: int | None) -> None:
 
 
 def _publish(partial: Path, destination: Path) -> None:
-    """Give the file to whoever owns the destination's directory, under its final name, durable."""
+    """Give the file to whoever owns the destination's directory, under its final name, durable.
+
+    That may be another user than us, and may change names there meanwhile: all goes by descriptors, and no link is followed.
+    """
     destination.parent.mkdir(parents=True, exist_ok=True)
-    arriving = destination.with_name(f".{destination.name}.{uuid4().hex}")
+    folder = os.open(destination.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    arriving = f".{destination.name}.{uuid4().hex}"
     try:
+        with os.fdopen(os.open(partial, _READ), "rb") as source:
+            try:
+                os.rename(partial, arriving, dst_dir_fd=folder)
+                arrived = os.dup(source.fileno())
+            except OSError:  # another file system
+                arrived = os.open(arriving, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+                with os.fdopen(os.dup(arrived), "wb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
         try:
-            partial.rename(arriving)
-        except OSError:  # another file system
-            shutil.copyfile(partial, arriving)
-        owner = destination.parent.stat()
-        os.chown(arriving, owner.st_uid, owner.st_gid)
-        descriptor = os.open(arriving, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
+            owner = os.fstat(folder)
+            os.fchown(arrived, owner.st_uid, owner.st_gid)
+            os.fsync(arrived)
         finally:
-            os.close(descriptor)
-        arriving.rename(destination)
+            os.close(arrived)
+        os.rename(arriving, destination.name, src_dir_fd=folder, dst_dir_fd=folder)
     finally:
-        arriving.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(arriving, dir_fd=folder)
+        os.close(folder)
 
 
 async def _run(*argv: str) -> None:

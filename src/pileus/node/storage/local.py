@@ -1,12 +1,14 @@
 """Disks of guests as files of this host: base images named by their content's hash, and overlays, blank, swap and ext4 disks."""
 
+import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -60,8 +62,8 @@ class LocalStorage:
         target = self.base / image.sha256
         with self._placing:
             if not target.exists():
-                _refuse_references(image)
-                self._place(Path(image.path), target)
+                with _opened(image) as source:
+                    self._place(source, target, check=lambda path: _refuse_references(path, image))
             if self.shared:
                 os.utime(target)  # another host that tidies up sees that it is about to be used
         return target
@@ -74,19 +76,23 @@ class LocalStorage:
             raise NodeFailed(f"The file {source.name} that the guest boots from can't be read.", detail=str(error)) from error
         target = self.base / f"file-{about.st_dev:x}-{about.st_ino:x}-{about.st_mtime_ns:x}-{about.st_size:x}"
         if not target.exists():
-            self._place(source, target, link=False)  # it may be written over in place, so a link would change under the guest
+            with source.open("rb") as file:
+                self._place(file.fileno(), target, link=False)  # it may be written over in place, so a link would change under the guest
         return target
 
-    def _place(self, source: Path, target: Path, link: bool = True) -> None:
+    def _place(self, source: int, target: Path, link: bool = True, check: Callable[[Path], None] = lambda path: None) -> None:
+        """What is checked is the file that is used, which nobody else can write any more."""
         partial = target.with_name(f"{target.name}.{uuid4().hex}{_PARTIAL}")
         try:
-            if not (link and _linked(source, partial)):
+            if not (link and _ours(source) and _linked(source, partial)):
                 _copy(source, partial)
             partial.chmod(0o444)
+            check(partial)
             partial.rename(target)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise NodeFailed("The image could not be copied to the host.", detail=str(error)) from error
+        finally:
+            partial.unlink(missing_ok=True)
 
     def make(self, guest: Path, disk: GuestDisk, owner: int | None) -> DiskFile:
         """The disk's file, made if it is not there yet; the path in the answer is relative to the guest's directory."""
@@ -151,17 +157,47 @@ def _older(path: Path, seconds: float) -> bool:
         return False
 
 
-def _refuse_references(image: DiskImage) -> None:
+@contextlib.contextmanager
+def _opened(image: DiskImage) -> Iterator[int]:
+    """The image's file, opened once: whoever may change names in its directory can't give us another for it, nor a link."""
+    reason = "The image's file can't be read on the host."
+    try:
+        descriptor = os.open(image.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise NodeFailed(reason, detail=str(error)) from error
+    try:
+        about = os.fstat(descriptor)
+        private = about.st_uid == 0 and os.geteuid() == 0 and not about.st_mode & 0o004
+        if not stat.S_ISREG(about.st_mode) or private:  # a second name of a file of root's that others may not read
+            raise NodeFailed(reason, detail=f"{image.path} is not a file of image content.")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _ours(source: int) -> bool:
+    """Whether only we can write the file from now on. Another user's becomes ours, unless somebody has it open for writing."""
+    me = os.geteuid()
+    if os.fstat(source).st_uid == me:
+        return True
+    try:
+        os.fchown(source, me, os.getegid())
+        os.fchmod(source, 0o444)
+        fcntl.fcntl(source, fcntl.F_SETLEASE, fcntl.F_RDLCK)  # refused while anybody may write
+        fcntl.fcntl(source, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return False
+    return True
+
+
+def _refuse_references(path: Path, image: DiskImage) -> None:
     """A file that is cut off is no image, and one that names a file of its own could make QEMU hand a guest any file of the host.
 
     The API refuses both; so does the host.
     """
-    try:
-        with open(image.path, "rb") as file:
-            header = read_qcow2_header(file.read(104))
-            size = os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise NodeFailed("The image's file can't be read on the host.", detail=str(error)) from error
+    with path.open("rb") as file:
+        header = read_qcow2_header(file.read(104))
+        size = os.fstat(file.fileno()).st_size
     if image.size and size != image.size:
         raise NodeFailed(f"The image's file is damaged: it has {size} bytes, not {image.size}. Upload the image again.")
     if (image.format == "qcow2") != (header is not None):
@@ -179,19 +215,20 @@ def _virtual_size(base: Path, image: DiskImage) -> int:
     return header.virtual_size if header else image.virtual_size
 
 
-def _linked(source: Path, target: Path) -> bool:
-    try:
-        os.link(source, target)
+def _linked(source: int, target: Path) -> bool:
+    try:  # by the descriptor: a name may stand for another file by now
+        os.link(f"/proc/self/fd/{source}", target, src_dir_fd=source, follow_symlinks=True)
     except OSError:  # another file system, or one without links
         return False
     return True
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: int, target: Path) -> None:
     """By sharing extents where the file system can, byte by byte elsewhere; durable before it is named."""
-    with source.open("rb") as reader, target.open("xb") as writer:
+    with os.fdopen(os.dup(source), "rb") as reader, target.open("xb") as writer:
+        reader.seek(0)
         try:
-            fcntl.ioctl(writer.fileno(), FICLONE, reader.fileno())
+            fcntl.ioctl(writer.fileno(), FICLONE, source)
         except OSError:
             shutil.copyfileobj(reader, writer, 1 << 20)
         writer.flush()

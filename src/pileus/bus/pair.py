@@ -1,0 +1,335 @@
+"""The bus between the two processes of a separated cloud: a pair of sockets that nobody else has, with typed messages of bounded size.
+
+`ManagersBus` is the unprivileged end, `NodeBus` that of the host's agent. A message has its length, then its bytes. The host believes
+nothing of it: what is longer than LARGEST, or is none of our messages, ends the connection or is refused, and touches nothing.
+"""
+
+import asyncio
+import itertools
+import logging
+import math
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from pileus.bus import encoding
+from pileus.bus.local import CONSOLE_TIMEOUT, Handle, Listener
+from pileus.bus.streams import PATIENCE, BusStream, ByteStream, couple, to_socket
+from pileus.core import request_ids
+from pileus.ending import end
+from pileus.model.base import Model
+from pileus.model.errors import Invalid, NodeFailed, Unavailable
+from pileus.model.hosts import HostReport
+from pileus.model.messages import ConsoleEndpoint, Failed, NodeReply, NodeRequest, OpenConsole
+
+log = logging.getLogger(__name__)
+
+LARGEST = 32 << 20
+"""Bytes of a message."""
+AT_ONCE = 4096
+"""Requests that the host works on; further ones wait in the socket."""
+STREAMS = 512
+LATE = "The node process does not run."
+
+
+class Ask(Model, frozen=True, kw_only=True, tag="ask", forbid_unknown_fields=True):
+    """A request, and for whose request it is (for the log)."""
+
+    number: int
+    host: str
+    request_id: str = ""
+    body: bytes
+
+
+class Answer(Model, frozen=True, kw_only=True, tag="answer", forbid_unknown_fields=True):
+    """The reply to the request of that number."""
+
+    number: int
+    body: bytes
+
+
+class Say(Model, frozen=True, kw_only=True, tag="say", forbid_unknown_fields=True):
+    """A host's report."""
+
+    body: bytes
+
+
+class Carry(Model, frozen=True, kw_only=True, tag="carry", forbid_unknown_fields=True):
+    """Bytes of a console."""
+
+    stream: int
+    body: bytes
+
+
+class Hosts(Model, frozen=True, kw_only=True, tag="hosts", forbid_unknown_fields=True):
+    """From the node process: these hosts answer from now on."""
+
+    names: list[str]
+
+
+class Ready(Model, frozen=True, kw_only=True, tag="ready", forbid_unknown_fields=True):
+    """From the managers: the API answers."""
+
+
+_to_node: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Ask | Carry | Ready)
+_to_managers: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Answer | Say | Carry | Hosts)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class _Line:
+    """One end of the pair: sends messages, hands those that come to `take`, and says once when it is over."""
+
+    def __init__(self, end: socket.socket, decoder: "msgspec.msgpack.Decoder[Any]", take: Callable[[Any], Awaitable[None]]) -> None:
+        self._socket = end
+        self._decoder = decoder
+        self._take = take
+        self._writer: asyncio.StreamWriter | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self.over = asyncio.Event()
+
+    async def open(self) -> None:
+        """Begin to read."""
+        reader, self._writer = await asyncio.open_unix_connection(sock=self._socket)
+        self._reading = asyncio.create_task(self._read(reader))
+
+    async def close(self) -> None:
+        """Let go of the socket."""
+        await end([self._reading])
+        if self._writer is not None:
+            self._writer.close()
+        self.over.set()
+
+    def post(self, message: Model) -> None:
+        """Send without waiting; Unavailable when nobody is there, Invalid when it is too large."""
+        data = _encode(message)
+        if len(data) > LARGEST:
+            raise Invalid(f"A message to the other process has {len(data)} bytes, more than {LARGEST}.")
+        if self._writer is None or self.over.is_set() or self._writer.is_closing():
+            raise Unavailable(LATE)
+        self._writer.writelines((len(data).to_bytes(4), data))
+
+    async def send(self, message: Model) -> None:
+        """Send; waits while the other side does not read."""
+        self.post(message)
+        assert self._writer is not None
+        try:
+            await self._writer.drain()
+        except OSError as error:
+            raise Unavailable(LATE) from error
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while True:
+                size = int.from_bytes(await reader.readexactly(4))
+                if size > LARGEST:
+                    log.error("a message of %d bytes is larger than any of ours; the connection between the processes ends", size)
+                    return
+                data = await reader.readexactly(size)
+                try:
+                    message = self._decoder.decode(data)
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                    log.error("a message is none of ours; the connection between the processes ends: %s", error)
+                    return
+                await self._take(message)
+        except (OSError, asyncio.IncompleteReadError):
+            return  # the other process has ended
+        except Invalid as error:
+            log.error("%s; the connection between the processes ends", error.message)
+        finally:
+            self.over.set()
+            if self._writer is not None:
+                self._writer.close()
+
+
+class ManagersBus:
+    """The managers' end: a Bus. `end`: our half of the pair; connected in `open`."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.connected_at = math.inf
+        self.listeners: list[Listener] = []
+        self.came_back: list[Callable[[], None]] = []
+        self._line = _Line(end, _to_managers, self._take)
+        self._hosts: set[str] = set()
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[NodeReply]] = {}
+        self._streams: dict[int, BusStream] = {}
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def over(self) -> asyncio.Event:
+        """Set when the node process is gone."""
+        return self._line.over
+
+    async def open(self) -> None:
+        """Begin; hosts answer when the node process says so."""
+        await self._line.open()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def close(self) -> None:
+        """End; requests and streams under way fail."""
+        await self._line.close()
+        await end([self._watching])
+        self._lost()
+
+    def ready(self) -> None:
+        """Tell the node process that requests of the API are answered."""
+        self._line.post(Ready())
+
+    async def request(self, host: str, message: NodeRequest, timeout: float = 120.0) -> NodeReply:
+        """The agent's reply."""
+        if host not in self._hosts:
+            raise Unavailable(f"Host {host} is not connected.")
+        number = next(self._numbers)
+        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            await self._line.send(Ask(number=number, host=host, request_id=request_ids.CURRENT.get(), body=_encode(message)))
+            reply = await asyncio.wait_for(waiting, timeout)
+        except TimeoutError as error:
+            raise Unavailable(f"Host {host} did not answer within {timeout:g} s.") from error
+        finally:
+            del self._waiting[number]
+        if isinstance(reply, Failed):
+            raise NodeFailed(reply.reason, detail=reply.detail, kind=reply.kind)
+        return reply
+
+    async def stream(self, host: str, message: OpenConsole) -> ByteStream:
+        """The bytes of a guest's console, by the node process."""
+        number = next(self._numbers)
+        stream = self._streams[number] = BusStream(lambda data: self._line.send(Carry(stream=number, body=data)))
+        stream.over.append(lambda: self._streams.pop(number, None))
+        try:
+            await self.request(host, msgspec.structs.replace(message, stream=str(number)), CONSOLE_TIMEOUT)
+        except BaseException:
+            await stream.close()
+            raise
+        return stream
+
+    def report(self, report: HostReport) -> None:
+        """Hand a report to every listener."""
+        for listener in self.listeners:
+            listener(report)
+
+    async def _take(self, message: Answer | Say | Carry | Hosts) -> None:
+        match message:
+            case Answer(number=number, body=body):
+                waiting = self._waiting.get(number)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(encoding.plain_reply(body))
+            case Say(body=body):
+                self.report(encoding.plain_report(body))
+            case Carry(stream=number, body=body):
+                if stream := self._streams.get(number):
+                    stream.receive(body)
+            case Hosts(names=names):
+                self._hosts = set(names)
+                self.connected_at = time.monotonic()
+                for callback in self.came_back:
+                    callback()
+
+    async def _watch(self) -> None:
+        await self._line.over.wait()
+        self._lost()
+
+    def _lost(self) -> None:
+        self.connected_at = math.inf
+        self._hosts = set()
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(Unavailable(LATE))
+        for stream in list(self._streams.values()):
+            stream.fail(LATE)
+
+
+class NodeBus:
+    """The host's end. `ready` is called when the managers say that the API answers."""
+
+    def __init__(self, end: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
+        self._line = _Line(end, _to_node, self._take)
+        self._ready = ready
+        self._agents: dict[str, Handle] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._streams: dict[int, BusStream] = {}
+
+    @property
+    def over(self) -> asyncio.Event:
+        """Set when the managers are gone, or have said what no manager says."""
+        return self._line.over
+
+    async def open(self) -> None:
+        """Begin to listen."""
+        await self._line.open()
+
+    async def close(self) -> None:
+        """End what is under way."""
+        await self._line.close()
+        await end(list(self._tasks))
+        for stream in list(self._streams.values()):
+            stream.fail(LATE)
+
+    def attach(self, host: str, handle: Handle) -> None:
+        """From now on requests to this host go there."""
+        self._agents[host] = handle
+        self._line.post(Hosts(names=sorted(self._agents)))
+
+    def report(self, report: HostReport) -> None:
+        """Send a host's report; what is lost is said again by the next complete one."""
+        if not self._line.over.is_set():
+            self._line.post(Say(body=_encode(report)))
+
+    async def _take(self, message: Ask | Carry | Ready) -> None:
+        match message:
+            case Ask():
+                await self._room.acquire()  # who asks too much waits, and what it sends waits in the socket
+                task = asyncio.create_task(self._answer(message))
+                self._tasks.add(task)
+                task.add_done_callback(self._done)
+            case Carry(stream=number, body=body):
+                if stream := self._streams.get(number):
+                    stream.receive(body)
+            case Ready():
+                self._ready()
+
+    def _done(self, task: "asyncio.Task[Any]") -> None:
+        self._room.release()
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.info("a reply is lost, it will be asked for again: %s", task.exception())
+
+    async def _answer(self, asked: Ask) -> None:
+        request_ids.CURRENT.set(asked.request_id[:64])  # of a task of its own, and what that begins
+        try:
+            reply = await self._handled(asked.host, encoding.plain_request(asked.body))
+        except Invalid as error:
+            log.warning("a request was refused: %s", error.message)
+            reply = Failed(reason="The host refuses what it was asked for.", detail=error.message, kind="Invalid")
+        await self._line.send(Answer(number=asked.number, body=_encode(reply)))
+
+    async def _handled(self, host: str, request: NodeRequest) -> NodeReply:
+        handle = self._agents.get(host)
+        if handle is None:
+            raise Invalid("There is no such host here.")
+        reply = await handle(request)
+        if isinstance(request, OpenConsole) and isinstance(reply, ConsoleEndpoint):
+            return await self._accept(request.stream, reply.path)
+        return reply
+
+    async def _accept(self, name: str, path: str) -> NodeReply:
+        """Carry what comes from and goes to a Unix socket here."""
+        number = int(name) if name.isdecimal() and len(name) < 16 else 0
+        if not number or number in self._streams or len(self._streams) >= STREAMS:
+            raise Invalid("The stream that was asked for has no valid name, or there are too many.")
+        try:
+            local = await to_socket(path)
+        except OSError as error:
+            return Failed(reason="The console can't be reached on its host.", detail=str(error))
+        stream = self._streams[number] = BusStream(lambda data: self._line.send(Carry(stream=number, body=data)))
+        task = asyncio.create_task(couple(local, stream))
+        stream.over.append(lambda: self._streams.pop(number, None))
+        stream.over.append(lambda: asyncio.get_running_loop().call_later(PATIENCE, task.cancel))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return ConsoleEndpoint(path="")
