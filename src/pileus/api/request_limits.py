@@ -2,9 +2,9 @@
 
 import asyncio
 import math
-import time
 from collections.abc import Awaitable, Callable
 
+from pileus import clock
 from pileus.core.request_limits import PATIENCE, turn
 from pileus.model.errors import PileusError
 
@@ -16,7 +16,7 @@ class RequestLimits:
     """When the bucket of each tenant is full again. One for each Cloud Manager process; nothing of it outlives the process."""
 
     def __init__(
-        self, rate: float = 0.0, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self, rate: float = 0.0, clock: Callable[[], float] = clock.monotonic, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
         self.rate = rate
         self.waited = 0  # requests that waited for their turn
