@@ -9,12 +9,12 @@ import itertools
 import logging
 import math
 import socket
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
+from pileus import clock
 from pileus.bus import encoding
 from pileus.bus.local import CONSOLE_TIMEOUT, Handle, Listener
 from pileus.bus.streams import PATIENCE, BusStream, ByteStream, couple, to_socket
@@ -225,7 +225,7 @@ class ManagersBus:
                     stream.receive(body)
             case Hosts(names=names):
                 self._hosts = set(names)
-                self.connected_at = time.monotonic()
+                self.connected_at = clock.monotonic()
                 for callback in self.came_back:
                     callback()
 
