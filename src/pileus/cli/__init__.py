@@ -19,6 +19,7 @@ COMMANDS = {
     "migration": "Moves of servers between hosts: list, watch, forecast.",
     "image": "Build the small guest image.",
     "serve": "Run the control plane in the foreground, nothing else.",
+    "simulate": "Live a month of a cloud in minutes, with faults: a test of pileus itself.",
     "bench": "Measure this cloud.",
     "test": "Run the tests: unit, store, api, driver, real, faults or all.",
 }

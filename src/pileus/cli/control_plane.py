@@ -28,6 +28,7 @@ from pileus.reconcile.engine import Engine
 from pileus.reconcile.leadership import Leadership
 from pileus.reconcile.scope import EVERYTHING, Scope
 from pileus.store import backups, schema
+from pileus.store.database import Database
 from pileus.store.open import open_database
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class ControlPlane:
         self.bus: Any = apart or (self.faults.bus if self.faults else LocalBus())
         if config.database is None:
             backups.refuse_damaged(config.directory / "pileus.db")
-        self.db = open_database(config)
+        self.db = self._open_database()
         self.credentials = Credentials(config.directory)
         self.engine: Engine | None = None
         self.cloud: Cloud
@@ -71,6 +72,9 @@ class ControlPlane:
         self.verifier: Verifier | None = None  # where this process leads: what the invariants came to
         self._verifying: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[Any]] = []
+
+    def _open_database(self) -> Database:
+        return open_database(self.config)
 
     async def prepare(self) -> None:
         """Schema, first users, tokens, services: what must be there before the first request."""

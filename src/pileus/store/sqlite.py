@@ -107,9 +107,9 @@ class SqliteConnection:
 
 
 class SqliteDatabase(SqliteConnection):
-    """A database file. `write` may be called from one event loop only; reads run inline."""
+    """A database file. `write` may be called from one event loop only; reads run inline. `apart`: writes are done by a thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, apart: bool = True) -> None:
         super().__init__(connect(path))
         self.path = path
         self._queue: queue.SimpleQueue[tuple[Work[Any], asyncio.AbstractEventLoop, asyncio.Future[Any]] | None] = queue.SimpleQueue()
@@ -121,7 +121,8 @@ class SqliteDatabase(SqliteConnection):
         except sqlite3.Error as error:
             raise Unavailable(f"The database {path} can't be written: {error}") from error
         self._writer = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
-        self._writer.start()
+        if apart:
+            self._writer.start()
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in a transaction; returns when it is on disk."""
@@ -158,12 +159,51 @@ class SqliteDatabase(SqliteConnection):
         connection.close()
 
 
+class InlineSqlite(SqliteDatabase):
+    """A database whose writes are done by whoever asks for them, so that their order is that of the event loop: for simulations.
+
+    Once `dead`, nobody writes to it: the process that had it open was killed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, apart=False)
+        self.dead = False
+        self._transaction = SqliteConnection(self._writing)
+
+    async def write(self, work: Work[T]) -> T:
+        """Run `work` in a transaction; others have their turn before and after it."""
+        await asyncio.sleep(0)
+        if self.dead:
+            raise asyncio.CancelledError
+        [(result, error)] = _committed(self._transaction, [work])
+        await asyncio.sleep(0)
+        if error is not None:
+            raise error
+        return cast(T, result)
+
+    async def close(self) -> None:
+        """Let go of the file."""
+        self.dead = True
+        self._writing.close()
+        self.connection.close()
+
+
 def _commit_together(transaction: SqliteConnection, batch: list[tuple[Work[Any], asyncio.AbstractEventLoop, asyncio.Future[Any]]]) -> None:
+    outcomes = _committed(transaction, [work for work, _, _ in batch])
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any, BaseException | None]]] = {}
+    for (_, loop, future), (result, error) in zip(batch, outcomes, strict=True):
+        loops.setdefault(loop, []).append((future, result, error))
+    for loop, results in loops.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, results)
+
+
+def _committed(transaction: SqliteConnection, batch: list[Work[Any]]) -> list[tuple[Any, BaseException | None]]:
     connection = transaction.connection
     outcomes: list[tuple[Any, BaseException | None]] = []
     try:
         connection.execute("BEGIN IMMEDIATE")
-        for work, _, _ in batch:
+        for work in batch:
             outcomes.append(_run_one(transaction, work))
         connection.execute("COMMIT")
     except sqlite3.Error as error:  # the disk is full, the file is gone: nobody's write happened
@@ -172,12 +212,7 @@ def _commit_together(transaction: SqliteConnection, batch: list[tuple[Work[Any],
         told = _told(error) if isinstance(error, sqlite3.DatabaseError) else error
         refused = told if isinstance(told, Unavailable) else Unavailable(f"The database could not be written: {error}")
         outcomes = [(None, refused)] * len(batch)
-    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any, BaseException | None]]] = {}
-    for (_, loop, future), (result, error) in zip(batch, outcomes, strict=True):
-        loops.setdefault(loop, []).append((future, result, error))
-    for loop, results in loops.items():
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_resolve, results)
+    return outcomes
 
 
 def _run_one(transaction: SqliteConnection, work: Work[Any]) -> tuple[Any, BaseException | None]:
