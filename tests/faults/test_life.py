@@ -15,14 +15,14 @@ from pileus.simulation.weather import Climate
 
 SOURCE = Path(__file__).parents[2] / "src"
 SEED = int(os.environ.get("PILEUS_SEED", "1"))
-BAD = worse(Climate(), 20)
+BAD = worse(Climate(), 40)
 
 
 @pytest.mark.parametrize("seed", [SEED, SEED + 1, SEED + 2])
-def test_a_bad_day_of_ten_hosts_ends_as_customers_were_told(seed: int) -> None:
-    outcome = live(Settings(hosts=10, days=1, seed=seed, customers=2, actions=20.0, silence=1200.0, climate=BAD))
+def test_bad_hours_of_ten_hosts_ends_as_customers_were_told(seed: int) -> None:
+    outcome = live(Settings(hosts=10, days=0.4, seed=seed, customers=2, actions=60.0, silence=1200.0, climate=BAD))
     assert outcome.looks == 1 and outcome.servers > 0
-    assert outcome.events["control killed"] > 5 and outcome.events["power lost"] > 0 and outcome.events["agent killed"] > 0
+    assert outcome.events["control killed"] > 3 and outcome.events["power lost"] > 0 and outcome.events["agent killed"] > 0
     assert outcome.requests["202"] > 50
 
 
