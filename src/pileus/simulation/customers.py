@@ -107,6 +107,8 @@ class Customer:
                     (2, self._resize),
                     (3, self._move),
                     (2, self._snapshot),
+                    (2, self._port),
+                    (1, self._does("rebuild", {"imageRef": self.image})),
                     (3, self._mark),
                     (3, self._delete),
                 ]
@@ -153,6 +155,15 @@ class Customer:
             if image["status"] == "active":
                 await self.user.call("DELETE", f"/image/v2/images/{image['id']}")
         await self._act(server, "createImage", {"name": f"of {server['name']}"})
+
+    async def _port(self, server: Document) -> None:
+        """One more of the network, or one less; a third that no server has is too many."""
+        found = await self.user.get(f"{NETWORK}/ports?name=spare")
+        ports = (found or {"ports": []})["ports"]
+        if len(ports) > 2:
+            await self._ask("unplug", server["name"], "DELETE", f"{NETWORK}/ports/{ports[0]['id']}")
+        else:
+            await self._ask("plug", server["name"], "POST", f"{NETWORK}/ports", {"port": {"network_id": self.network, "name": "spare"}})
 
     async def _move(self, server: Document) -> None:
         live = {"os-migrateLive": {"host": None, "block_migration": "auto"}}

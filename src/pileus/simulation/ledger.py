@@ -10,6 +10,7 @@ OUTCOMES: dict[str, frozenset[str]] = {
     "os-start": RUNS,
     "os-stop": OFF,
     "reboot": RUNS,
+    "rebuild": RUNS,
     "pause": frozenset({"PAUSED"}),
     "unpause": RUNS,
     "suspend": frozenset({"SUSPENDED"}),

@@ -214,7 +214,9 @@ class Life:
         for host in self.hosts:
             for guest_id, at in host.wounded.items():
                 wounded[guest_id] = max(at, wounded.get(guest_id, 0.0))
-        if problems := customer.ledger.problems(listed["servers"], wounded):
+        problems = customer.ledger.problems(listed["servers"], wounded)
+        unfilled = await self.control.db.all("SELECT name, status FROM images WHERE status NOT IN ('active', 'deleted')")
+        if problems := problems + [f"the image {name!r} is {status} for ever" for name, status in unfilled]:
             raise Broken(f"customers: {problems[:10]}")
         customer.ledger.settle(listed["servers"])
         self.looks += 1

@@ -11,6 +11,9 @@ from pileus.simulation.loop import VirtualTime
 from pileus.simulation.trace import Trace
 from pileus.simulation.wire import Wire
 
+REACHES = (8, 40, 300)
+"""Turns of the event loop: within a request, within its first step, within what follows from it."""
+
 
 class Climate(Model, frozen=True, kw_only=True):
     """How often: times a day, for each host where it is of a host."""
@@ -92,7 +95,7 @@ class Weather:
         source.choice(self._hosts).crash_guest(source)
 
     async def _control(self, source: random.Random, until: float) -> None:
-        self._victim.strike(source.randint(1, 150))
+        self._victim.strike(source.randint(1, source.choice(REACHES)))
 
     async def _jump(self, source: random.Random, until: float) -> None:
         self._time.jump = source.choice([-3600.0, 3600.0])
