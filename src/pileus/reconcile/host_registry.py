@@ -56,6 +56,8 @@ class HostRegistry:
             return False
         at = report.reported_at
         last = max(said.recorded_at, self._seen.get(report.host, 0.0))
+        if at < last:  # the clock was set back: what was seen in its future counts no more
+            return False
         fresh = at - last < self.config.node_silence and at - said.recorded_at < FULL_EVERY
         if not fresh or said.recorded_at - said.since <= LOST_AFTER or said.digest != digest(report):
             return False
