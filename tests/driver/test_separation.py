@@ -307,6 +307,26 @@ def test_a_clouds_files_are_handed_over_once_and_commands_of_root_do_not_lock_it
         cloud.until(lambda: "up" in cloud.run("status"))
 
 
+def test_the_metrics_are_of_both(state: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    (state / "config.json").write_text(json.dumps({"metrics_listen": address}))
+    with running(state) as cloud:
+
+        def figures() -> dict[str, float]:
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+                lines = [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
+            return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+        cloud.until(lambda: "pileus_node_process_resident_memory_bytes" in figures())
+        found = figures()
+        assert found["pileus_metrics_failures_total"] == 0
+        assert found["process_open_fds"] > 5
+        for name in ("process_resident_memory_bytes", "pileus_node_process_resident_memory_bytes"):
+            assert found[name] > 10 << 20
+
+
 def test_both_write_one_log_and_status_shows_both(state: Path) -> None:
     with running(state) as cloud:
         (state / "images" / "x").write_text("")

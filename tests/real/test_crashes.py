@@ -33,6 +33,18 @@ def test_a_guest_survives_the_death_of_the_control_plane_and_is_adopted(cloud: R
     cloud.verify()
 
 
+def test_a_guest_survives_the_death_of_the_process_that_parses_requests(cloud: RealCloud, demo: Any, hello: Any, address: str) -> None:
+    boot = cloud.ssh(address, "cat /proc/sys/kernel/random/boot_id", timeout=90)
+    process, node = qemu_of(cloud, hello.id), cloud.pid()
+    kill(int((cloud.state / "pid.api").read_text()))
+    until(lambda: not Path(f"/proc/{node}").exists() or "Z" in Path(f"/proc/{node}/stat").read_text().split()[2], 20, "the node part's end")
+    assert cloud.ssh(address, "cat /proc/sys/kernel/random/boot_id") == boot
+    cloud.up("--no-demo")
+    assert qemu_of(cloud, hello.id) == process
+    assert demo.compute.get_server(hello.id).status == "ACTIVE"
+    cloud.verify()
+
+
 def test_a_guest_that_died_meanwhile_is_reported_soon_after_the_start(cloud: RealCloud, demo: Any) -> None:
     network = demo.network.find_network("private")
     server = boots(demo, "victim", network.id)

@@ -8,8 +8,10 @@ import asyncio
 import itertools
 import logging
 import math
+import resource
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -70,12 +72,19 @@ class Hosts(Model, frozen=True, kw_only=True, tag="hosts", forbid_unknown_fields
     names: list[str]
 
 
+class Used(Model, frozen=True, kw_only=True, tag="used", forbid_unknown_fields=True):
+    """From the node process, with each complete report: its CPU time in seconds and its resident memory in bytes."""
+
+    cpu: float
+    memory: int
+
+
 class Ready(Model, frozen=True, kw_only=True, tag="ready", forbid_unknown_fields=True):
     """From the managers: the API answers."""
 
 
 _to_node: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Ask | Carry | Ready)
-_to_managers: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Answer | Say | Carry | Hosts)
+_to_managers: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Answer | Say | Carry | Hosts | Used)
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -151,6 +160,7 @@ class ManagersBus:
         self.connected_at = math.inf
         self.listeners: list[Listener] = []
         self.came_back: list[Callable[[], None]] = []
+        self.used: Used | None = None  # by the node process, as it said last
         self._line = _Line(end, _to_managers, self._take)
         self._hosts: set[str] = set()
         self._numbers = itertools.count(1)
@@ -212,7 +222,7 @@ class ManagersBus:
         for listener in self.listeners:
             listener(report)
 
-    async def _take(self, message: Answer | Say | Carry | Hosts) -> None:
+    async def _take(self, message: Answer | Say | Carry | Hosts | Used) -> None:
         match message:
             case Answer(number=number, body=body):
                 waiting = self._waiting.get(number)
@@ -223,6 +233,8 @@ class ManagersBus:
             case Carry(stream=number, body=body):
                 if stream := self._streams.get(number):
                     stream.receive(body)
+            case Used():
+                self.used = message
             case Hosts(names=names):
                 self._hosts = set(names)
                 self.connected_at = clock.monotonic()
@@ -241,6 +253,13 @@ class ManagersBus:
                 waiting.set_exception(Unavailable(LATE))
         for stream in list(self._streams.values()):
             stream.fail(LATE)
+
+
+def used() -> Used:
+    """What this process has taken."""
+    times = resource.getrusage(resource.RUSAGE_SELF)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return Used(cpu=times.ru_utime + times.ru_stime, memory=pages * resource.getpagesize())
 
 
 class NodeBus:
@@ -279,6 +298,8 @@ class NodeBus:
         """Send a host's report; what is lost is said again by the next complete one."""
         if not self._line.over.is_set():
             self._line.post(Say(body=_encode(report)))
+            if report.complete:
+                self._line.post(used())
 
     async def _take(self, message: Ask | Carry | Ready) -> None:
         match message:

@@ -86,7 +86,9 @@ def _is_open(number: int) -> bool:
 def of_control_plane(control: "ControlPlane") -> Metrics:
     """The sources of a process of managers."""
     figures = CloudFigures(control)
-    return Metrics(lambda: engine(control), lambda: links(control), lambda: verified(control), figures.families)
+    return Metrics(
+        lambda: engine(control), lambda: links(control), lambda: node_process(control), lambda: verified(control), figures.families
+    )
 
 
 def engine(control: "ControlPlane") -> Iterator[Family]:
@@ -115,6 +117,14 @@ def links(control: "ControlPlane") -> Iterator[Family]:
         yield gauge("pileus_bus_connected", "Whether the message bus is reached.", [({}, not math.isinf(control.bus.connected_at))])
     held = [one for one in (control.leadership, control.placement) if one is not None]
     yield gauge("pileus_lease_held", "Whether this process leads.", [({"lease": one.name}, one.leading) for one in held])
+
+
+def node_process(control: "ControlPlane") -> Iterator[Family]:
+    """What the process that drives this machine has taken, where that is another one; as it said with its last complete report."""
+    used = control.apart.used if control.apart is not None else None
+    if used is not None:
+        yield counter("pileus_node_process_cpu_seconds_total", "User and system CPU time of the node process.", [({}, used.cpu)])
+        yield gauge("pileus_node_process_resident_memory_bytes", "Resident memory of the node process.", [({}, used.memory)])
 
 
 def verified(control: "ControlPlane") -> Iterator[Family]:

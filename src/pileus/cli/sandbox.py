@@ -14,7 +14,9 @@ from pileus.model.base import Model
 
 WRITTEN = ("backups", "images", "log", "secrets")
 """Directories of the state directory that are this process's own; it sees no others."""
-SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/run/systemd/resolve", "/nix/store")
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/nix/store")
+RESOLVERS = ("/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf")
+"""Where /etc/resolv.conf may lead."""
 DEVICES = ("null", "zero", "random", "urandom")
 PRIVATE_FILES = Path("/run/pileus")
 """Where files that root alone may read, such as a TLS key, are put for this process."""
@@ -44,6 +46,8 @@ def enclose(wanted: Enclosure) -> Confined:
     with _noted(missing, "a file system of its own"):
         _own_file_system(wanted)
     os.chdir("/")
+    if missing and wanted.private:
+        return Confined(error=f"files of root's, such as a TLS key, can't be handed over: {'; '.join(missing.values())}")
     try:
         kernel.bound_capabilities(())
         os.setgroups([])
@@ -79,13 +83,15 @@ def _own_file_system(wanted: Enclosure) -> None:
     kernel.mount("tmpfs", root, "tmpfs", NO_SUID | NO_DEVICES, "size=64m,mode=755")
     kernel.mount("tmpfs", _directory(root / "tmp"), "tmpfs", NO_SUID | NO_DEVICES | NO_PROGRAMS, "size=64m,mode=1777")
     state = Path(wanted.state).resolve()
-    for path in [*map(Path, SYSTEM), *_program()]:
+    for path in [*map(Path, (*SYSTEM, *RESOLVERS)), *_program()]:
         _show(root, path)
     _devices(root)
     _process_table(root)
     _files(root, wanted)
-    kernel.mount(state, _directory(root / state.relative_to("/")), flags=BIND)
-    kernel.mount("none", root / state.relative_to("/"), flags=REMOUNT | BIND | NO_SUID | NO_DEVICES | NO_PROGRAMS)
+    _give(root, state)
+    for one in (state / name for name in WRITTEN):
+        if one.is_mount() or one.resolve() != one:  # on a disk of its own
+            _give(root, one.resolve())
     for one in sorted(state.iterdir()):
         if one.is_dir() and not one.is_symlink() and one.name not in WRITTEN:
             kernel.mount("tmpfs", root / one.relative_to("/"), "tmpfs", READ_ONLY | NO_SUID | NO_DEVICES | NO_PROGRAMS, "size=4k,mode=000")
@@ -121,6 +127,13 @@ def _show(root: Path, path: Path) -> None:
     _directory(place)
     kernel.mount(path, place, flags=BIND)
     kernel.mount("none", place, flags=REMOUNT | BIND | READ_ONLY | NO_SUID | NO_DEVICES)
+
+
+def _give(root: Path, path: Path) -> None:
+    """Show a directory at its own place, to be written by who may; nothing in it is a program."""
+    place = _directory(root / path.relative_to("/"))
+    kernel.mount(path, place, flags=BIND)
+    kernel.mount("none", place, flags=REMOUNT | BIND | NO_SUID | NO_DEVICES | NO_PROGRAMS)
 
 
 def _linked(root: Path, path: Path) -> None:

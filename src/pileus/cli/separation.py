@@ -38,8 +38,8 @@ PATIENCE, GRACE = 30.0, 10.0
 """Seconds for the other process to enclose itself; to stop once it is asked to."""
 
 CAPABILITIES = {
-    "CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "FSETID": 4, "KILL": 5, "SETGID": 6, "SETUID": 7, "SETPCAP": 8, "NET_BIND_SERVICE": 10,
-    "NET_ADMIN": 12, "NET_RAW": 13, "IPC_LOCK": 14, "SYS_PTRACE": 19, "SYS_ADMIN": 21, "SYS_RESOURCE": 24, "MKNOD": 27,
+    "CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "KILL": 5, "SETGID": 6, "SETUID": 7, "SETPCAP": 8, "NET_BIND_SERVICE": 10,
+    "NET_ADMIN": 12, "NET_RAW": 13, "SYS_PTRACE": 19, "SYS_ADMIN": 21,
 }  # fmt: skip
 """What the node part keeps, and its programs may have; why each: ADR 0016."""
 
@@ -83,17 +83,17 @@ def hand_over(config: Config) -> None:
     for name, mode in {"": 0o1771, **dict.fromkeys(WRITTEN, 0o770), "images": 0o771, "log": 0o1770}.items():
         folder = directory / name
         folder.mkdir(exist_ok=True)
-        os.chown(folder, -1, user, follow_symlinks=False)
+        os.chown(folder, -1, user)
         folder.chmod(mode)
     (directory / "node").mkdir(mode=0o711, exist_ok=True)
     (directory / MOUNT).mkdir(mode=0o700, exist_ok=True)
     config.snapshots.mkdir(mode=0o700, exist_ok=True)
     for path in (*directory.glob("pileus.db*"), *directory.glob("log/audit.log*"), *directory.glob("backups/*")):
         _give(path, user)
-    for folder in (directory / "secrets", config.snapshots, directory / "images"):
+    for folder in (directory / "secrets", directory / "images"):
         for root, folders, files in os.walk(folder):
             for name in (*folders, *files):
-                if folder.name != "images" or name.startswith("."):  # image content is read by all and written by nobody
+                if root != str(directory / "images") or name.startswith("."):  # image content is read by all and written by nobody
                     _give(Path(root, name), user)
 
 
