@@ -176,7 +176,7 @@ class Life:
     def _twice(self, action: Callable[..., Awaitable[Any]], name: str) -> Callable[..., Awaitable[Any]]:
         async def twice(*arguments: Any) -> Any:
             result = await action(*arguments)
-            if not result:  # else it was put off, and nothing was done yet
+            if not (isinstance(result, float) and result):  # else it was put off, and nothing was done yet
                 await self._again(lambda: action(*arguments), name)
             return result
 

@@ -33,14 +33,18 @@ async def record(tx: Transaction, server_id: str, seen: ObservedGuest, at: float
     Returns the server as it is then; None when there is no such server. What is older than what is known is left out.
     """
     before = await servers.SERVERS.get(tx, server_id)
-    if before is None or before.removed_at is not None:
+    return None if before is None else await record_on(tx, before, seen, at)
+
+
+async def record_on(tx: Transaction, before: Server, seen: ObservedGuest, at: float) -> Server | None:
+    """As `record`, of a row that was read in this very transaction."""
+    if before.removed_at is not None:
         return None
     if is_stale(before, seen, at):
         return before
-    after = await servers.record_observed(tx, server_id, seen, clock.now())
-    assert after is not None  # it is there, see above
-    await ports.set_ports_active(tx, server_id, seen.power in CARRY)
+    after = await servers.observed_as(tx, before, seen, clock.now())
+    await ports.set_ports_active(tx, before.id, seen.power in CARRY)
     event = EVENTS.get(before.task_state or "")
     if event is not None and after.task_state is None and after.fault is None:
-        await actions.finish(tx, server_id, after.request_id, event, host=after.host)
+        await actions.finish(tx, before.id, after.request_id, event, host=after.host)
     return after

@@ -31,7 +31,7 @@ TRIES = 8
 class _Order:
     """A server that waits for its host."""
 
-    __slots__ = ("decision", "done", "error", "request", "server", "tries", "zone")
+    __slots__ = ("after", "decision", "done", "error", "request", "server", "tries", "zone")
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -41,6 +41,7 @@ class _Order:
         self.tries = 0
         self.done = False
         self.error: PileusError | None = None
+        self.after: Server | None = None  # the row as it is then
 
     def settle(self, error: PileusError | None = None) -> None:
         """No more to do."""
@@ -62,9 +63,10 @@ class Placing:
         self._turn = asyncio.Lock()
         self._waiting: list[_Order] = []
 
-    async def place(self, server: Server) -> None:
+    async def place(self, server: Server) -> Server | None:
         """Choose a host for a server that has none and claim it; where none fits, the server's fault says why.
 
+        Returns the server as it is then; None where it was changed meanwhile.
         Whoever has the turn places all that wait.
         """
         order = _Order(server)
@@ -87,6 +89,7 @@ class Placing:
             log.warning("server %s has no host: %s", server.id, order.decision.message)
         if order.error is not None:
             raise order.error
+        return order.after
 
     async def _place(self, batch: list[_Order]) -> None:
         """Give hosts to these; one whose host was changed meanwhile by another is left for the next look."""
@@ -129,17 +132,14 @@ class Placing:
 
 async def _claim_all(tx: Transaction, batch: list[_Order]) -> set[str]:
     """Write what was decided; the ids of the servers that need a fresh look."""
-    current: dict[str, Server] = {}
-    for one in batch:
-        server = await servers.SERVERS.get(tx, one.server.id)
-        if server is not None and next_step(server) == Next.PLACE:  # else it is placed, refused, or to go
-            current[server.id] = server
+    rows = await servers.several(tx, [one.server.id for one in batch])
+    current = {server.id: server for server in rows if next_step(server) == Next.PLACE}  # others are placed, refused, or to go
     late = {one.server.id for one in batch if one.server.id in current and await _is_late(tx, one)}
     ready = [one for one in batch if one.server.id in current and one.server.id not in late]
     late |= await allocations.claim_together(tx, [claim_of(one.server, one.decision) for one in ready if one.decision.host is not None])
     for one in ready:
         if one.server.id not in late:
-            await _record(tx, current[one.server.id], one.decision, one.zone)
+            one.after = await _record(tx, current[one.server.id], one.decision, one.zone)
     return late
 
 
@@ -150,17 +150,18 @@ async def _is_late(tx: Transaction, order: _Order) -> bool:
     return (await placement_request(tx, order.server)).group_hosts != order.request.group_hosts
 
 
-async def _record(tx: Transaction, server: Server, decision: Decision, zone: str) -> None:
+async def _record(tx: Transaction, server: Server, decision: Decision, zone: str) -> Server:
     """The server's host and its ports', or the fault that says why there is none; and the event."""
     await decisions.keep(tx, server.id, decision)
     if decision.host is None:
         fault = ServerFault(code=500, message=decision.message, created_at=clock.now())
-        await servers.save(tx, server, fault=fault)
+        after = await servers.change(tx, server, fault=fault)
         await actions.finish(tx, server.id, server.request_id, SCHEDULE, result="Error", message=decision.message)
-        return
+        return after
     await ports.bind_ports(tx, server.id, decision.host, zone)
-    await servers.save(tx, server, host=decision.host, availability_zone=zone)
+    after = await servers.change(tx, server, host=decision.host, availability_zone=zone)
     await actions.finish(tx, server.id, server.request_id, SCHEDULE, message=decision.message)
+    return after
 
 
 def claim_of(server: Server, decision: Decision) -> Claim:

@@ -6,16 +6,16 @@ from pileus.config import Config
 from pileus.core.guests import Card, guest_of
 from pileus.core.metadata import Facts, documents
 from pileus.core.placement_request import hinted, request_of, with_hints
+from pileus.core.routing import DomainRows
 from pileus.model.guests import Guest
 from pileus.model.placement import PlacementRequest
-from pileus.model.ports import ServerPort
+from pileus.model.ports import Port, ServerPort
 from pileus.model.routing import RoutingDomain
 from pileus.model.servers import Server
-from pileus.store import aggregates, device_tags, ports, routing, server_groups
+from pileus.store import aggregates, device_tags, routing, server_groups
 from pileus.store.database import Reader
 from pileus.store.ports import PORTS
 from pileus.store.sealing import seal_of
-from pileus.store.subnets import SUBNETS
 
 GIB = 1 << 30
 
@@ -53,31 +53,45 @@ async def _hosts_of(db: Reader, server_ids: list[str], project_id: str | None) -
 
 async def guest_on(db: Reader, config: Config, server: Server, host: str) -> tuple[Guest, list[RoutingDomain]]:
     """The server's guest as a host is told of it, with the domains that its cards need there."""
-    cards = (await ports.ports_of(db, [server.id]))[server.id]
-    domains = await routing.domains_of(db, sorted({card.network_id for card in cards}), host, config.physical_networks)
-    home = {network.id: domain.id for domain in domains for network in domain.networks}
-    plugs = [
-        Card(port_id=one.id, network_id=one.network_id, domain_id=home[one.network_id], mac=one.mac_address, mtu=one.mtu) for one in cards
-    ]
-    return guest_of(server, plugs, config.directory / "images", await metadata_of(db, config, server, cards)), domains
-
-
-async def metadata_of(db: Reader, config: Config, server: Server, cards: list[ServerPort]) -> dict[str, str]:
-    """The documents that the guest may read of itself."""
-    wanted = sorted({address.subnet_id for card in cards for address in card.fixed_ips})
-    marks = ", ".join("?" * len(wanted))
-    found = await SUBNETS.find(db, f"id IN ({marks})", *wanted) if wanted else []
-    plugged = await PORTS.find(db, "device_id = ?", server.id)
-    groups = sorted({group for port in plugged for group in port.security_groups})
-    marks = ", ".join("?" * len(groups))
-    names = await db.all(f"SELECT DISTINCT name FROM security_groups WHERE id IN ({marks}) ORDER BY name", *groups) if groups else []  # noqa: S608
+    plugged = await PORTS.find(db, "device_id = ? ORDER BY created_at, id", server.id)
+    found = await routing.with_rows(db, sorted({port.network_id for port in plugged}), host, config.physical_networks)
+    home = {network.id: (domain.id, rows) for domain, rows in found for network in domain.networks}
+    plugs: list[Card] = []
+    cards: list[ServerPort] = []
+    for port in plugged:
+        domain_id, rows = home[port.network_id]
+        card = _card(port, rows)
+        cards.append(card)
+        plugs.append(Card(port_id=card.id, network_id=card.network_id, domain_id=domain_id, mac=card.mac_address, mtu=card.mtu))
+    groups = await _group_names(db, {group for port in plugged for group in port.security_groups}, [rows for _, rows in found])
+    subnets = {subnet.id: subnet for _, rows in found for subnet in rows.subnets}
     password = seal_of(config.directory).open(server.admin_password) if server.admin_password else None
-    facts = Facts(
-        server=server,
-        ports=cards,
-        subnets={subnet.id: subnet for subnet in found},
-        groups=[row[0] for row in names],
-        password=password,
-        tags=await device_tags.of_server(db, server.id),
+    tags = await device_tags.of_server(db, server.id)
+    facts = Facts(server=server, ports=cards, subnets=subnets, groups=groups, password=password, tags=tags)
+    return guest_of(server, plugs, config.directory / "images", documents(facts)), [domain for domain, _ in found]
+
+
+def _card(port: Port, rows: DomainRows) -> ServerPort:
+    network = rows.networks[port.network_id]
+    return ServerPort(
+        id=port.id,
+        server_id=port.device_id,
+        network_id=port.network_id,
+        network_name=network.name,
+        mac_address=port.mac_address,
+        status=port.status,
+        mtu=network.mtu,
+        fixed_ips=port.fixed_ips,
+        floating_ips=[(one.fixed_ip_address or "", one.floating_ip_address) for one in rows.floating_ips if one.port_id == port.id],
     )
-    return documents(facts)
+
+
+async def _group_names(db: Reader, wanted: set[str], known: list[DomainRows]) -> list[str]:
+    """The names of security groups; those of ports that are not on this host are looked up."""
+    names = {group.id: group.name for rows in known for group in rows.groups if group.id in wanted}
+    missing = sorted(wanted - names.keys())
+    if missing:
+        marks = ", ".join("?" * len(missing))
+        rows = await db.all(f"SELECT id, name FROM security_groups WHERE id IN ({marks})", *missing)  # noqa: S608
+        names |= {row[0]: row[1] for row in rows}
+    return sorted(set(names.values()))

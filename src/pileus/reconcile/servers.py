@@ -18,7 +18,7 @@ from pileus.model.messages import ApplyGuest, GuestReply, NodeReply, RemoveGuest
 from pileus.model.routing import RoutingDomain
 from pileus.model.servers import Server, ServerFault
 from pileus.reconcile import server_resize
-from pileus.reconcile.observations import EVENTS, record
+from pileus.reconcile.observations import EVENTS, record_on
 from pileus.reconcile.placing import Placing
 from pileus.reconcile.scope import EVERYTHING
 from pileus.reconcile.server_inputs import guest_on
@@ -33,6 +33,8 @@ SNAPSHOT = "compute_snapshot_instance"
 APPLY_TIMEOUT, SNAPSHOT_TIMEOUT = 300.0, 3600.0
 LOOK_EVERY = 1.0  # seconds between looks whether a copy is still wanted
 PURGE_EVERY = 3600.0
+FEW = 4
+"""Steps at a time up to which a server that was placed is applied in the same step."""
 
 
 class Servers:
@@ -49,7 +51,8 @@ class Servers:
         self.ingest = ingest
         self.placing = Placing(db, config)
         self._purged_at = 0.0
-        self.actions: dict[Next, Callable[[Server], Coroutine[Any, Any, None]]] = {
+        self._under_way = 0  # steps that do something now
+        self.actions: dict[Next, Callable[[Server], Coroutine[Any, Any, Server | None]]] = {
             Next.PLACE: self.placing.place,
             Next.APPLY: self._apply,
             Next.FOLLOW: self._follow,
@@ -77,8 +80,16 @@ class Servers:
             if server.next_step != wanted:
                 await self.db.write(lambda tx: servers.rederive(tx, id))
             return None
+        self._under_way += 1
         try:
-            await self.actions[wanted](server)
+            return await self._act(server, wanted)
+        finally:
+            self._under_way -= 1
+
+    async def _act(self, server: Server, wanted: Next) -> float | None:
+        after: Server | None = None
+        try:
+            after = await self.actions[wanted](server)
         except Unavailable as error:
             await self._waits(server, wanted, error.message)
             raise
@@ -87,7 +98,14 @@ class Servers:
                 raise
             await self._failed(server, error.message, "")
         if wanted == Next.PLACE and self.scope.cluster is not None:
-            self.wake(self.name, id)  # whoever answers for its host, which may be another process
+            self.wake(self.name, server.id)  # whoever answers for its host, which may be another process
+        if after is None:
+            return 0.0
+        following = next_step(after)
+        if following == Next.NOTHING:
+            return None
+        if wanted == Next.PLACE and self._under_way < FEW and await self.scope.owns(after.host):
+            return await self._act(after, following)  # of many, each has its host before the first is applied
         return 0.0
 
     async def _waits(self, server: Server, wanted: Next, reason: str) -> None:
@@ -95,7 +113,7 @@ class Servers:
         if event is not None:
             await self.db.write(lambda tx: actions.wait(tx, server.id, server.request_id, event, f"{reason} It is tried again."))
 
-    async def _apply(self, server: Server) -> None:
+    async def _apply(self, server: Server) -> Server | None:
         """Tell the host what is wanted, with the networks that it needs; record what it then sees."""
         assert server.host is not None  # next_step says so
         guest, domains = await guest_on(self.db, self.config, server, server.host)
@@ -104,23 +122,23 @@ class Servers:
             reply = await self.bus.request(server.host, request, timeout=APPLY_TIMEOUT)
         except NodeFailed as error:
             await self._failed(server, error.message, str(error.data.get("detail", "")))
-            return
+            return None
         assert isinstance(reply, GuestReply)  # the bus gives what the request asks for
-        await self._observed(server, reply.guest, domains)
+        return await self._observed(server, reply.guest, domains)
 
-    async def _observed(self, server: Server, seen: ObservedGuest, domains: list[RoutingDomain]) -> None:
+    async def _observed(self, server: Server, seen: ObservedGuest, domains: list[RoutingDomain]) -> Server | None:
         if seen.error is not None:
             await self._failed(server, seen.error, seen.error_detail or "")
-            return
+            return None
 
         async def work(tx: Transaction) -> Server | None:
             current = await servers.SERVERS.get(tx, server.id)
-            if current is not None and current.host != server.host:  # it has moved meanwhile
+            if current is None or current.host != server.host:  # it is gone, or has moved meanwhile
                 return None
-            news = current.observed if current is not None and current.observed != server.observed else None
+            news = current.observed if current.observed != server.observed else None
             if news is not None and news.generation >= seen.generation:  # a report came meanwhile: of what happened after the apply
                 return current
-            return await record(tx, server.id, seen, clock.now())
+            return await record_on(tx, current, seen, clock.now())
 
         after = await self.db.write(work)
         if after is not None and seen.generation < server.generation:
@@ -129,6 +147,7 @@ class Servers:
             self.wake("routing", f"{server.host}/{domain.id}")  # which may have changed since it was read above
         if server.resize is not None:
             self.wake("migrations", server.resize.migration)
+        return after
 
     async def _failed(self, server: Server, reason: str, detail: str) -> None:
         """What the host can't do becomes the server's fault: it is in ERROR until its owner asks for something else.

@@ -78,13 +78,13 @@ def power_off(driver: SimulatedDriver) -> None:
             driver.end(guest_id)
 
 
-Place = Callable[[Server], Coroutine[Any, Any, None]]
+Place = Callable[[Server], Coroutine[Any, Any, Server | None]]
 
 
 def _placing(place: Place, plan: Placement, dice: Dice) -> Place:
-    async def faulty(server: Server) -> None:
+    async def faulty(server: Server) -> Server | None:
         if dice.next("placement", server.name).random() < plan.fails:
             raise Invalid(plan.error)  # trying again would not help: it becomes the server's fault
-        await place(server)
+        return await place(server)
 
     return faulty

@@ -47,13 +47,14 @@ async def finish(tx: Transaction, server_id: str, request_id: str, event: str, *
     if action is None:
         return
     result = outcome.get("result", "Success")
-    waiting = await EVENTS.first(tx, "action_id = ? AND event = ? AND result IS NULL", action.id, event)
-    if waiting is not None:
-        await EVENTS.delete(tx, waiting.id)
-    if await tx.value("SELECT 1 FROM server_action_events WHERE action_id = ? AND event = ? AND result = ?", action.id, event, result):
+    known = await tx.all("SELECT id, event, result, finished_at FROM server_action_events WHERE action_id = ?", action.id)
+    for id, name, ended, _ in known:
+        if name == event and ended is None:
+            await EVENTS.delete(tx, id)
+    if any(name == event and ended == result for _, name, ended, _ in known):
         return
     now = clock.now()
-    before = await tx.value("SELECT max(finished_at) FROM server_action_events WHERE action_id = ?", action.id)
+    before = max((at for _, _, _, at in known if at is not None), default=None)
     record = ActionEvent(
         id=str(uuid.uuid4()),
         action_id=action.id,

@@ -47,7 +47,7 @@ async def claim_together(tx: Transaction, wanted: list[Claim]) -> set[str]:
 
     Claims of one provider were all seen at the same generation, and counted on each other in this order.
     """
-    await providers.next_epoch(tx)  # from here on no other transaction changes what is used
+    epoch = await providers.next_epoch(tx)  # from here on no other transaction changes what is used
     known = {row[0] for row in await _with_ids(tx, "SELECT id FROM consumers WHERE id IN", [one.consumer_id for one in wanted])}
     refused: set[str] = set()
     for one in wanted:
@@ -71,7 +71,7 @@ async def claim_together(tx: Transaction, wanted: list[Claim]) -> set[str]:
             used = total(used, one.resources)
             taken.append(one)
         if provider is not None and taken:
-            await providers.save(tx, provider, used=used)
+            await providers.save(tx, provider, epoch, used=used)
         for one in taken:
             rows.append((one.consumer_id, provider_id, json.dumps(one.resources), now))
             consumers.append(_consumer(one, now))

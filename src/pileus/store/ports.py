@@ -18,7 +18,7 @@ from pileus.store.database import Reader, Transaction
 from pileus.store.fixed_ips import FixedIpRequest, Holder, change_addresses, choose_addresses
 from pileus.store.networks import NETWORKS
 from pileus.store.quotas import charge
-from pileus.store.security_groups import check_groups, default_security_group, set_membership
+from pileus.store.security_groups import add_membership, check_groups, default_security_group, set_membership
 from pileus.store.subnets import subnets_of_network
 from pileus.store.tables import ResourceTable
 
@@ -75,9 +75,10 @@ async def create_port(tx: Transaction, new: NewPort, network: Network | None = N
         extra_dhcp_opts=new.extra_dhcp_opts, port_security_enabled=security and own, host=new.host, vnic_type=new.vnic_type,
         profile=new.profile, dns_name=new.dns_name, created_by_compute=new.created_by_compute, tags=new.tags,
     )  # fmt: skip
-    await _check_mac(tx, port.network_id, port.mac_address, port.id)
+    if new.mac_address:
+        await _check_mac(tx, port.network_id, port.mac_address, port.id)
     await PORTS.insert(tx, port)
-    await set_membership(tx, port.id, groups)
+    await add_membership(tx, port.id, groups)
     fixed_ips = await choose_addresses(tx, holder_of(port), new.fixed_ips)
     if fixed_ips:
         await PORTS.set(tx, port.id, fixed_ips=fixed_ips)

@@ -87,7 +87,7 @@ class PostgresqlConnection:
 class PostgresqlDatabase:
     """A database on a server. It belongs to the event loop that uses it first; connections are made when they are needed."""
 
-    def __init__(self, address: Address, size: int = 16) -> None:
+    def __init__(self, address: Address, size: int = 8) -> None:
         self.address = address
         self._connections = Connections(address, size)
         self._coercions: dict[str, list[Coercion]] = {}

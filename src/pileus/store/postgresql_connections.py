@@ -12,6 +12,7 @@ from pileus.store.open import without_password
 
 CONNECT_TIMEOUT = 5
 STATEMENT_TIMEOUT = 60.0
+SPARE = 60.0  # seconds
 OLDEST = 13  # the oldest PostgreSQL that is still looked after
 GOES = ("57P01", "57P02", "57P03", "25006")  # the server stops, or has become one that may only be read
 # The client reports one that was ended between two statements as an internal error.
@@ -51,11 +52,19 @@ class Address:
 
 
 class Connections:
-    """At most `size` connections of one event loop; the one that was used last is used first."""
+    """At most `size` connections of one event loop; the one that was used last is used first.
 
-    def __init__(self, address: Address, size: int) -> None:
+    Those that a burst has left over are closed when they were of no use for `spare` seconds: each keeps what it has prepared, some
+    5 KiB for a statement here and as much again in its process of the server.
+    """
+
+    def __init__(self, address: Address, size: int, spare: float = SPARE) -> None:
         self.address = address
-        self._free: list[Any] = []
+        self._spare = spare
+        self._free: list[Any] = []  # the one that was used last at the end
+        self._given_at: list[float] = []  # when each of them was
+        self._look: asyncio.TimerHandle | None = None
+        self._closing: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(size)
         self._closed = False
 
@@ -65,8 +74,8 @@ class Connections:
         async with self._places:
             if self._closed:
                 raise Unavailable("The database is closed.")
-            while fresh and self._free:
-                self._free.pop().terminate()
+            while fresh and (stale := self._take()) is not None:
+                stale.terminate()
             connection = self._take() or await self.connect()
             try:
                 yield connection
@@ -88,13 +97,16 @@ class Connections:
     async def close(self) -> None:
         """Close those that wait; nobody may use one now."""
         self._closed = True
+        if self._look is not None:
+            self._look.cancel()
         while self._free:
-            with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await self._free.pop().close(timeout=2)
+            await _end(self._free.pop())
+        await asyncio.gather(*self._closing)
 
     def _take(self) -> Any | None:
         while self._free:
             connection = self._free.pop()
+            self._given_at.pop()
             if not connection.is_closed():
                 return connection
         return None
@@ -104,8 +116,23 @@ class Connections:
             return
         if self._closed or connection.is_in_transaction():  # its user was cut off
             connection.terminate()
-        else:
-            self._free.append(connection)
+            return
+        loop = asyncio.get_running_loop()
+        self._free.append(connection)
+        self._given_at.append(loop.time())
+        if self._look is None and len(self._free) > 1:
+            self._look = loop.call_later(self._spare, self._drop_spare)
+
+    def _drop_spare(self) -> None:
+        """Close those that were not used for long, but one."""
+        loop = asyncio.get_running_loop()
+        while len(self._free) > 1 and loop.time() - self._given_at[0] >= self._spare:
+            self._given_at.pop(0)
+            task = loop.create_task(_end(self._free.pop(0)))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        more = len(self._free) > 1
+        self._look = loop.call_later(self._given_at[0] + self._spare - loop.time(), self._drop_spare) if more else None
 
     async def connect(self) -> Any:
         """A new connection; Unavailable, without the password, when there is none to be had."""
@@ -114,7 +141,7 @@ class Connections:
                 self.address.url,
                 timeout=CONNECT_TIMEOUT,
                 command_timeout=STATEMENT_TIMEOUT,
-                statement_cache_size=1024,
+                statement_cache_size=400,
                 max_cached_statement_lifetime=0,
                 server_settings=SETTINGS,
             )
@@ -144,6 +171,11 @@ class Connections:
         elif isinstance(error, asyncpg.ClientConfigurationError | ValueError):
             reason, remedy = "the URL is not valid", "write postgresql://USER@HOST:PORT/NAME"
         return Unavailable(f"The database {self.address} can't be used: {reason.rstrip('.')}; {remedy}.", public=AWAY)
+
+
+async def _end(connection: Any) -> None:
+    with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        await connection.close(timeout=2)
 
 
 def state_of(error: asyncpg.PostgresError) -> str:

@@ -24,8 +24,7 @@ PAGES = "CUSTOM_PAGES_"
 
 async def next_epoch(tx: Transaction) -> int:
     """A number that is larger than that of every change before; it also keeps other writers of Placement waiting until this one commits."""
-    await tx.execute("UPDATE placement_epoch SET value = value + 1")
-    return int(await tx.value("SELECT value FROM placement_epoch"))
+    return int(await tx.value("UPDATE placement_epoch SET value = value + 1 RETURNING value"))
 
 
 async def get(db: Reader, provider_id: str) -> Provider:
@@ -57,10 +56,10 @@ async def create(tx: Transaction, provider_id: str, name: str, parent_id: str | 
     return await PROVIDERS.insert(tx, fresh)
 
 
-async def save(tx: Transaction, seen: Provider, **changes: Any) -> Provider:
-    """Change what the generation guards. Conflict when the row has changed since it was seen."""
+async def save(tx: Transaction, seen: Provider, epoch: int | None = None, **changes: Any) -> Provider:
+    """Change what the generation guards. Conflict when the row has changed since it was seen. `epoch`: the transaction's."""
     try:
-        return await PROVIDERS.update(tx, seen, changed=await next_epoch(tx), **changes)
+        return await PROVIDERS.update(tx, seen, changed=epoch or await next_epoch(tx), **changes)
     except Conflict as error:
         raise Conflict(
             f"resource provider generation conflict: {seen.id} was changed by another request; read it again and repeat.",

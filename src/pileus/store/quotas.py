@@ -45,8 +45,7 @@ COUNTABLES: dict[str, Countable] = {
 
 async def limits(db: Reader, project_id: str, service: str) -> dict[str, int]:
     """The project's limits of a service: its own, else the operator's defaults, else ours."""
-    rows = await db.all("SELECT resource, limit_value FROM quotas WHERE project_id IN ('', ?) ORDER BY project_id", project_id)
-    own: dict[str, int] = {row[0]: row[1] for row in rows}
+    own = await _limits(db, project_id)
     return {name: own.get(name, one.default) for name, one in COUNTABLES.items() if one.service == service}
 
 
@@ -72,8 +71,9 @@ async def charge(tx: Transaction, project_id: str, **wanted: int) -> None:
     over: list[str] = []
     have: dict[str, int] = {}
     may: dict[str, int] = {}
+    found = await _limits(tx, project_id)
     for name, amount in wanted.items():
-        may[name] = await limit(tx, project_id, name)
+        may[name] = found.get(name, COUNTABLES[name].default)
         if may[name] < 0 or amount <= 0:
             continue
         have[name] = await used(tx, project_id, name)
@@ -82,6 +82,11 @@ async def charge(tx: Transaction, project_id: str, **wanted: int) -> None:
     if over:
         words = ", ".join(f"{name}: requested {wanted[name]}, used {have[name]} of {may[name]}" for name in over)
         raise QuotaExceeded(f"Quota exceeded for {words}.", resources=over, wanted=wanted, used=have, limit=may)
+
+
+async def _limits(db: Reader, project_id: str) -> dict[str, int]:
+    rows = await db.all("SELECT resource, limit_value FROM quotas WHERE project_id IN ('', ?) ORDER BY project_id", project_id)
+    return {row[0]: row[1] for row in rows}
 
 
 async def set_limits(tx: Transaction, project_id: str, changes: dict[str, int]) -> None:

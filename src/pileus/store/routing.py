@@ -57,10 +57,17 @@ REALIZED = msgspec.json.Decoder(Realized)
 
 async def domains_of(db: Reader, network_ids: list[str], host: str, physical: Mapping[str, str] = HOST_ONLY) -> list[RoutingDomain]:
     """The domains that contain these networks, as `host` is to realize them. Networks that are not there are passed over."""
-    found: list[RoutingDomain] = []
+    return [domain for domain, _ in await with_rows(db, network_ids, host, physical)]
+
+
+async def with_rows(
+    db: Reader, network_ids: list[str], host: str, physical: Mapping[str, str] = HOST_ONLY
+) -> list[tuple[RoutingDomain, DomainRows]]:
+    """As `domains_of`, each with the rows that it is made of."""
+    found: list[tuple[RoutingDomain, DomainRows]] = []
     for component in await components_of(db, network_ids):
         rows, places = await load_on(db, component, host)
-        found.append(domain_on(component, rows, host, places, physical))
+        found.append((domain_on(component, rows, host, places, physical), rows))
     return found
 
 
@@ -89,11 +96,11 @@ async def load_on(db: Reader, component: Component, host: str) -> tuple[DomainRo
 async def places_of(db: Reader, component: Component, host: str | None = None) -> Places:
     """Where the component's hosts are (None: for any host's eyes), and which of them carries its routers."""
     router = await router_host_of(db, component)
-    names = {host} if host else set[str]()
-    if not host or await _addresses(db, names):
-        names |= await guest_hosts(db, component)
-        names |= {router} if router else set()
-    return Places(router=router, addresses=await _addresses(db, names))
+    own = await _addresses(db, {host}) if host else {}
+    if host and not own:  # which reaches no other
+        return Places(router=router, addresses={})
+    names = await guest_hosts(db, component) | {one for one in (router,) if one}
+    return Places(router=router, addresses=own | await _addresses(db, names - own.keys()))
 
 
 async def guest_hosts(db: Reader, component: Component) -> set[str]:
@@ -250,8 +257,8 @@ async def load(db: Reader, component: Component, host: str | None = None) -> Dom
     networks = {one.id: one for one in await NETWORKS.find(db, f"id IN ({marks})", *network_ids)}
     subnets = await SUBNETS.find(db, f"network_id IN ({marks}) ORDER BY created_at, id", *network_ids)
     ports = await _ports(db, component, host)
-    router_marks = _marks(component.routers)
-    floating = await FLOATING_IPS.find(db, f"router_id IN ({router_marks}) ORDER BY floating_ip_address", *component.routers)
+    routed = f"router_id IN ({_marks(component.routers)}) ORDER BY floating_ip_address"
+    floating = await FLOATING_IPS.find(db, routed, *component.routers) if component.routers else []
     group_ids = sorted({group for port in ports for group in port.security_groups})
     groups = await SECURITY_GROUPS.find(db, f"id IN ({_marks(group_ids)}) ORDER BY id", *group_ids)
     rules = await rules_of(db, group_ids)

@@ -104,6 +104,11 @@ async def check_groups(db: Reader, project_id: str, group_ids: list[str], admin:
 async def set_membership(tx: Transaction, port_id: str, group_ids: list[str]) -> None:
     """Write which groups a port is in."""
     await tx.execute("DELETE FROM port_security_groups WHERE port_id = ?", port_id)
+    await add_membership(tx, port_id, group_ids)
+
+
+async def add_membership(tx: Transaction, port_id: str, group_ids: list[str]) -> None:
+    """Write which groups a new port is in."""
     if group_ids:
         rows = [(port_id, group_id) for group_id in group_ids]
         await tx.many("INSERT INTO port_security_groups (port_id, security_group_id) VALUES (?, ?)", rows)

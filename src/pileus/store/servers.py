@@ -40,6 +40,11 @@ async def get(db: Reader, server_id: str) -> Server:
     return server
 
 
+async def several(db: Reader, server_ids: list[str]) -> list[Server]:
+    """The rows of these servers, of those that are there."""
+    return await SERVERS.find(db, f"id IN ({', '.join('?' * len(server_ids))})", *server_ids) if server_ids else []
+
+
 async def save(tx: Transaction, seen: Server, **changes: Any) -> Server:
     """Change what is wanted or decided. Refused as a Conflict when the row has changed since it was seen.
 
@@ -48,6 +53,11 @@ async def save(tx: Transaction, seen: Server, **changes: Any) -> Server:
     current = await get(tx, seen.id)
     if current.generation != seen.generation:
         raise Conflict(f"Instance {seen.id} was changed by another request; read it again and repeat.", stale=True)
+    return await change(tx, current, **changes)
+
+
+async def change(tx: Transaction, current: Server, **changes: Any) -> Server:
+    """As `save`, of a row that was read in this very transaction."""
     grows = 1 if DESIRED & changes.keys() else 0
     changed = msgspec.structs.replace(current, **{"updated_at": clock.now(), **changes, "generation": current.generation + grows})
     return await _write(tx, current, derive(changed))
@@ -68,6 +78,11 @@ async def record_observed(tx: Transaction, server_id: str, observed: ObservedGue
     current = await SERVERS.get(tx, server_id)
     if current is None or current.removed_at is not None:
         return None
+    return await observed_as(tx, current, observed, now)
+
+
+async def observed_as(tx: Transaction, current: Server, observed: ObservedGuest, now: float) -> Server:
+    """As `record_observed`, of a row that was read in this very transaction."""
     return await _write(tx, current, derive(observe(current, observed, now)))
 
 
@@ -131,7 +146,8 @@ async def on_host(db: Reader, host: str) -> list[Server]:
 
 
 async def _write(tx: Transaction, before: Server, after: Server) -> Server:
-    changed = {name: getattr(after, name) for name in SERVERS.columns if getattr(after, name) != getattr(before, name)}
+    pairs = zip(SERVERS.columns, msgspec.structs.astuple(before), msgspec.structs.astuple(after), strict=True)
+    changed = {name: new for name, old, new in pairs if new is not old and new != old}
     if changed:
         await SERVERS.set(tx, after.id, **changed)
     return after
