@@ -116,7 +116,7 @@ async def look(guest: QemuGuest) -> MoveProgress:
     move = guest.move
     assert move
     if move.phase in (MovePhase.FAILED, MovePhase.FINISHED, MovePhase.CANCELLED) or not _needs_process(move) or not move.live:
-        gone = move.holds and _needs_process(move) and guest.process is None and move.target is not None
+        gone = move.holds and _needs_process(move) and guest.process is None and move.target is not None and not move.kept
         return _lost(move) if gone else move.progress()
     if guest.process is None or guest.qmp is None:
         return _lost(move) if not move.begun else move.progress()
@@ -154,6 +154,8 @@ async def finish(guest: QemuGuest, request: FinishIncoming, host: Host) -> None:
     if move.begun:
         if guest.record.generation < request.guest.generation:  # it was begun, and this process or an earlier one did not get further
             await guest.apply_locked(request.guest)
+        if not move.live and move.phase is not MovePhase.FINISHED:
+            await guest.note_move(phase=MovePhase.FINISHED, ended_at=time.time())
         return
     phase = (await look(guest)).phase
     if phase is MovePhase.FAILED:
@@ -191,6 +193,7 @@ async def _keep(guest: QemuGuest, wanted: Guest, host: Host) -> None:
     """A guest that is off: its disks are whole as soon as they are let go of."""
     if guest.qmp:
         await qemu_move_disks.stop_exports(guest.qmp)
+    await guest.note_move(kept=True)
     ended = ObservedPower.SUSPENDED if wanted.power is Power.SUSPENDED else ObservedPower.STOPPED
     await guest.quit(ended=ended)
     if wanted.power is Power.SUSPENDED:

@@ -16,7 +16,8 @@ UNDER_WAY = (MovePhase.READY, MovePhase.DISKS, MovePhase.MEMORY, MovePhase.POST_
 
 class MoveRecord(Model, frozen=True, kw_only=True):
     """One side of one move. `target` is None until the destination listens; `ready`: the source's QEMU has all that it needs; `begun`:
-    the destination was told to run the guest, so that the source may never go on; `memory_began_at`: QEMU was told to send the memory."""
+    the destination was told to run the guest, so that the source may never go on; `kept`: of a guest that is off, it has all, and the QEMU
+    that took it may end; `memory_began_at`: QEMU was told to send the memory."""
 
     id: str
     incoming: bool
@@ -32,6 +33,7 @@ class MoveRecord(Model, frozen=True, kw_only=True):
     ended_at: float | None = None
     forced: bool = False
     begun: bool = False
+    kept: bool = False
     pause_ms: int | None = None
     rounds: list[MoveRound] = []
     memory_total: int = 0
