@@ -176,7 +176,8 @@ def at_each_step(pair: Pair, verb: type, story: str, index: int) -> None:
     """Play a story again and again, with a kill at another step of one request each time."""
     plays = {"moved": moved, "cancelled": cancelled, "resumed": resumed}
     plays[story](pair)  # to count
-    for step in points(pair.steps[verb], index):
+    count = pair.steps[verb]
+    for step in points(count, index):
         pair.fatal = (verb, step)
         try:
             plays[story](pair)
@@ -184,7 +185,7 @@ def at_each_step(pair: Pair, verb: type, story: str, index: int) -> None:
             raise AssertionError(f"{verb.__name__} killed before step {step}, {pair.hit}: {error}") from None
     if figures := os.environ.get("PILEUS_FIGURES"):
         with Path(figures).open("a") as file:
-            file.write(f"{os.environ.get('PYTEST_CURRENT_TEST', '')}: {pair.steps[verb]} steps\n")
+            file.write(f"{os.environ.get('PYTEST_CURRENT_TEST', '')}: {count} steps\n")
 
 
 def moved(pair: Pair) -> None:

@@ -81,7 +81,8 @@ async def lost(tx: Transaction, seen: Migration, reason: str) -> None:
     await allocations.release(tx, seen.id)
     step = MigrationStep.DONE if server.host == seen.source else MigrationStep.CLEAN
     await records.save(tx, seen, step=step, status=MigrationStatus.ERROR, error=reason, finished_at=time.time(), keys=None)
-    text = f"The server moved, and its new host can't run it: {reason} Its disk is there; a hard reboot starts it."
+    whose = "it came back to its host, which" if server.host == seen.source else "its new host"
+    text = f"The server moved, and {whose} can't run it: {reason} Its disk is there; a hard reboot starts it."
     fault = ServerFault(code=500, message=text, created_at=time.time())
     await servers.save(tx, server, migration=None, resize=None, fault=fault)
     await actions.finish(tx, server.id, seen.request_id, LIVE, result="Error", message=text, host=server.host)
@@ -131,12 +132,13 @@ async def _confirm(tx: Transaction, migration: Migration, server: Server) -> Mig
     return await records.save(tx, migration, status=MigrationStatus.CONFIRMED, step=MigrationStep.CLEAN)
 
 
-async def given_back(tx: Transaction, seen: Migration) -> None:
-    """The source owns the guest again: its copy is as it was when the guest went away."""
+async def given_back(tx: Transaction, seen: Migration, error: str = "") -> None:
+    """The source owns the guest again: its copy is as it was when the guest went away. `error`: why it comes back from a live move."""
     server = await servers.get(tx, seen.server_id)
     await ports.finish_move(tx, server.id, seen.source)
     await records.return_claims(tx, seen, server)
-    await records.save(tx, seen, step=MigrationStep.RESUME)
+    changes = {"error": error, "status": MigrationStatus.ERROR} if error else {}
+    await records.save(tx, seen, step=MigrationStep.RESUME, **changes)
     await servers.save(tx, server, host=seen.source, availability_zone=await _zone(tx, seen.source))
 
 
@@ -157,6 +159,15 @@ async def resumed(tx: Transaction, seen: Migration, guest: ObservedGuest) -> Non
     assert server.resize is not None  # it is being reverted
     await records.save(tx, seen, step=MigrationStep.VERIFY)
     await _change_flavor(tx, server, msgspec.structs.replace(server.resize, step=ResizeStep.REVERTED, moved=False), back=True)
+
+
+async def returned(tx: Transaction, seen: Migration, guest: ObservedGuest) -> None:
+    """A guest that was moved as it runs goes on at its source; what is left of the move at the destination is to go."""
+    await _record(tx, seen, guest)
+    server = await servers.get(tx, seen.server_id)
+    await servers.save(tx, server, migration=None)
+    await actions.finish(tx, server.id, seen.request_id, LIVE, result="Error", message=seen.error, host=seen.source)
+    await records.save(tx, seen, step=MigrationStep.UNDO, restored=True, keys=None, finished_at=time.time())
 
 
 async def undone(tx: Transaction, seen: Migration, fault: str) -> Migration:

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import time
 
+import msgspec
+
 from pileus.core.qemu_argv import DiskFile
 from pileus.model.errors import Conflict, NodeFailed, NotFound
 from pileus.model.guests import Guest, ObservedPower, Power
@@ -12,7 +14,7 @@ from pileus.model.moves import MovePhase, MoveProgress, MoveTarget
 from pileus.node.hypervisor import qemu_launch, qemu_move_disks, qemu_move_keys, qemu_suspend
 from pileus.node.hypervisor.qemu_guest import Host, QemuGuest
 from pileus.node.hypervisor.qemu_launch import Kind
-from pileus.node.hypervisor.qemu_move_record import MoveRecord
+from pileus.node.hypervisor.qemu_move_record import MoveRecord, boot_id
 from pileus.node.hypervisor.qmp import Qmp
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ def new_record(request: PrepareIncoming) -> MoveRecord:
         phase=MovePhase.READY,
         secured=request.keys is not None,
         began_at=time.time(),
+        boot=boot_id(),
     )
 
 
@@ -134,7 +137,13 @@ async def look(guest: QemuGuest) -> MoveProgress:
 
 
 def _lost(move: MoveRecord) -> MoveProgress:
-    return MoveProgress(phase=MovePhase.FAILED, error="The QEMU that was to take the server ended.", seconds=time.time() - move.began_at)
+    return msgspec.structs.replace(move.progress(), phase=MovePhase.FAILED, error="The QEMU that was to take the server ended.")
+
+
+def has_disks(guest: QemuGuest, host: Host) -> bool:
+    """Whether disks that its source sees too are noted as this host's already."""
+    shared = host.storage.shared
+    return bool(shared and shared.owns(guest.record.guest.id))
 
 
 def _phase(status: str, state: str) -> MovePhase:

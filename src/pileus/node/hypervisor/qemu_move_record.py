@@ -34,6 +34,7 @@ class MoveRecord(Model, frozen=True, kw_only=True):
     forced: bool = False
     begun: bool = False
     kept: bool = False
+    boot: str = ""  # of the destination's kernel when it made ready: what was noted last may have been lost if that is another now
     pause_ms: int | None = None
     rounds: list[MoveRound] = []
     memory_total: int = 0
@@ -68,7 +69,13 @@ class MoveRecord(Model, frozen=True, kw_only=True):
             rounds=self.rounds,
             error=self.error,
             error_detail=self.error_detail,
+            ran=self.begun or (self.incoming and self.boot != boot_id()),
         )
+
+
+def boot_id() -> str:
+    """Of the kernel that runs now: another one after each boot of the host."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def load(directory: Path) -> MoveRecord | None:
