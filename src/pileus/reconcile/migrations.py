@@ -362,7 +362,7 @@ class Migrations:
         return 0.0
 
     async def _resume(self, migration: Migration, server: Server) -> float | None:
-        """The source takes its copy up again: a live one goes on there; another, the server's next apply starts with the flavor of before."""
+        """The source takes its copy up again: a live one goes on there; another is started by the next apply, with its old flavor."""
         await self._wake_routing(server.id)
         request = ResumeOutgoing(migration_id=migration.move_id, guest_id=server.id)
         try:
