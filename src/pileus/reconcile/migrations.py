@@ -306,7 +306,8 @@ class Migrations:
         ended = await self._move(migration.receiver, cancel, APPLY_TIMEOUT)
         if ended.ran or ended.phase not in (MovePhase.CANCELLED, MovePhase.UNKNOWN):
             return False
-        await self.db.write(lambda tx: migration_outcomes.given_back(tx, migration, f"The destination never got all of the guest: {reason}"))
+        text = f"The destination never got all of the guest. {reason}"
+        await self.db.write(lambda tx: migration_outcomes.given_back(tx, migration, text))
         await self._wake_routing(migration.server_id, migration.receiver)
         return True
 
