@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
+from pileus.core.servers import fault_of
 from pileus.model.errors import Conflict
 from pileus.model.guests import ObservedGuest
 from pileus.model.migrations import Migration, MigrationKind, MigrationStatus, MigrationStep
 from pileus.model.moves import MoveProgress
-from pileus.model.servers import Resize, ResizeStep, Server, ServerFault
+from pileus.model.servers import Resize, ResizeStep, Server
 from pileus.reconcile.migration_place import EVENTS
 from pileus.reconcile.observations import CARRY
 from pileus.store import actions, allocations, ports, servers
@@ -82,8 +83,8 @@ async def lost(tx: Transaction, seen: Migration, reason: str) -> None:
     step = MigrationStep.DONE if server.host == seen.source else MigrationStep.CLEAN
     await records.save(tx, seen, step=step, status=MigrationStatus.ERROR, error=reason, finished_at=time.time(), keys=None)
     whose = "it came back to its host, which" if server.host == seen.source else "its new host"
-    text = f"The server moved, and {whose} can't run it: {reason} Its disk is there; a hard reboot starts it."
-    fault = ServerFault(code=500, message=text, created_at=time.time())
+    text = f"The server moved, and {whose} can't run it: {reason} Its disk is there."
+    fault = fault_of(server, text, time.time())
     await servers.save(tx, server, migration=None, resize=None, fault=fault)
     await actions.finish(tx, server.id, seen.request_id, LIVE, result="Error", message=text, host=server.host)
 
@@ -179,8 +180,8 @@ async def undone(tx: Transaction, seen: Migration, fault: str) -> Migration:
     if server.resize is not None:
         changes["power"] = server.power  # a new generation: what was shut down for the move starts again
     if fault:
-        text = f"The server could not go on after a move that failed: {fault} A hard reboot starts it."
-        changes["fault"] = ServerFault(code=500, message=text, created_at=time.time())
+        text = f"The server could not go on after a move that failed: {fault}"
+        changes["fault"] = fault_of(server, text, time.time())
     await servers.save(tx, server, **changes)
     event = FINISH if seen.back else EVENTS[seen.kind] if seen.destination is None else LIVE if seen.kind == MigrationKind.LIVE else RESIZE
     await actions.finish(tx, server.id, seen.request_id, event, result="Error", message=seen.error, host=seen.sender)

@@ -125,7 +125,7 @@ def test_a_server_that_may_have_run_at_its_destination_never_goes_back(moving: M
     monkeypatch.setattr(moves, "finish_incoming", finish_incoming)
     assert live(moving, server).status == 202
     moving.wait(server, "ERROR")
-    assert "a hard reboot starts it" in moving.show(server)["fault"]["message"]
+    assert "A hard reboot tries again" in moving.show(server)["fault"]["message"]
     assert moving.record(server).host == destination
     assert (source, "ResumeOutgoing") not in moving.requests
 
