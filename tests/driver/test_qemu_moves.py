@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pileus.model.errors import Conflict, NodeFailed
+from pileus.model.errors import Conflict, NodeFailed, NotFound
 from pileus.model.guests import Guest, GuestDisk, ObservedPower, Power
 from pileus.model.messages import FinishIncoming
 from pileus.model.moves import MoveOptions, MovePhase
-from pileus.node.hypervisor import accelerators, qemu
+from pileus.node.hypervisor import accelerators, qemu, qemu_move_record
 from pileus.node.hypervisor.confinement import Confinement
 from tests.driver import boot_sectors
 from tests.driver.move_hosts import MOVE, Host, begin, boot, finish, goes_on, later, play, runs, until
@@ -247,6 +247,42 @@ def test_a_guest_given_away_to_a_host_that_died_goes_on_at_its_source(tmp_path: 
         assert (await source.driver.apply(later(guest, power=Power.PAUSED))).power is ObservedPower.PAUSED
 
     play(tmp_path, guest, scenario)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_destination_says_whether_the_guest_may_have_run_there(tmp_path: Path, shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    guest = counting(tmp_path)
+
+    async def scenario(source: Host, destination: Host) -> None:
+        async def ran() -> bool:
+            return (await destination.driver.moves.progress(MOVE, guest.id)).ran
+
+        await boot(source, guest)
+        await goes_on(source, guest)
+        await begin(source, destination, guest, copy=not shared)
+        assert not await ran()
+        await source.reach(guest, MovePhase.SWITCHED)
+        destination.kill(guest)
+        await until(lambda: destination.driver._guests[guest.id].process is None, "its end is not seen")
+        assert not await ran()
+        with monkeypatch.context() as booted:
+            booted.setattr(qemu_move_record, "boot_id", lambda: "another boot of the host")
+            assert await ran(), "what was noted last may have been lost with the host's power"
+        await destination.restart()
+        assert not await ran()
+        assert (await destination.driver.moves.cancel(MOVE, guest.id)).phase is MovePhase.CANCELLED
+        with pytest.raises(NotFound):
+            await finish(destination, guest)  # one that was on its way
+        assert (await source.driver.moves.resume_outgoing(MOVE, guest.id)).power is ObservedPower.RUNNING
+        await goes_on(source, guest)
+        assert alphabet(source.log(guest))
+        await begin(source, destination, guest, copy=not shared, move="again")
+        await until(lambda: source.driver._guests[guest.id].move.phase is MovePhase.SWITCHED, "it is not given away")
+        await finish(destination, guest, "again")
+        assert (await destination.driver.moves.progress("again", guest.id)).ran
+        await goes_on(destination, guest)
+
+    play(tmp_path, guest, scenario, tmp_path / "shared" if shared else None)
 
 
 def test_a_source_that_dies_leaves_a_crashed_guest_with_its_disks(tmp_path: Path) -> None:

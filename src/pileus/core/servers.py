@@ -6,7 +6,7 @@ import msgspec
 
 from pileus.core.guests import OFF
 from pileus.model.guests import ObservedGuest, ObservedPower, Power
-from pileus.model.servers import ResizeStep, Server, Status
+from pileus.model.servers import ResizeStep, Server, ServerFault, Status
 
 POWER_STATE = {
     ObservedPower.RUNNING: 1,
@@ -33,6 +33,11 @@ SETTLED = {
 
 LOST_AFTER = 5.0
 """Seconds after which a report counts for more than what was recorded before it: reports are on their way for less."""
+
+
+TRY_AGAIN = "A hard reboot tries again; what is not wanted any more can be deleted."
+MAKE_ROOM = "Delete it and create one that fits; or have an administrator reset its state (os-resetState), and a host is looked for again."
+"""What may be done about a server in ERROR: on a host, and where none was found."""
 
 
 class Next(StrEnum):
@@ -63,6 +68,14 @@ def next_step(server: Server) -> Next:
     if seen.power != REACHED[server.power]:
         return Next.FOLLOW
     return Next.SNAPSHOT if server.pending_snapshot else Next.NOTHING
+
+
+def fault_of(server: Server, reason: str, now: float, details: str = "") -> ServerFault:
+    """What the owner of a server in ERROR is told: why, and the way out. All that sets an ERROR asks for it here."""
+    cause = reason.strip() or "The host does not say why."
+    cause = cause if cause.endswith((".", "!", "?")) else f"{cause}."
+    way_out = TRY_AGAIN if server.host is not None else MAKE_ROOM
+    return ServerFault(code=500, message=f"{cause} {way_out}", details=details, created_at=now)
 
 
 def followed(power: ObservedPower) -> Power:

@@ -96,3 +96,4 @@ class MoveProgress(Model, frozen=True, kw_only=True):
     forecast: MoveForecast | None = None
     error: str = ""
     error_detail: str = ""
+    ran: bool = False  # destination: the guest runs here, or may have run here, so that it may not go on at its source

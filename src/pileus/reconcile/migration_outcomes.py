@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from pileus import clock
+from pileus.core.servers import fault_of
 from pileus.model.errors import Conflict
 from pileus.model.guests import ObservedGuest
 from pileus.model.migrations import Migration, MigrationKind, MigrationStatus, MigrationStep
 from pileus.model.moves import MoveProgress
-from pileus.model.servers import Resize, ResizeStep, Server, ServerFault
+from pileus.model.servers import Resize, ResizeStep, Server
 from pileus.reconcile.migration_place import EVENTS
 from pileus.reconcile.observations import CARRY
 from pileus.store import actions, allocations, ports, servers
@@ -81,8 +82,9 @@ async def lost(tx: Transaction, seen: Migration, reason: str) -> None:
     await allocations.release(tx, seen.id)
     step = MigrationStep.DONE if server.host == seen.source else MigrationStep.CLEAN
     await records.save(tx, seen, step=step, status=MigrationStatus.ERROR, error=reason, finished_at=clock.now(), keys=None)
-    text = f"The server moved, and its new host can't run it: {reason} Its disk is there; a hard reboot starts it."
-    fault = ServerFault(code=500, message=text, created_at=clock.now())
+    whose = "it came back to its host, which" if server.host == seen.source else "its new host"
+    text = f"The server moved, and {whose} can't run it: {reason} Its disk is there."
+    fault = fault_of(server, text, clock.now())
     await servers.save(tx, server, migration=None, resize=None, fault=fault)
     await actions.finish(tx, server.id, seen.request_id, LIVE, result="Error", message=text, host=server.host)
 
@@ -131,12 +133,13 @@ async def _confirm(tx: Transaction, migration: Migration, server: Server) -> Mig
     return await records.save(tx, migration, status=MigrationStatus.CONFIRMED, step=MigrationStep.CLEAN)
 
 
-async def given_back(tx: Transaction, seen: Migration) -> None:
-    """The source owns the guest again: its copy is as it was when the guest went away."""
+async def given_back(tx: Transaction, seen: Migration, error: str = "") -> None:
+    """The source owns the guest again: its copy is as it was when the guest went away. `error`: why it comes back from a live move."""
     server = await servers.get(tx, seen.server_id)
     await ports.finish_move(tx, server.id, seen.source)
     await records.return_claims(tx, seen, server)
-    await records.save(tx, seen, step=MigrationStep.RESUME)
+    changes = {"error": error, "status": MigrationStatus.ERROR} if error else {}
+    await records.save(tx, seen, step=MigrationStep.RESUME, **changes)
     await servers.save(tx, server, host=seen.source, availability_zone=await _zone(tx, seen.source))
 
 
@@ -159,6 +162,15 @@ async def resumed(tx: Transaction, seen: Migration, guest: ObservedGuest) -> Non
     await _change_flavor(tx, server, msgspec.structs.replace(server.resize, step=ResizeStep.REVERTED, moved=False), back=True)
 
 
+async def returned(tx: Transaction, seen: Migration, guest: ObservedGuest) -> None:
+    """A guest that was moved as it runs goes on at its source; what is left of the move at the destination is to go."""
+    await _record(tx, seen, guest)
+    server = await servers.get(tx, seen.server_id)
+    await servers.save(tx, server, migration=None)
+    await actions.finish(tx, server.id, seen.request_id, LIVE, result="Error", message=seen.error, host=seen.source)
+    await records.save(tx, seen, step=MigrationStep.UNDO, restored=True, keys=None, finished_at=clock.now())
+
+
 async def undone(tx: Transaction, seen: Migration, fault: str) -> Migration:
     """All is as before at the source: the server is its owner's again, who is told why it did not move."""
     server = await servers.get(tx, seen.server_id)
@@ -168,8 +180,8 @@ async def undone(tx: Transaction, seen: Migration, fault: str) -> Migration:
     if server.resize is not None:
         changes["power"] = server.power  # a new generation: what was shut down for the move starts again
     if fault:
-        text = f"The server could not go on after a move that failed: {fault} A hard reboot starts it."
-        changes["fault"] = ServerFault(code=500, message=text, created_at=clock.now())
+        text = f"The server could not go on after a move that failed: {fault}"
+        changes["fault"] = fault_of(server, text, clock.now())
     await servers.save(tx, server, **changes)
     event = FINISH if seen.back else EVENTS[seen.kind] if seen.destination is None else LIVE if seen.kind == MigrationKind.LIVE else RESIZE
     await actions.finish(tx, server.id, seen.request_id, event, result="Error", message=seen.error, host=seen.sender)

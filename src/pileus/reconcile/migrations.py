@@ -55,6 +55,7 @@ APPLY_TIMEOUT, ASK_TIMEOUT, SWITCH_TIMEOUT = 300.0, 20.0, 5.0
 EARLIER = 30.0  # seconds that a move waits for what the server's last one left to be removed; then it goes elsewhere
 CARRY_TIMEOUT = 0.5  # seconds that a paused guest waits for its source to say what it tracks of it
 GIVE_UP = 120.0  # seconds after which a destination that does not answer is given up
+LAST_PART = 30.0  # seconds that the last of a guest may take to its destination before the source has it back
 NOTE_EVERY = 0.5  # seconds between two records of the progress
 
 
@@ -276,16 +277,39 @@ class Migrations:
         try:
             reply = await self._reply(migration.receiver, request, GuestReply, APPLY_TIMEOUT)
         except NodeFailed as error:
-            if error.data.get("kind") == Conflict.__name__:  # the last of it is on its way
+            late = clock.now() > migration.updated_at + LAST_PART
+            if error.data.get("kind") == Conflict.__name__ and not late:  # the last of it is on its way
                 return QUICK
             reason = error.message
-            await self.db.write(lambda tx: migration_outcomes.lost(tx, migration, reason))
+            if not await self._go_back(migration, reason):
+                await self.db.write(lambda tx: migration_outcomes.lost(tx, migration, reason))
             return 0.0
         last = await self._last(migration)
         await self.db.write(lambda tx: migration_outcomes.arrived(tx, migration, reply.guest, last))
         self.wake("servers", server.id)
         await self._wake_routing(server.id, migration.sender)
         return 0.0
+
+    async def _go_back(self, migration: Migration, reason: str) -> bool:
+        """Give a guest that runs on neither side back to its source, which has all of it; False where that can't be.
+
+        The destination must be unable to begin first: it says that it never did, and then has nothing left that it could. Only then do
+        the records name the source, and only then is the source told. Asked again in between, the destination knows nothing of the guest.
+        """
+        if not is_live(migration) or migration.back:
+            return False
+        ask = AskMove(migration_id=migration.move_id, guest_id=migration.server_id)
+        source, there = await asyncio.gather(self._move(migration.sender, ask), self._move(migration.receiver, ask))
+        if source.phase != MovePhase.SWITCHED or there.ran:
+            return False
+        cancel = CancelMove(migration_id=migration.move_id, guest_id=migration.server_id)
+        ended = await self._move(migration.receiver, cancel, APPLY_TIMEOUT)
+        if ended.ran or ended.phase not in (MovePhase.CANCELLED, MovePhase.UNKNOWN):
+            return False
+        text = f"The destination never got all of the guest. {reason}"
+        await self.db.write(lambda tx: migration_outcomes.given_back(tx, migration, text))
+        await self._wake_routing(migration.server_id, migration.receiver)
+        return True
 
     async def _last(self, migration: Migration) -> MoveProgress | None:
         """The figures of a live migration once it is over, when the source still has them."""
@@ -339,7 +363,7 @@ class Migrations:
         return 0.0
 
     async def _resume(self, migration: Migration, server: Server) -> float | None:
-        """The source takes its copy up again; the server's next apply starts it with the flavor of before."""
+        """The source takes its copy up again: a live one goes on there; another is started by the next apply, with its old flavor."""
         await self._wake_routing(server.id)
         request = ResumeOutgoing(migration_id=migration.move_id, guest_id=server.id)
         try:
@@ -348,9 +372,11 @@ class Migrations:
             reason = error.message
             await self.db.write(lambda tx: migration_outcomes.lost(tx, migration, reason))
         else:
-            await self.db.write(lambda tx: migration_outcomes.resumed(tx, migration, reply.guest))
+            work = migration_outcomes.returned if is_live(migration) else migration_outcomes.resumed
+            await self.db.write(lambda tx: work(tx, migration, reply.guest))
         self.wake("servers", server.id)
-        return None
+        await self._wake_routing(server.id, migration.source)
+        return 0.0 if is_live(migration) else None
 
     # -- back to before --------------------------------------------------------------------------------------------------------------
 

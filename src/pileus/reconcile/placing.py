@@ -10,10 +10,10 @@ from pileus import clock
 from pileus.config import Config
 from pileus.core.metrics import Histogram
 from pileus.core.placement import choose
-from pileus.core.servers import Next, next_step
+from pileus.core.servers import Next, fault_of, next_step
 from pileus.model.errors import Conflict, PileusError
 from pileus.model.placement import Claim, Decision, PlacementRequest
-from pileus.model.servers import Server, ServerFault
+from pileus.model.servers import Server
 from pileus.reconcile.observations import EVENTS
 from pileus.reconcile.server_inputs import aggregate_metadata, placement_request
 from pileus.store import actions, allocations, decisions, ports, servers
@@ -154,7 +154,7 @@ async def _record(tx: Transaction, server: Server, decision: Decision, zone: str
     """The server's host and its ports', or the fault that says why there is none; and the event."""
     await decisions.keep(tx, server.id, decision)
     if decision.host is None:
-        fault = ServerFault(code=500, message=decision.message, created_at=clock.now())
+        fault = fault_of(server, decision.message, clock.now())
         after = await servers.change(tx, server, fault=fault)
         await actions.finish(tx, server.id, server.request_id, SCHEDULE, result="Error", message=decision.message)
         return after

@@ -134,14 +134,16 @@ class Routing:
         version, found = await self.db.version(), await self._divided(component)
         self._read[component] = version, found
         self._read_in[component.id] = clock.monotonic() - began
-        rows, needed = found.rows, found.hosts
-        news = [host for host in sorted(needed) if self._has_news(found, host) and await self.scope.owns(host)]
-        failed, late = dict[str, BaseException](), set[str]()
-        first = [host for host in news if moved and host == found.places.router]  # it can carry them before another leaves off
-        for some in (first, [host for host in news if host not in first]):
-            more = await self._patiently({(host, component.id): self._apply(host, component, number) for host in some}, up)
-            failed, late = failed | more[0], late | more[1]
-        self._read.pop(component, None)
+        try:
+            rows, needed = found.rows, found.hosts
+            news = [host for host in sorted(needed) if self._has_news(found, host) and await self.scope.owns(host)]
+            failed, late = dict[str, BaseException](), set[str]()
+            first = [host for host in news if moved and host == found.places.router]  # it can carry them before another leaves off
+            for some in (first, [host for host in news if host not in first]):
+                more = await self._patiently({(host, component.id): self._apply(host, component, number) for host in some}, up)
+                failed, late = failed | more[0], late | more[1]
+        finally:  # it is as large as the domain, and nobody would come back for it
+            self._read.pop(component, None)
         behind = set(failed) | late
         await self._record(component, rows, bool(hosts) and not behind & up and (not needed or bool(needed - behind)))
         return needed, failed

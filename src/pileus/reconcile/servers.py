@@ -10,13 +10,13 @@ from pileus import clock
 from pileus.bus.local import Bus
 from pileus.config import Config
 from pileus.core import request_ids
-from pileus.core.servers import Next, followed, next_step
+from pileus.core.servers import Next, fault_of, followed, next_step
 from pileus.model.errors import Conflict, Invalid, NodeFailed, NotFound, PileusError, Unavailable
 from pileus.model.guests import ObservedGuest
 from pileus.model.images import ImageStatus
 from pileus.model.messages import ApplyGuest, GuestReply, NodeReply, RemoveGuest, Snapshot, SnapshotDone
 from pileus.model.routing import RoutingDomain
-from pileus.model.servers import Server, ServerFault
+from pileus.model.servers import Server
 from pileus.reconcile import server_resize
 from pileus.reconcile.observations import EVENTS, record_on
 from pileus.reconcile.placing import Placing
@@ -159,7 +159,7 @@ class Servers:
             current = await servers.get(tx, server.id)
             if current.generation != server.generation or current.request_id != server.request_id:
                 return
-            fault = ServerFault(code=500, message=reason, details=detail, created_at=clock.now())
+            fault = fault_of(current, reason, clock.now(), detail)
             await servers.save(tx, current, fault=fault)
             event = EVENTS.get(server.task_state or "", "compute_apply")
             await actions.finish(tx, server.id, server.request_id, event, result="Error", message=reason, host=server.host)

@@ -29,9 +29,11 @@ async def end_task(tx: Transaction, task_id: str, message: str = "") -> None:
     await IMAGE_TASKS.set(tx, task_id, status=status, message=message, updated_at=now, expires_at=now + KEPT)
 
 
-async def fail_broken(tx: Transaction) -> None:
-    """At start: what was under way when the process ended has failed, but for what only lacked its last word."""
+async def fail_broken(tx: Transaction, image_id: str | None = None) -> None:
+    """What was under way when its process ended has failed, but for what only lacked its last word: of all images, or of one."""
     for task in await IMAGE_TASKS.find(tx, "status IN ('pending', 'processing')"):
+        if image_id not in (None, task.image_id):
+            continue
         image = await IMAGES.get(tx, task.image_id)
         done = image is not None and image.status == ImageStatus.ACTIVE
         await end_task(

@@ -108,8 +108,8 @@ async def of_host(db: Reader, host: str) -> list[Migration]:
 
 def ends_with_host(move: Migration) -> bool:
     """Whether a move can be ended when the host that the server is at is lost: until the server is the destination's, and a live one that
-    has not arrived there. Not one that is over but for what it left, nor one that waits for a word of the server's owner."""
-    live_there = move.step == MigrationStep.FINISH and move.kind == MigrationKind.LIVE
+    has not arrived there, or goes back. Not one that is over but for what it left, nor one that waits for a word of the server's owner."""
+    live_there = move.step in (MigrationStep.FINISH, MigrationStep.RESUME) and move.kind == MigrationKind.LIVE
     return live_there or (move.step in (*UNDOABLE, MigrationStep.UNDO) and not move.restored and not move.back)
 
 

@@ -3,10 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
-from pileus.model.errors import NodeFailed
+from pileus.model.errors import Conflict, NodeFailed
+from pileus.model.guests import ObservedGuest
+from pileus.model.messages import FinishIncoming
 from pileus.model.migrations import MigrationStatus
+from pileus.model.moves import MoveProgress
+from pileus.reconcile import migrations
 from pileus.store.ports import ports_of
 from tests.api.compute.moving import Moving
 from tests.api.harness import TestCloud
@@ -72,6 +77,57 @@ def test_connections_go_with_a_server_and_hold_up_no_move(moving: Moving, fails:
     assert moving.guests(server) == {hosts["destination"]: "running"}
     (port,) = moving.cloud.run(ports_of(moving.cloud.cloud.db, [server]))[server]
     assert restored == ([] if fails == "source" else [[f"to {one.ip_address}" for one in port.fixed_ips]])
+
+
+@pytest.mark.parametrize("failure", [Conflict("The server has not been given away by its host yet."), NodeFailed("Its QEMU has ended.")])
+def test_a_server_whose_last_part_never_arrives_goes_on_at_its_source(
+    moving: Moving, failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "LAST_PART", 0.2)
+    server = moving.placed()
+    source, destination = str(moving.record(server).host), moving.other(server)
+
+    async def finish_incoming(request: FinishIncoming) -> ObservedGuest:
+        assert moving.guests(server)[source] != "running"
+        raise failure
+
+    monkeypatch.setattr(moving.drivers[destination].moves, "finish_incoming", finish_incoming)
+    assert live(moving, server).status == 202
+    migration = moving.wait_move(server, "error")
+    moving.until(lambda: moving.migration(server).step == "done", "the destination forgets it")
+    moving.wait(server)
+    assert "never got all of the guest" in migration.error
+    assert moving.record(server).host == source and moving.guests(server) == {source: "running"}
+    assert (set(moving.shares(server)), moving.shares(migration.id)) == ({source}, {})
+    assert moving.port_hosts(server) == {(source, None)}
+    asked = [name for host, name in moving.requests if host == destination]
+    assert "FinishIncoming" not in asked[asked.index("CancelMove") :], "it could begin after the source has"
+    assert moving.requests.index((destination, "CancelMove")) < moving.requests.index((source, "ResumeOutgoing"))
+    assert moving.events(server, "live-migration")[-1] == ("compute_live_migration", "Error", migration.error)
+    monkeypatch.undo()
+    assert live(moving, server).status == 202
+    moving.until(lambda: moving.record(server).host == destination, "it moves after all")
+
+
+def test_a_server_that_may_have_run_at_its_destination_never_goes_back(moving: Moving, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = moving.placed()
+    source, destination = str(moving.record(server).host), moving.other(server)
+    moves = moving.drivers[destination].moves
+    progress = moves.progress
+
+    async def ran(migration_id: str, guest_id: str) -> MoveProgress:
+        return msgspec.structs.replace(await progress(migration_id, guest_id), ran=True)
+
+    async def finish_incoming(request: FinishIncoming) -> ObservedGuest:
+        raise NodeFailed("Its QEMU has ended.")
+
+    monkeypatch.setattr(moves, "progress", ran)
+    monkeypatch.setattr(moves, "finish_incoming", finish_incoming)
+    assert live(moving, server).status == 202
+    moving.wait(server, "ERROR")
+    assert "A hard reboot tries again" in moving.show(server)["fault"]["message"]
+    assert moving.record(server).host == destination
+    assert (source, "ResumeOutgoing") not in moving.requests
 
 
 def test_a_server_moves_back_and_forth(moving: Moving) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from pileus.bus.local import LocalBus
@@ -19,6 +20,7 @@ from pileus.model.routers import Router
 from pileus.model.subnets import Pool, Subnet
 from pileus.reconcile import routing as module
 from pileus.reconcile.routing import Routing
+from pileus.reconcile.scope import EVERYTHING, Scope
 from pileus.store import routing as store
 from pileus.store.database import Database, Transaction
 from pileus.store.fixed_ips import FixedIpRequest
@@ -103,6 +105,24 @@ def test_a_network_without_guests_is_nowhere(tmp_path: Path) -> None:
     async def story(db: Database, routing: Routing, node: Node) -> None:
         await routing.step("net")
         assert node.told == []
+
+    play(tmp_path, story)
+
+
+def test_what_was_read_is_forgotten_though_a_step_ends_before_its_time(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, node: Node) -> None:
+        class Unsure(Scope):
+            async def owns(self, host: str | None) -> bool:
+                raise Unavailable("The store does not answer.")
+
+        await db.write(boot)
+        routing.scope = Unsure()
+        with pytest.raises(Unavailable):
+            await routing.step("net")
+        assert routing._read == {}
+        routing.scope = EVERYTHING
+        await routing.step("net")
+        assert list(node.domains) == ["net"] and routing._read == {}
 
     play(tmp_path, story)
 

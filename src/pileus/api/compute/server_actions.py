@@ -10,10 +10,11 @@ from pileus import clock
 from pileus.api import policy
 from pileus.api.compute import servers as resource
 from pileus.api.request import Request
+from pileus.core.servers import fault_of
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, NotImplementedYet
 from pileus.model.guests import Power
-from pileus.model.servers import Server, ServerFault
+from pileus.model.servers import Server
 from pileus.store import actions, servers
 from pileus.store.database import Transaction
 from pileus.store.hosts import HOSTS
@@ -165,8 +166,9 @@ async def unlock(request: Request) -> None:
 
 async def reset_state(request: Request) -> None:
     """The action os-resetState: takes a fault away, or puts one on. What the guest really does shows in the status as before."""
+    server = await resource.visible(request, request.cloud.db)
     error = request.body.reset.state == "error"
-    fault = ServerFault(code=500, message="The state was set to error by an administrator.", created_at=clock.now()) if error else None
+    fault = fault_of(server, "The state was set to error by an administrator.", clock.now()) if error else None
     await _mark(request, "resetState", {"fault": fault})
 
 

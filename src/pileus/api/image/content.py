@@ -5,11 +5,12 @@ import os
 import re
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from pileus.api.cloud import Cloud
-from pileus.api.image import files
+from pileus.api.image import files, writers
 from pileus.api.image.files import Digest, Intake
 from pileus.api.request import Request, Response
 from pileus.core.image_formats import Inspector, check
@@ -33,6 +34,22 @@ async def take_in(request: Request, image: Image, status: ImageStatus, staged: b
     if length.isdecimal() and (len(length) > 18 or int(length) > limit):
         raise TooLarge(f"The image has {length} bytes; at most {limit} are accepted.")
     upload = await begin(request.cloud, image, status)
+    async with _held(request.cloud, image.id, upload):
+        await _take_in(request, image, upload, limit, staged)
+
+
+@asynccontextmanager
+async def _held(cloud: Cloud, image_id: str, upload: str) -> AsyncIterator[None]:
+    """The write's lock. Where the disk does not take that, nothing is written, and the image waits again."""
+    try:
+        with writers.writing(cloud.images, image_id, upload):
+            yield
+    except OSError as error:
+        await requeue(cloud, image_id, upload)
+        raise files.storage_error(error) from error
+
+
+async def _take_in(request: Request, image: Image, upload: str, limit: int, staged: bool) -> None:
     intake: Intake | None = None
     done = False
     try:
@@ -123,21 +140,27 @@ async def ingest_file(cloud: Cloud, image_id: str, path: Path) -> Image:
         raise Conflict(f"Image status transition from {image.status} to saving is not allowed")
     status = ImageStatus.IMPORTING if image.status == ImageStatus.UPLOADING else ImageStatus.SAVING
     upload = await begin(cloud, image, status)
+    async with _held(cloud, image.id, upload):
+        image = await _ingest(cloud, image, upload, path)
+    await asyncio.to_thread(path.unlink, missing_ok=True)
+    return image
+
+
+async def _ingest(cloud: Cloud, image: Image, upload: str, path: Path) -> Image:
     temporary = cloud.images / files.UPLOADS / f"{image.id}.{upload}"
     done = False
     try:
         found, inspector = await asyncio.to_thread(files.read_through, path)
         await asyncio.to_thread(files.link_or_copy, path, temporary)
-        image = await activate(cloud, image, upload, temporary, found, inspector)
+        active = await activate(cloud, image, upload, temporary, found, inspector)
         done = True
     except OSError as error:
         raise files.storage_error(error) from error
     finally:
         temporary.unlink(missing_ok=True)
         if not done:
-            await requeue(cloud, image_id, upload)
-    await asyncio.to_thread(path.unlink, missing_ok=True)
-    return image
+            await requeue(cloud, image.id, upload)
+    return active
 
 
 async def free(cloud: Cloud, removed: Image) -> None:

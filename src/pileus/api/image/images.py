@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pileus import clock
+from pileus.api.image import writers
 from pileus.api.image.content import free
 from pileus.api.policy import require
 from pileus.api.request import Request, Response
@@ -62,6 +63,8 @@ async def load(request: Request) -> Image:
     image = await store.visible(request.cloud.db, image_id, request.identity)
     if image is None:
         raise NotFound(f"No image found with ID {image_id}", kind="Image", id=image_id)
+    if await writers.reclaim(request.cloud, [image]):
+        return await load(request)
     return image
 
 

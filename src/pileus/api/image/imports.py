@@ -8,7 +8,7 @@ from typing import Any
 
 from pileus import clock
 from pileus.api.cloud import Cloud
-from pileus.api.image import content, downloads, files
+from pileus.api.image import content, downloads, files, writers
 from pileus.api.image.images import IMPORT_METHODS, STORE, add, drafted, isotime, load_own
 from pileus.api.request import Request, Response
 from pileus.model.base import Model
@@ -127,9 +127,17 @@ async def _start_download(request: Request, image: Image, task: ImageTask, uri: 
         await image_tasks.start_task(tx, task)
 
     await request.cloud.db.write(begin)
-    running = asyncio.create_task(_fetch(request.cloud, task, upload, uri))
+    running = asyncio.create_task(_fetch_alone(request.cloud, task, upload, uri))
     _running.add(running)
     running.add_done_callback(_running.discard)
+
+
+async def _fetch_alone(cloud: Cloud, task: ImageTask, upload: str, uri: str) -> None:
+    try:
+        with writers.writing(cloud.images, task.image_id, upload):
+            await _fetch(cloud, task, upload, uri)
+    except OSError as error:  # of the lock: what is written tells its own
+        await _settle(cloud, task, upload, files.storage_error(error).message)
 
 
 async def _fetch(cloud: Cloud, task: ImageTask, upload: str, uri: str) -> None:

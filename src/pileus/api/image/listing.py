@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from pileus.api.image import writers
 from pileus.api.image.images import view
 from pileus.api.request import Request
 from pileus.model.errors import Invalid
@@ -31,6 +32,8 @@ async def index(request: Request) -> dict[str, Any]:
     limit = _limit(request)
     listing = await _listing(request, limit)
     found = await list_rows(request.cloud.db, store.IMAGES, listing) if limit else []
+    if await writers.reclaim(request.cloud, found):
+        found = await list_rows(request.cloud.db, store.IMAGES, listing)
     rest = [(name, value) for name, value in request.queries if name != "marker"]
     first = f"/v2/images?{urlencode(rest)}" if rest else "/v2/images"
     page: dict[str, Any] = {"images": [view(image) for image in found], "first": first, "schema": "/v2/schemas/images"}

@@ -104,6 +104,7 @@ class QemuDriver:
             if isinstance(result, BaseException):
                 log.error("a guest could not be adopted: %s", result)
         await self.moves.adopt()
+        await asyncio.gather(*(qemu_snapshot.sweep(guest) for guest in self._guests.values()))
         await asyncio.to_thread(self._collect)
         self._background(self._trim_logs())
         return await self.observe()
@@ -207,6 +208,8 @@ class QemuDriver:
         self._host.storage.prepare()
         for path in self._host.guests.glob(f".*{qemu_record.PARTIAL}"):
             shutil.rmtree(path, ignore_errors=True)
+        for path in (self._state / "snapshots").glob(".*"):  # copies that were on their way to their name
+            path.unlink(missing_ok=True)
 
     def _records(self) -> list[Record]:
         found: list[Record] = []

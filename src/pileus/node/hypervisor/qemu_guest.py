@@ -215,6 +215,7 @@ class QemuGuest:
                 await self._connect(START_SECONDS)
             assert self.qmp
             await qemu_suspend.save(self.qmp, self.directory)
+            await self.note(ended=ObservedPower.SUSPENDED.value)  # first: who finds neither this process nor QEMU knows what is saved
             await self.quit(ended=ObservedPower.SUSPENDED)
         elif self.power is not ObservedPower.SUSPENDED:
             raise NodeFailed("A server that does not run can't be suspended.")
@@ -346,6 +347,10 @@ class QemuGuest:
             await self.note(ended="", started_at=self.record.started_at or time.time())
         try:
             await self._connect(5.0)
+            if self.qmp and (self.move is None or not self.move.holds):
+                await qemu_suspend.abandon(self.qmp)
+                if self._status != "inmigrate":  # it runs, so what was saved once does not fit its disks any more
+                    await asyncio.to_thread(qemu_suspend.forget, self.directory)
         except NodeFailed as error:  # it runs all the same; the next command tries again
             await self.note(error=error.message, error_detail=str(error.data.get("detail", "")))
 

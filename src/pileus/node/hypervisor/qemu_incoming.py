@@ -4,6 +4,8 @@ import asyncio
 import logging
 import time
 
+import msgspec
+
 from pileus.core.qemu_argv import DiskFile
 from pileus.model.errors import Conflict, NodeFailed, NotFound
 from pileus.model.guests import Guest, ObservedPower, Power
@@ -12,7 +14,7 @@ from pileus.model.moves import MovePhase, MoveProgress, MoveTarget
 from pileus.node.hypervisor import qemu_launch, qemu_move_disks, qemu_move_keys, qemu_suspend
 from pileus.node.hypervisor.qemu_guest import Host, QemuGuest
 from pileus.node.hypervisor.qemu_launch import Kind
-from pileus.node.hypervisor.qemu_move_record import MoveRecord
+from pileus.node.hypervisor.qemu_move_record import MoveRecord, boot_id
 from pileus.node.hypervisor.qmp import Qmp
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ def new_record(request: PrepareIncoming) -> MoveRecord:
         phase=MovePhase.READY,
         secured=request.keys is not None,
         began_at=time.time(),
+        boot=boot_id(),
     )
 
 
@@ -116,7 +119,7 @@ async def look(guest: QemuGuest) -> MoveProgress:
     move = guest.move
     assert move
     if move.phase in (MovePhase.FAILED, MovePhase.FINISHED, MovePhase.CANCELLED) or not _needs_process(move) or not move.live:
-        gone = move.holds and _needs_process(move) and guest.process is None and move.target is not None
+        gone = move.holds and _needs_process(move) and guest.process is None and move.target is not None and not move.kept
         return _lost(move) if gone else move.progress()
     if guest.process is None or guest.qmp is None:
         return _lost(move) if not move.begun else move.progress()
@@ -134,7 +137,13 @@ async def look(guest: QemuGuest) -> MoveProgress:
 
 
 def _lost(move: MoveRecord) -> MoveProgress:
-    return MoveProgress(phase=MovePhase.FAILED, error="The QEMU that was to take the server ended.", seconds=time.time() - move.began_at)
+    return msgspec.structs.replace(move.progress(), phase=MovePhase.FAILED, error="The QEMU that was to take the server ended.")
+
+
+def has_disks(guest: QemuGuest, host: Host) -> bool:
+    """Whether disks that its source sees too are noted as this host's already."""
+    shared = host.storage.shared
+    return bool(shared and shared.owns(guest.record.guest.id))
 
 
 def _phase(status: str, state: str) -> MovePhase:
@@ -154,6 +163,8 @@ async def finish(guest: QemuGuest, request: FinishIncoming, host: Host) -> None:
     if move.begun:
         if guest.record.generation < request.guest.generation:  # it was begun, and this process or an earlier one did not get further
             await guest.apply_locked(request.guest)
+        if not move.live and move.phase is not MovePhase.FINISHED:
+            await guest.note_move(phase=MovePhase.FINISHED, ended_at=time.time())
         return
     phase = (await look(guest)).phase
     if phase is MovePhase.FAILED:
@@ -191,6 +202,7 @@ async def _keep(guest: QemuGuest, wanted: Guest, host: Host) -> None:
     """A guest that is off: its disks are whole as soon as they are let go of."""
     if guest.qmp:
         await qemu_move_disks.stop_exports(guest.qmp)
+    await guest.note_move(kept=True)
     ended = ObservedPower.SUSPENDED if wanted.power is Power.SUSPENDED else ObservedPower.STOPPED
     await guest.quit(ended=ended)
     if wanted.power is Power.SUSPENDED:

@@ -131,13 +131,15 @@ async def mirrors(qmp: Qmp) -> dict[str, dict[str, Any]]:
 
 
 def copied(jobs: dict[str, dict[str, Any]]) -> tuple[int, int, bool]:
-    """(bytes sent, bytes to send in all, whether each has caught up). NodeFailed when one ended."""
+    """(bytes sent, bytes to send in all, whether each has caught up). NodeFailed when one ended, unless it had all, and an earlier process
+    has told it to end."""
+    whole = [name for name, job in jobs.items() if job["status"] == "concluded" and not job.get("error")]
     for name, job in jobs.items():
-        if job["status"] not in _ACTIVE:
+        if job["status"] not in _ACTIVE and name not in whole:
             detail = f"{name.removeprefix('move-')}: {job.get('error') or job['status']}"
             raise NodeFailed("A disk could not be copied to the other host.", detail=detail)
     sent, total = sum(one["current-progress"] for one in jobs.values()), sum(one["total-progress"] for one in jobs.values())
-    return sent, total, all(one["status"] == "ready" for one in jobs.values())
+    return sent, total, all(one["status"] == "ready" or name in whole for name, one in jobs.items())
 
 
 async def end_mirrors(qmp: Qmp, *, complete: bool) -> None:

@@ -16,7 +16,8 @@ UNDER_WAY = (MovePhase.READY, MovePhase.DISKS, MovePhase.MEMORY, MovePhase.POST_
 
 class MoveRecord(Model, frozen=True, kw_only=True):
     """One side of one move. `target` is None until the destination listens; `ready`: the source's QEMU has all that it needs; `begun`:
-    the destination was told to run the guest, so that the source may never go on; `memory_began_at`: QEMU was told to send the memory."""
+    the destination was told to run the guest, so that the source may never go on; `kept`: of a guest that is off, it has all, and the QEMU
+    that took it may end; `memory_began_at`: QEMU was told to send the memory."""
 
     id: str
     incoming: bool
@@ -32,6 +33,8 @@ class MoveRecord(Model, frozen=True, kw_only=True):
     ended_at: float | None = None
     forced: bool = False
     begun: bool = False
+    kept: bool = False
+    boot: str = ""  # of the destination's kernel when it made ready: what was noted last may have been lost if that is another now
     pause_ms: int | None = None
     rounds: list[MoveRound] = []
     memory_total: int = 0
@@ -66,7 +69,13 @@ class MoveRecord(Model, frozen=True, kw_only=True):
             rounds=self.rounds,
             error=self.error,
             error_detail=self.error_detail,
+            ran=self.begun or (self.incoming and self.boot != boot_id()),
         )
+
+
+def boot_id() -> str:
+    """Of the kernel that runs now: another one after each boot of the host."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def load(directory: Path) -> MoveRecord | None:

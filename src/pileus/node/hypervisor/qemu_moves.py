@@ -5,6 +5,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from pileus.core.moves import forecast
 from pileus.ending import end
 from pileus.model.errors import Conflict, NodeFailed, NotFound
@@ -134,7 +136,11 @@ class QemuMoves:
         guest = self._guests.get(guest_id)
         if guest is None or guest.move is None or guest.move.id != migration_id:
             return MoveProgress(phase=MovePhase.UNKNOWN)
-        return await qemu_incoming.look(guest) if guest.move.incoming else guest.move.progress()
+        if not guest.move.incoming:
+            return guest.move.progress()
+        found = await qemu_incoming.look(guest)
+        taken = found.ran or await asyncio.to_thread(qemu_incoming.has_disks, guest, self._host)
+        return msgspec.structs.replace(found, ran=taken)
 
     async def force(self, migration_id: str, guest_id: str) -> MoveProgress:
         """The task sees it."""

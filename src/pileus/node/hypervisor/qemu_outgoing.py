@@ -18,6 +18,7 @@ from pileus.model.guests import Power
 from pileus.model.moves import MoveOptions, MovePhase, MoveRound, MoveTarget
 from pileus.node.hypervisor import qemu_move_disks, qemu_move_keys
 from pileus.node.hypervisor.qemu_guest import Host, QemuGuest
+from pileus.node.hypervisor.qemu_move_record import MoveRecord
 from pileus.node.hypervisor.qmp import Qmp
 
 log = logging.getLogger(__name__)
@@ -124,8 +125,7 @@ class Outgoing:
     async def _send_memory(self) -> None:
         move = self.guest.move
         assert move
-        found = await self._qmp.execute("query-migrate")
-        if move.memory_began_at is None or found.get("status", "none") == "none":
+        if move.memory_began_at is None or await self._was_not_told(move):
             await self._begin_memory()
         while True:
             found = await self._qmp.execute("query-migrate")
@@ -149,6 +149,13 @@ class Outgoing:
                 await self.guest.note_move(phase=MovePhase.POST_COPY)
                 self._host.changed(self.guest.observed())
             await self._stir()
+
+    async def _was_not_told(self, move: MoveRecord) -> bool:
+        """Whether a process that was about to tell QEMU to send the memory did not live to do it: what QEMU says is of an earlier move."""
+        status = str((await self._qmp.execute("query-migrate")).get("status", "none"))
+        if status == "none":
+            return True
+        return move.phase is not MovePhase.POST_COPY and status in _OVER and await _settled(self._qmp) != "postmigrate"
 
     async def _begin_memory(self) -> None:
         options, target, move = self._options, self._target, self.guest.move

@@ -61,20 +61,22 @@ def find_pid(directory: Path, guest_id: str) -> int | None:
         noted = int((directory / PID).read_text())
     except (OSError, ValueError):
         noted = 0
-    if noted and _runs(noted, guest_id):
+    if noted and _runs(noted, directory, guest_id):
         return noted
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and _runs(int(entry), guest_id):
+        if entry.isdigit() and _runs(int(entry), directory, guest_id):
             return int(entry)
     return None
 
 
-def _runs(pid: int, guest_id: str) -> bool:
+def _runs(pid: int, directory: Path, guest_id: str) -> bool:
+    """Whether the process is the guest's, and works in this directory: two hosts of one machine may both have it while it moves."""
     try:
         argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        named = any(part.startswith(b"guest=" + guest_id.encode() + b",") for part in argv)
+        return named and os.path.samefile(f"/proc/{pid}/cwd", directory)
     except OSError:
         return False
-    return any(part.startswith(b"guest=" + guest_id.encode() + b",") for part in argv)
 
 
 class Process:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import stat
@@ -15,15 +16,20 @@ from pileus.model.errors import NodeFailed
 from pileus.model.messages import SnapshotDone
 from pileus.node.hypervisor.qemu_guest import QemuGuest
 
+log = logging.getLogger(__name__)
+
 SECONDS = 3600.0
+SWEEP_SECONDS = 20.0
 ROOT = "root"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+COPY, JOB = ".snapshot-", "snapshot-"
+"""How a copy under way is called: its file among the guest's disks; its job and node in QEMU."""
 
 
 async def snapshot(guest: QemuGuest, destination: Path) -> SnapshotDone:
     """See HypervisorDriver. A destination that exists is complete, as it gets its name last."""
     if not os.path.lexists(destination):
-        partial = guest.directory / "disks" / f".snapshot-{uuid4().hex}"
+        partial = guest.directory / "disks" / f"{COPY}{uuid4().hex}"
         try:
             async with guest.lock:  # it neither stops nor starts meanwhile
                 if guest.process is not None and guest.qmp is not None:
@@ -44,6 +50,39 @@ async def snapshot(guest: QemuGuest, destination: Path) -> SnapshotDone:
     return SnapshotDone(path=str(destination), size=about.st_size, virtual_size=header.virtual_size)
 
 
+async def sweep(guest: QemuGuest) -> None:
+    """Nothing is left of copies that an earlier process had begun: neither in QEMU nor among the disks."""
+    left = await asyncio.to_thread(lambda: list((guest.directory / "disks").glob(f"{COPY}*")))
+    if not left:
+        return
+    async with guest.lock:
+        if guest.process is not None and guest.qmp is not None:
+            try:
+                await _end_jobs(guest)
+            except NodeFailed as error:  # they are removed with the guest, or at the next start
+                log.warning("%s: a copy of its disk goes on: %s", guest.record.guest.id, error.message)
+                return
+        for path in left:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+
+
+async def _end_jobs(guest: QemuGuest) -> None:
+    assert guest.qmp
+    execute, deadline = guest.qmp.execute, time.monotonic() + SWEEP_SECONDS
+    while jobs := [one for one in await execute("query-jobs") if one["id"].startswith(JOB)]:
+        if time.monotonic() > deadline:
+            raise NodeFailed("The copy of the disk does not end.")
+        for job in jobs:
+            if job["status"] == "concluded":
+                await execute("job-dismiss", id=job["id"])
+            elif job["status"] != "aborting":
+                await execute("job-cancel", id=job["id"])
+        await asyncio.sleep(0.01)
+    for node in await execute("query-named-block-nodes", flat=True):
+        if node["node-name"].startswith(JOB):
+            await execute("blockdev-del", node_name=node["node-name"])
+
+
 async def _copy_stopped(guest: QemuGuest, partial: Path) -> None:
     root = guest.directory / "disks" / ROOT
     if not root.exists():
@@ -55,7 +94,7 @@ async def _copy_stopped(guest: QemuGuest, partial: Path) -> None:
 async def _copy_running(guest: QemuGuest, partial: Path) -> None:
     """QEMU copies what the disk holds now while the guest writes on: `backup` saves each block before it is overwritten."""
     assert guest.qmp
-    execute, job = guest.qmp.execute, f"snapshot-{uuid4().hex[:8]}"
+    execute, job = guest.qmp.execute, f"{JOB}{uuid4().hex[:8]}"
     size = await _size(guest)
     await asyncio.to_thread(_make_target, partial, size, guest.record.user)
     file = {"driver": "file", "filename": f"disks/{partial.name}", "discard": "unmap"}

@@ -12,6 +12,8 @@ from pileus.node.hypervisor.qmp import Qmp
 
 FILE = "memory.state"
 SECONDS = 600.0
+ABANDON_SECONDS = 10.0
+_OVER = ("none", "completed", "failed", "cancelled")
 _OF_MOVES = ("return-path", "pause-before-switchover", "auto-converge", "postcopy-ram", "late-block-activate")
 """What an earlier move may have left switched on; a file answers nothing and waits for nobody."""
 _UNLIMITED = 1 << 40  # bytes a second; QEMU's own default is meant for a network
@@ -28,6 +30,7 @@ def open_saved(directory: Path) -> int | None:
 def forget(directory: Path) -> None:
     """Delete the saved state: once the guest goes on, its disks no longer belong to it."""
     (directory / FILE).unlink(missing_ok=True)
+    (directory / (FILE + ".partial")).unlink(missing_ok=True)
 
 
 def hand_over(directory: Path) -> None:
@@ -52,11 +55,23 @@ def take_over(directory: Path) -> None:
         os.chown(directory / FILE, 0, 0)
 
 
+async def abandon(qmp: Qmp) -> None:
+    """End what an earlier process had begun to save and will never name: it would stop the guest once it is whole."""
+    deadline = time.monotonic() + ABANDON_SECONDS
+    while (await qmp.execute("query-migrate")).get("status", "none") not in _OVER:
+        if time.monotonic() > deadline:
+            raise NodeFailed("The server's memory is being saved for an earlier request, and that does not end.")
+        await qmp.execute("migrate_cancel")
+        await asyncio.sleep(0.01)
+
+
 async def save(qmp: Qmp, directory: Path) -> None:
     """Stop the guest and write its state; it is named last, so what has the name is whole. On failure the guest goes on."""
     partial = directory / (FILE + ".partial")
     descriptor = await asyncio.to_thread(os.open, partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
+        if (await qmp.execute("query-status"))["status"] == "postmigrate":  # saved by a process that did not live to name it
+            await qmp.execute("cont")
         await qmp.execute("stop")
         try:
             await qmp.give(descriptor, "state")

@@ -286,7 +286,7 @@ class SimulatedMoves:
     def _progress(self, state: State, move: Move) -> MoveProgress:
         elapsed = self._clock() - move.began
         if move.incoming:
-            return MoveProgress(phase=move.phase, seconds=elapsed, error=move.error)
+            return MoveProgress(phase=move.phase, seconds=elapsed, error=move.error, ran=move.phase is MovePhase.FINISHED)
         disks, rounds = _plan(state.guest, move)
         memory = sum(one.seconds for one in rounds)
         done = [one for index, one in enumerate(rounds) if disks + sum(each.seconds for each in rounds[: index + 1]) <= elapsed]

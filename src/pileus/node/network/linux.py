@@ -309,6 +309,8 @@ class LinuxNetwork:
         namespace = self._namespace(domain_id)
         if namespaces.exists(namespace):
             _remove_namespace(namespace)
+        else:  # the file alone may be left of a removal that was cut off
+            namespaces.remove(namespace)
         self.uplinks.admit(self._remotes())
         shutil.rmtree(directory, ignore_errors=True)
 

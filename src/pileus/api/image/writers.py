@@ -1,0 +1,78 @@
+"""Who writes an image: each write holds a lock for as long as its process lives. What nobody writes any more waits for content again.
+
+Several API processes may share the image directory: the row alone does not say whether the one that began a write is still there. It is
+looked at when somebody asks for the image, a minute after the write began at the earliest.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pileus.api.cloud import Cloud
+from pileus.api.image import files
+from pileus.model.images import Image, ImageStatus
+from pileus.store import image_tasks
+from pileus.store import images as store
+from pileus.store.database import Transaction
+
+PATIENCE = 60.0
+"""Seconds after which a write that nobody holds has ended; it takes its lock right after it has said that it begins."""
+LOCK = ".lock"
+
+
+def _lock(directory: Path, image_id: str, upload: str) -> Path:
+    return directory / files.UPLOADS / f"{image_id}.{upload}{LOCK}"
+
+
+@contextmanager
+def writing(directory: Path, image_id: str, upload: str) -> Iterator[None]:
+    """Held by a write from its beginning to its end, however it ends."""
+    path = _lock(directory, image_id, upload)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _is_held(directory: Path, image_id: str, upload: str) -> bool:
+    try:
+        handle = os.open(_lock(directory, image_id, upload), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+async def reclaim(cloud: Cloud, images: Iterable[Image]) -> bool:
+    """Have those of these images wait for content again whose writer has died; says whether there were any."""
+    late = [one for one in images if one.upload and time.time() > one.updated_at + PATIENCE]
+    dead = [one for one in late if one.upload and not _is_held(cloud.images, one.id, one.upload)]
+    for image in dead:
+        await _requeue(cloud, image)
+    return bool(dead)
+
+
+async def _requeue(cloud: Cloud, image: Image) -> None:
+    assert image.upload  # it is being written
+    upload = image.upload
+
+    async def back(tx: Transaction) -> None:
+        if await store.end_upload(tx, image.id, upload, status=ImageStatus.QUEUED) is not None:
+            await image_tasks.fail_broken(tx, image.id)
+
+    await cloud.db.write(back)
+    name = f"{image.id}.{upload}"
+    for path in (cloud.images / files.UPLOADS / name, cloud.images / files.UPLOADS / f"{name}{LOCK}"):
+        path.unlink(missing_ok=True)
