@@ -6,11 +6,11 @@ looked at when somebody asks for the image, a minute after the write began at th
 
 import fcntl
 import os
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pileus import clock
 from pileus.api.cloud import Cloud
 from pileus.api.image import files
 from pileus.model.images import Image, ImageStatus
@@ -57,7 +57,7 @@ def _is_held(directory: Path, image_id: str, upload: str) -> bool:
 
 async def reclaim(cloud: Cloud, images: Iterable[Image]) -> bool:
     """Have those of these images wait for content again whose writer has died; says whether there were any."""
-    late = [one for one in images if one.upload and time.time() > one.updated_at + PATIENCE]
+    late = [one for one in images if one.upload and clock.now() > one.updated_at + PATIENCE]
     dead = [one for one in late if one.upload and not _is_held(cloud.images, one.id, one.upload)]
     for image in dead:
         await _requeue(cloud, image)
