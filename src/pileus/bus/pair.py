@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 LARGEST = 32 << 20
 """Bytes of a message."""
-AT_ONCE = 4096
-"""Requests that the host works on; further ones wait in the socket."""
+AT_ONCE, HELD = 1024, 256 << 20
+"""Requests that the host works on, and their bytes; further ones wait in the socket."""
 STREAMS = 512
 LATE = "The node process does not run."
 
@@ -97,6 +97,7 @@ class _Line:
         self._take = take
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
         self.over = asyncio.Event()
 
     async def open(self) -> None:
@@ -111,6 +112,11 @@ class _Line:
             self._writer.close()
         self.over.set()
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that the other side has not taken yet, beyond what the socket holds."""
+        return 0 if self._writer is None else self._writer.transport.get_write_buffer_size()
+
     def post(self, message: Model) -> None:
         """Send without waiting; Unavailable when nobody is there, Invalid when it is too large."""
         data = _encode(message)
@@ -122,10 +128,11 @@ class _Line:
 
     async def send(self, message: Model) -> None:
         """Send; waits while the other side does not read."""
-        self.post(message)
-        assert self._writer is not None
         try:
-            await self._writer.drain()
+            async with self._turn:  # of many that wait, one message at a time beyond what the socket takes
+                self.post(message)
+                assert self._writer is not None
+                await self._writer.drain()
         except OSError as error:
             raise Unavailable(LATE) from error
 
@@ -270,7 +277,8 @@ class NodeBus:
         self._ready = ready
         self._agents: dict[str, Handle] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._room = asyncio.Semaphore(AT_ONCE)
+        self._under_way = self._held = 0  # requests, and their bytes
+        self._room = asyncio.Event()
         self._streams: dict[int, BusStream] = {}
 
     @property
@@ -295,8 +303,8 @@ class NodeBus:
         self._line.post(Hosts(names=sorted(self._agents)))
 
     def report(self, report: HostReport) -> None:
-        """Send a host's report; what is lost is said again by the next complete one."""
-        if not self._line.over.is_set():
+        """Send a host's report; what is lost, or not taken, is said again by the next complete one."""
+        if not self._line.over.is_set() and self._line.waiting < LARGEST:
             self._line.post(Say(body=_encode(report)))
             if report.complete:
                 self._line.post(used())
@@ -304,18 +312,29 @@ class NodeBus:
     async def _take(self, message: Ask | Carry | Ready) -> None:
         match message:
             case Ask():
-                await self._room.acquire()  # who asks too much waits, and what it sends waits in the socket
-                task = asyncio.create_task(self._answer(message))
-                self._tasks.add(task)
-                task.add_done_callback(self._done)
+                await self._take_ask(message)
             case Carry(stream=number, body=body):
                 if stream := self._streams.get(number):
                     stream.receive(body)
             case Ready():
                 self._ready()
 
-    def _done(self, task: "asyncio.Task[Any]") -> None:
-        self._room.release()
+    async def _take_ask(self, asked: Ask) -> None:
+        """Begin to work on it. Who asks too much waits, and what it sends waits in the socket."""
+        size = len(asked.body)
+        while self._under_way >= AT_ONCE or (self._under_way and self._held + size > HELD):
+            self._room.clear()
+            await self._room.wait()
+        self._under_way += 1
+        self._held += size
+        task = asyncio.create_task(self._answer(asked))
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._done(done, size))
+
+    def _done(self, task: "asyncio.Task[Any]", size: int) -> None:
+        self._under_way -= 1
+        self._held -= size
+        self._room.set()
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.info("a reply is lost, it will be asked for again: %s", task.exception())

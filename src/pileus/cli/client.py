@@ -27,7 +27,7 @@ class Api:
     def __init__(self, config: Config, user: str = "demo", project: str | None = "demo") -> None:
         self.url = base_url(config)
         self.user = user
-        self.password = Credentials(config.directory).passwords()[user]
+        self.password = Credentials(config.directory).known_passwords()[user]
         self.project = project
         self.token: str | None = None
 

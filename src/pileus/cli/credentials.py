@@ -32,6 +32,12 @@ class Credentials:
         except PermissionError as error:
             raise Forbidden(f"The passwords of the cloud in {self.directory} are not this user's to read. Use sudo.") from error
 
+    def known_passwords(self) -> dict[str, str]:
+        """Those that were made; NotFound before. For who only uses them: what root makes, the process that parses requests can't read."""
+        if not self.secrets.exists() or (os.access(self.secrets, os.X_OK) and not (self.secrets / "passwords.json").exists()):
+            raise NotFound(f"There is no cloud in {self.directory}. Start one with up, or choose it with --state DIR.")
+        return self.passwords()
+
     def write_clouds(self, config: Config) -> Path:
         """clouds.yaml with the clouds `pileus`, `pileus-admin` and `pileus-system`."""
         passwords = self.passwords()

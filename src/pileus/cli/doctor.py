@@ -11,6 +11,7 @@ import msgspec
 
 from pileus.cli.main import state_of
 from pileus.config import Config
+from pileus.model.errors import PileusError
 from pileus.model.hosts import Capability
 
 
@@ -54,7 +55,10 @@ def separated(config: Config) -> Capability:
     for folder in ("node", *separation.WRITTEN):
         (config.directory / folder).mkdir(exist_ok=True)
     config.directory.chmod(0o711)
-    found = separation.attempt(config)
+    try:
+        found = separation.attempt(config)
+    except PileusError as error:
+        return Capability(name=name, works=False, detail=error.message, remedy="see what it printed")
     if found.error:
         return Capability(name=name, works=False, detail=found.error, remedy="let every user read where the program is (chmod -R go+rX)")
     if found.missing:

@@ -87,6 +87,8 @@ def hand_over(config: Config) -> None:
         folder.chmod(mode)
     (directory / "node").mkdir(mode=0o711, exist_ok=True)
     (directory / MOUNT).mkdir(mode=0o700, exist_ok=True)
+    if config.snapshots.is_symlink():
+        config.snapshots.unlink()
     config.snapshots.mkdir(mode=0o700, exist_ok=True)
     for path in (*directory.glob("pileus.db*"), *directory.glob("log/audit.log*"), *directory.glob("backups/*")):
         _give(path, user)
@@ -274,8 +276,8 @@ def _heard(said: Any, process: "subprocess.Popen[bytes]") -> Confined:
     timer.start()
     line = said.readline()
     timer.cancel()
-    if not line:
-        return Confined(error=f"it ended at once, with {process.wait()}")
+    if not line:  # and not a word of what this machine lacks: something is wrong, and root does not take its place
+        raise Unavailable(f"The process that parses requests did not start: it ended with {process.wait()}.")
     return msgspec.json.decode(line, type=Confined)
 
 
@@ -360,6 +362,8 @@ async def _start_agents(config: Config, bus: NodeBus, agents: list[Any]) -> None
         for agent in agents:
             await agent.start(bus.report)
     except Exception:
+        if bus.over.is_set():
+            return  # there is nobody to work for
         log.exception("the agent of this host could not start")
         raise
 

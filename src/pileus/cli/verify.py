@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pileus.cli.main import me, state_of
+from pileus.cli.separation import as_its_user
 from pileus.cli.settings import check_store, load
 from pileus.cli.world import LookAt, censuses, gather_all
 from pileus.config import Config
@@ -88,7 +89,8 @@ def _repair(config: Config, found: list[Breach], ask: bool, quiet: bool) -> list
             )
     if not wanted or (ask and not click.confirm(f"Do these {len(wanted)} repairs?")):
         return []
-    asyncio.run(mend(config, wanted))
+    with as_its_user(config):  # what stands in the records says which files go
+        asyncio.run(mend(config, wanted))
     return wanted
 
 
