@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from pileus.cli.local_cluster import LocalCluster
+from pileus.cli.separation import pid_of_other
+from pileus.cli.serve import read_pid
 from pileus.cli.settings import load
 from tests.faults.campaign import Campaign, Kill, guests, kill
 from tests.real.conftest import devices
-from tests.real.real_cloud import RealCloud
+from tests.real.real_cloud import RealCloud, until
 
 SEED = os.environ.get("PILEUS_SEED", "1")
 HOSTS = 3
@@ -48,6 +50,17 @@ def needs(*tools: str) -> None:
 
 def control_plane(cloud: RealCloud) -> Kill:
     return lambda dice: kill(cloud.pid())
+
+
+def requests_parser(cloud: RealCloud) -> Kill:
+    """The process without privileges; the node part ends with it."""
+
+    def strike(dice: random.Random) -> str | None:
+        node, found = cloud.pid(), kill(pid_of_other(cloud.state))
+        until(lambda: read_pid(cloud.state) is None, 30, f"the end of {node}")
+        return found
+
+    return strike
 
 
 def a_guest(cloud: RealCloud, campaign: Campaign) -> Kill:
@@ -89,7 +102,12 @@ def test_a_cloud_with_real_guests_survives(cloud: RealCloud) -> None:
     needs("qemu-system-x86_64", "nft", "dnsmasq")
     cloud.up("--no-demo")
     campaign = Campaign(cloud, [])
-    victims = {"control plane": control_plane(cloud), "guest": a_guest(cloud, campaign), "dnsmasq": a_dnsmasq(cloud)}
+    victims = {
+        "control plane": control_plane(cloud),
+        "API": requests_parser(cloud),
+        "guest": a_guest(cloud, campaign),
+        "dnsmasq": a_dnsmasq(cloud),
+    }
     print(campaign.run(SEED, many(8), victims))
 
 

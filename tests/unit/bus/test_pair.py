@@ -336,3 +336,28 @@ def test_who_asks_too_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
             assert most == 3
 
     asyncio.run(story())
+
+
+def test_who_sends_too_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair, "HELD", 2500)
+    under_way = most = 0
+    go = asyncio.Event()
+
+    async def slow(request: NodeRequest) -> NodeReply:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await go.wait()
+        under_way -= 1
+        return ConsoleLog(text="")
+
+    async def story() -> None:
+        async with both(slow) as (managers, _):
+            large = ReadConsoleLog(guest_id="x" * 1000)
+            work = [asyncio.ensure_future(managers.request("h1", large)) for _ in range(8)]
+            await until(lambda: under_way == 2)
+            go.set()
+            await asyncio.gather(*work, managers.request("h1", ReadConsoleLog(guest_id="x" * 9000)))  # alone, it is taken
+            assert most == 2
+
+    asyncio.run(story())

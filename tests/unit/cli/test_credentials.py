@@ -9,6 +9,7 @@ import yaml
 from pileus.cli.credentials import Credentials, base_url
 from pileus.cli.demo import new_key
 from pileus.config import Config
+from pileus.model.errors import NotFound
 
 
 def test_passwords_are_made_once(tmp_path: Path) -> None:
@@ -59,3 +60,10 @@ def test_the_key_is_one_that_ssh_reads(tmp_path: Path) -> None:
     except FileNotFoundError:
         pytest.skip("needs ssh-keygen (openssh-client)")
     assert told.split()[:2] == public.split()[:2]
+
+
+def test_who_only_uses_passwords_makes_none(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        Credentials(tmp_path).known_passwords()
+    made = Credentials(tmp_path).passwords()
+    assert Credentials(tmp_path).known_passwords() == made
