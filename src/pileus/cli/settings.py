@@ -86,7 +86,7 @@ def prepare_directory(state: Path) -> Path:
     if state.exists() and not state.is_dir():
         raise Invalid(f"{state} is a file; the state of a cloud is a directory. Choose another with --state DIR.")
     try:
-        if state.exists() and not (state / "config.json").exists() and any(one.name not in EMPTY_WITH for one in state.iterdir()):
+        if state.exists() and _is_anothers(set(os.listdir(state))):
             raise Invalid(f"{state} holds something else (it has no config.json of pileus). Choose another directory with --state DIR.")
         state.mkdir(mode=0o711, parents=True, exist_ok=True)
     except OSError as error:
@@ -94,6 +94,11 @@ def prepare_directory(state: Path) -> Path:
     if not os.access(state, os.W_OK | os.X_OK):
         raise Invalid(f"The state directory {state} can't be written by this user. Use sudo, or choose another with --state DIR.")
     return state
+
+
+def _is_anothers(held: set[str]) -> bool:
+    """Whether a directory with these names is no cloud's. Another `up` may be about to write the settings."""
+    return "config.json" not in held and any(not one.startswith(".config.json.") for one in held - EMPTY_WITH)
 
 
 def forget_unused(state: Path) -> None:
