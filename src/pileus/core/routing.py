@@ -199,11 +199,16 @@ class Divided:
         self.places = places
         self._physical = physical
         self._guests: dict[str, list[Port]] = {}
+        others: list[Port] = []
         for port in rows.ports:
-            for host in {port.host, port.migrating_to} - {None} if _is_guest(port) else ():
-                self._guests.setdefault(host or "", []).append(port)
+            if not _is_guest(port):
+                others.append(port)
+                continue
+            for host in (port.host, port.migrating_to if port.migrating_to != port.host else None):
+                if host:
+                    self._guests.setdefault(host, []).append(port)
         members = rows.members if is_provided(rows, component) else {}
-        self._common = msgspec.structs.replace(rows, ports=[port for port in rows.ports if not _is_guest(port)], members=members)
+        self._common = msgspec.structs.replace(rows, ports=others, members=members)
         self._elsewhere: dict[str, DomainPort] = {}
         if places.addresses:
             seen = [_port(port, rows.networks.get(port.network_id), "", places.addresses) for port in rows.ports if _is_guest(port)]

@@ -24,6 +24,7 @@ from pileus.reconcile.liveness import Liveness
 from pileus.reconcile.scope import EVERYTHING
 from pileus.store import routing
 from pileus.store.database import Database
+from pileus.store.known_ports import KnownPorts
 from pileus.store.network_status import record_realized
 
 Wake = Callable[[str, str], None]
@@ -60,6 +61,7 @@ class Routing:
         self._number = 0
         self._lately = Lately(self._look)
         self._reported = Lately(self._by_domain)
+        self._known = KnownPorts()
         self._fresh: dict[Component, asyncio.Future[Divided]] = {}
         self._marks: dict[Key, tuple[str, str]] = {}  # of what was sent, and its digest: the same mark makes the same digest
         self._under_way: dict[Key, asyncio.Task[None]] = {}  # what hosts are being told
@@ -149,7 +151,7 @@ class Routing:
         return needed, failed
 
     async def _divided(self, component: Component) -> Divided:
-        rows, places = await routing.load(self.db, component), await routing.places_of(self.db, component)
+        rows, places = await routing.load_everywhere(self.db, component, self._known)
         return Divided(component, rows, places, self.physical)
 
     def _has_news(self, found: Divided, host: str) -> bool:

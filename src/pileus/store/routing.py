@@ -21,11 +21,12 @@ from pileus.core.routing import (
 )
 from pileus.model.base import Model
 from pileus.model.hosts import DRAIN
-from pileus.model.ports import DHCP, ROUTER_GATEWAY, ROUTER_INTERFACE, AddressPair
+from pileus.model.ports import DHCP, ROUTER_GATEWAY, ROUTER_INTERFACE, AddressPair, Port
 from pileus.model.routers import Router
 from pileus.model.routing import RoutingDomain
 from pileus.store.database import Database, Reader, Transaction
 from pileus.store.floating_ips import FLOATING_IPS
+from pileus.store.known_ports import KnownPorts
 from pileus.store.networks import NETWORKS
 from pileus.store.ports import PORTS
 from pileus.store.routers import ROUTERS
@@ -248,23 +249,36 @@ async def component_of_router(db: Reader, router_id: str) -> Component:
     return found[0] if found else Component(id=router_id, networks=(), routers=(router_id,))
 
 
+async def load_everywhere(db: Reader, component: Component, known: KnownPorts) -> tuple[DomainRows, Places]:
+    """All that a component's domain is made of on any of its hosts."""
+    ports = await _with_gateways(db, component, await known.of(db, component.networks))
+    guests = {host for port in ports if not port.device_owner.startswith("network:") for host in (port.host, port.migrating_to) if host}
+    router = await router_host_of(db, component)
+    places = Places(router=router, addresses=await _addresses(db, guests | {one for one in (router,) if one}))
+    return await _rows(db, component, ports, everywhere=bool(places.addresses)), places
+
+
 async def load(db: Reader, component: Component, host: str | None = None) -> DomainRows:
     """All rows that the component's domain is made of; with `host`, guests' ports of that host alone."""
+    return await _rows(db, component, await _ports(db, component, host), everywhere=host is None)
+
+
+async def _rows(db: Reader, component: Component, ports: list[Port], everywhere: bool) -> DomainRows:
+    """The rest of the rows; the members of remote groups where hosts reach each other, else those on a host are enough for it."""
     routers = await _routers(db, component)
     outside = sorted({one.gateway_network_id for one in routers if one.gateway_network_id} - set(component.networks))
     network_ids = [*component.networks, *outside]
     marks = _marks(network_ids)
     networks = {one.id: one for one in await NETWORKS.find(db, f"id IN ({marks})", *network_ids)}
     subnets = await SUBNETS.find(db, f"network_id IN ({marks}) ORDER BY created_at, id", *network_ids)
-    ports = await _ports(db, component, host)
     routed = f"router_id IN ({_marks(component.routers)}) ORDER BY floating_ip_address"
     floating = await FLOATING_IPS.find(db, routed, *component.routers) if component.routers else []
     group_ids = sorted({group for port in ports for group in port.security_groups})
     groups = await SECURITY_GROUPS.find(db, f"id IN ({_marks(group_ids)}) ORDER BY id", *group_ids)
     rules = await rules_of(db, group_ids)
     remote = sorted({rule.remote_group_id for found in rules.values() for rule in found if rule.remote_group_id})
-    everywhere = host is None or any(networks[id].uplink is not None for id in component.networks)  # else members of that host are enough
-    members = await _members(db, remote, list(component.networks)) if everywhere else {}
+    wanted = everywhere or any(networks[id].uplink is not None for id in component.networks)
+    members = await _members(db, remote, list(component.networks)) if wanted else {}
     return DomainRows(
         networks=networks, subnets=subnets, ports=ports, routers=routers, floating_ips=floating, groups=groups, rules=rules, members=members
     )
@@ -274,7 +288,7 @@ async def _routers(db: Reader, component: Component) -> list[Router]:
     return [one for id in component.routers if (one := await ROUTERS.get(db, id)) is not None]
 
 
-async def _ports(db: Reader, component: Component, host: str | None) -> list[Any]:
+async def _ports(db: Reader, component: Component, host: str | None) -> list[Port]:
     ids = component.networks
     within = f"network_id IN ({_marks(ids)})"
     if host is None:
@@ -283,6 +297,10 @@ async def _ports(db: Reader, component: Component, host: str | None) -> list[Any
         kinds = ("host = ?", "migrating_to = ?", f"device_owner IN ('{ROUTER_INTERFACE}', '{DHCP}')")
         some = " UNION ".join(f"SELECT id FROM ports WHERE {kind} AND {within}" for kind in kinds)  # noqa: S608
         ports = await PORTS.find(db, f"id IN ({some}) ORDER BY id", host, *ids, host, *ids, *ids)
+    return await _with_gateways(db, component, ports)
+
+
+async def _with_gateways(db: Reader, component: Component, ports: list[Port]) -> list[Port]:
     if component.routers:
         legs = f"device_owner = '{ROUTER_GATEWAY}' AND device_id IN ({_marks(component.routers)}) ORDER BY id"
         ports = [one for one in ports if one.device_owner != ROUTER_GATEWAY] + await PORTS.find(db, legs, *component.routers)
