@@ -20,7 +20,8 @@ OUTCOMES: dict[str, frozenset[str]] = {
     "revertResize": RUNS,
 }
 """Status once an accepted request is done. Without an entry: none changes."""
-WHATEVER = frozenset({"ACTIVE", "SHUTOFF", "PAUSED", "SUSPENDED", "VERIFY_RESIZE"})
+SHAPES = ("resize", "confirmResize", "revertResize")
+"""These start nothing that has ended."""
 
 
 class Expected(msgspec.Struct):
@@ -29,7 +30,7 @@ class Expected(msgspec.Struct):
     there: set[bool] = msgspec.field(default_factory=lambda: {False})
     statuses: set[str] = msgspec.field(default_factory=set)
     marks: set[str | None] = msgspec.field(default_factory=lambda: {None})
-    asked_at: float = 0.0  # when its status was last to change
+    asked_at: float = 0.0  # when it was last to be on or off
 
     def take(self, what: str, at: float, certain: bool, mark: str | None = None) -> None:
         """A request that was accepted, or (not `certain`) whose answer never came."""
@@ -41,7 +42,9 @@ class Expected(msgspec.Struct):
         if what == "mark":
             self.marks = {mark}
         if what in OUTCOMES:
-            self.statuses, self.asked_at = set(OUTCOMES[what]), at
+            self.statuses = set(OUTCOMES[what])
+            if what not in SHAPES:
+                self.asked_at = at
         if not certain:
             self.there |= before[0]
             self.statuses |= before[1]

@@ -23,7 +23,6 @@ class Trace:
         self._digest.update(line.encode())
         if self._file is not None:
             self._file.write(line)
-            self._file.flush()
 
     @property
     def digest(self) -> str:
