@@ -198,6 +198,8 @@ def cancelled(pair: Pair) -> None:
     for node in (pair.source, pair.destination):
         reply = pair.ask(node, CancelMove(migration_id=pair.move, guest_id=pair.guest.id))
         assert isinstance(reply, MoveReply), reply
+        if node is pair.source and reply.progress.phase is MovePhase.SWITCHED:  # it was too late: it is given back, as by a control plane
+            pair.ask(pair.source, ResumeOutgoing(migration_id=pair.move, guest_id=pair.guest.id))
     pair.stays()
 
 
