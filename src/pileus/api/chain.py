@@ -16,7 +16,7 @@ from pileus.api.idempotency import remember, replay
 from pileus.api.request import Request, Response, encode
 from pileus.api.routes import PUBLIC, Route, Service, parameters
 from pileus.core import json_bounds, request_ids
-from pileus.model.errors import Forbidden, Invalid, NotFound, PileusError, TooLarge, Unauthorized, UnsupportedMediaType
+from pileus.model.errors import Forbidden, Invalid, NotFound, PileusError, TooLarge, Unauthorized, Unavailable, UnsupportedMediaType
 from pileus.model.identity import Identity
 
 log = logging.getLogger("pileus.api")
@@ -149,6 +149,19 @@ CHAIN: list[Step] = [
 ]  # fmt: skip
 
 
+NO_THREAD = "can't start new thread"
+"""What Python says when there is no memory for another thread's stack."""
+
+
+def _unforeseen(request: Request, error: Exception) -> PileusError:
+    """What the client is told of an error that is none of ours: to try again where memory ran out, else where the rest is written."""
+    if isinstance(error, MemoryError) or NO_THREAD in str(error):
+        log.error("%s %s: no memory is left for it", request.method, request.path)
+        return Unavailable("The cloud's control plane has no memory left for this; try again later, or ask for less.")
+    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return PileusError("Unexpected error; the log of the control plane has it under this request's id.", status=500)
+
+
 class App:
     """The ASGI application. `websockets` maps a path to what speaks there; `lifespan` is left to whoever serves it."""
 
@@ -184,10 +197,8 @@ class App:
             assert response is not None  # the last step always answers
         except PileusError as error:
             response = fault(request, error)
-        except Exception:
-            log.exception("%s %s failed", request.method, request.path)
-            words = "Unexpected error; the log of the control plane has it under this request's id."
-            response = fault(request, PileusError(words, status=500))
+        except Exception as error:
+            response = fault(request, _unforeseen(request, error))
         await remember(request, response)
         return response
 
