@@ -180,7 +180,7 @@ def _plain(cloud: TestCloud) -> Answer:
 def served(cloud: TestCloud, config: Config) -> Iterator[str]:
     """The API as `pileus serve` listens, with these settings: host and port."""
     sock = socket.create_server(("127.0.0.1", 0))
-    server = api_server(SimpleNamespace(cloud=cloud.cloud), config)  # type: ignore[arg-type]
+    server = api_server(SimpleNamespace(cloud=cloud.cloud, faults=None), config)  # type: ignore[arg-type]
     serving = asyncio.run_coroutine_threadsafe(server.serve(sockets=[sock]), cloud.loop)
     yield f"127.0.0.1:{sock.getsockname()[1]}"
     server.should_exit = True
