@@ -63,11 +63,9 @@ def command(ctx: click.Context, detach: bool, no_demo: bool, beside: bool, **sai
             _cluster(config, detach, not no_demo)
             return
         running = read_pid(config.directory)
-        if running:
-            with step("Control plane") as current:
-                _wait_until_it_answers(config)
-                current.note(f"{base_url(config)}, pid {running}{'' if beside else ', runs already'}")
-        elif detach:
+        if running and not _runs_already(config, running, beside):
+            running = None
+        if not running and detach:
             start_detached(config)
         if running or detach:
             _furnish_or_say_what_stays(config, not no_demo, beside)
@@ -80,11 +78,7 @@ def _cluster(config: Config, detach: bool, demo: bool) -> None:
     cluster = LocalCluster(config)
     running = read_pid(config.directory)
     cluster.prepare()
-    if running:
-        with step("Control plane") as current:
-            _wait_until_it_answers(config)
-            current.note(f"{base_url(config)}, pid {running}, runs already")
-    else:
+    if not running or not _runs_already(config, running):
         start_detached(config)
     cluster.start_hosts()
     furnish(config, demo)
@@ -157,6 +151,14 @@ def _serve_here(config: Config, demo: bool) -> None:
     click.echo("The control plane has stopped; servers go on. Start it again with the same command.", err=True)
 
 
+def _runs_already(config: Config, running: int, beside: bool = False) -> bool:
+    """Return when the control plane that runs answers; False when that was its end."""
+    with step("Control plane") as current:
+        found = _wait_until_it_answers(config)
+        current.note(f"{base_url(config)}, pid {running}{'' if beside else ', runs already'}" if found else f"pid {running} has ended")
+    return found
+
+
 def start_detached(config: Config) -> None:
     """The control plane as a process of its own session; returns when it answers."""
     with step("Control plane") as current, tempfile.TemporaryFile() as output:
@@ -171,17 +173,20 @@ def start_detached(config: Config) -> None:
         current.note(f"{base_url(config)}, pid {process.pid}")
 
 
-def _wait_until_it_answers(config: Config, process: subprocess.Popen[bytes] | None = None, output: IO[bytes] | None = None) -> None:
-    """Return when it gives tokens; Unavailable, with the last line that it printed, when it has ended."""
+def _wait_until_it_answers(config: Config, process: subprocess.Popen[bytes] | None = None, output: IO[bytes] | None = None) -> bool:
+    """Return when it gives tokens. Has it ended: Unavailable, with the last line that `process` printed; False where it is another's."""
     deadline = time.monotonic() + PATIENCE
     while silence := why_silent(config):
         if process and output and process.poll() is not None:
             output.seek(0)
             lines = output.read().decode(errors="replace").strip().splitlines() or ["it gave no reason"]
             raise Unavailable(f"The control plane did not start: {lines[-1].removeprefix('pileus: ')}")
+        if process is None and read_pid(config.directory) is None:
+            return False
         if time.monotonic() > deadline:
             raise Unavailable(f"The control plane did not answer within {PATIENCE:g} s ({silence}); see {config.directory / 'log'}")
         time.sleep(0.02)
+    return True
 
 
 def why_silent(config: Config) -> str:
