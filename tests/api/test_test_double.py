@@ -58,7 +58,7 @@ def built(connection: Any, name: str) -> str:
 
 def test_waiting_for_a_server_that_is_to_fail_ends_with_the_reason(cloud: Cloud) -> None:
     connection = started(cloud, PLAN.replace("0.4", "1"))
-    assert built(connection, "first") == "ERROR: The disk of the host is full."
+    assert built(connection, "first").startswith("ERROR: The disk of the host is full.")
 
 
 def test_the_same_seed_and_requests_have_the_same_outcomes(tmp_path: Path) -> None:
@@ -72,12 +72,12 @@ def test_the_same_seed_and_requests_have_the_same_outcomes(tmp_path: Path) -> No
         finally:
             cloud.start("down", "--destroy", "--yes").communicate(timeout=60)
     assert found[0] == found[1] != found[2]
-    assert set(found[0]) == {"ACTIVE", "ERROR: The disk of the host is full."}
+    assert {one.partition(".")[0] for one in found[0]} == {"ACTIVE", "ERROR: The disk of the host is full"}
 
 
 def test_a_build_has_no_valid_host(cloud: Cloud) -> None:
     connection = started(cloud, "[placement]\nfails = 1")
-    assert built(connection, "first") == "ERROR: No valid host was found. There are not enough hosts available."
+    assert built(connection, "first").startswith("ERROR: No valid host was found. There are not enough hosts available.")
 
 
 def test_a_host_that_dies_takes_its_servers_down_until_they_are_started(cloud: Cloud) -> None:
