@@ -39,6 +39,8 @@ def hold(moving: Moving, reconciler: str, step: Any, times: int = 1 << 30) -> Ca
         return await real(*arguments)
 
     actions[step] = held
+    if step is MigrationStep.FINISH:  # which the step before goes on with at once, too
+        moving.engine.reconcilers[reconciler]._finish = held  # type: ignore[attr-defined]
 
     def release() -> None:
         left[0] = 0
