@@ -222,3 +222,19 @@ def test_two_ups_at_once_make_one_cloud(empty: Cloud) -> None:
         _, told = process.communicate(timeout=DEADLINE)
         assert process.returncode == 0, told
     assert len(empty.document("status")["servers"]) == 1
+
+
+def test_up_starts_the_cloud_whose_old_process_ends_while_it_waits(empty: Cloud) -> None:
+    """As after a crash, whose last moments still hold the directory."""
+    words = ("up", "--detach", "--no-demo", "--simulate", "1", "--listen", empty.listen)
+    empty.run(*words)
+    empty.run("down")
+    holds = "import fcntl, sys; lock = open('lock'); fcntl.flock(lock, fcntl.LOCK_EX); print('holds', flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", holds], cwd=empty.state, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as old:
+        assert old.stdout and old.stdout.readline() == b"holds\n"
+        (empty.state / "pid").write_text(f"{old.pid}\n")
+        up = empty.start(*words)
+        assert up.stderr and "Control plane" in (first := up.stderr.readline()) and "ended" not in first, first
+    out, error = up.communicate(timeout=DEADLINE)
+    assert up.returncode == 0 and f"pid {old.pid} has ended" in out + error, out + error
+    assert empty.document("status")["api"] == f"http://{empty.listen}"
