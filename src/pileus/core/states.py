@@ -68,7 +68,12 @@ SERVERS = [
         then=f"An image that can't be filled is taken away, and the history says why. {HOST}",
         user=DELETE,
     ),
-    Row(state=Next.REMOVE, then=f"Guest, ports and claims go. {HOST}", user="Nothing more is needed."),
+    Row(
+        state=Next.REMOVE,
+        then="Guest, ports and claims go. A host that is silent is tried again, at most 30 s apart, until it counts as down "
+        "(`node_silence`); then the server is gone, and what its host has of it goes when that is back.",
+        user="Nothing more is needed.",
+    ),
 ]
 RESIZES = [
     Row(state=ResizeStep.CLAIM, then="One write, at once; what does not fit goes to another host.", user=DELETE),

@@ -18,12 +18,14 @@ from pileus.model.messages import ApplyGuest, GuestReply, NodeReply, RemoveGuest
 from pileus.model.routing import RoutingDomain
 from pileus.model.servers import Server
 from pileus.reconcile import server_resize
+from pileus.reconcile.liveness import Liveness
 from pileus.reconcile.observations import EVENTS, record_on
 from pileus.reconcile.placing import Placing
 from pileus.reconcile.scope import EVERYTHING
 from pileus.reconcile.server_inputs import guest_on
 from pileus.store import actions, allocations, images, migration_records, ports, servers
 from pileus.store.database import Database, Transaction
+from pileus.store.hosts import every_head
 
 log = logging.getLogger(__name__)
 Ingest = Callable[[str, Path], Awaitable[None]]
@@ -50,6 +52,7 @@ class Servers:
         self.wake = wake
         self.ingest = ingest
         self.placing = Placing(db, config)
+        self.liveness = Liveness(bus, config.node_silence)
         self._purged_at = 0.0
         self._under_way = 0  # steps that do something now
         self.actions: dict[Next, Callable[[Server], Coroutine[Any, Any, Server | None]]] = {
@@ -229,8 +232,7 @@ class Servers:
 
     async def _remove(self, server: Server) -> None:
         """Guest first, then what it held: a crash in between does the rest at the next step."""
-        if server.host is not None:
-            await self.bus.request(server.host, RemoveGuest(guest_id=server.id))
+        left = await self._remove_guest(server.id, server.host) if server.host is not None else None
         image_id = server.pending_snapshot
         if image_id:
             self._snapshot_file(image_id).unlink(missing_ok=True)
@@ -241,7 +243,7 @@ class Servers:
             networks = await ports.release_ports(tx, server.id)
             await allocations.release(tx, server.id)
             await migration_records.forget_server(tx, server)
-            await actions.finish(tx, server.id, server.request_id, "compute_terminate_instance", host=server.host)
+            await actions.finish(tx, server.id, server.request_id, "compute_terminate_instance", message=left, host=server.host)
             await servers.record_removed(tx, server.id, clock.now())
             return networks
 
@@ -249,6 +251,16 @@ class Servers:
             self.wake("routing", network)
         if server.resize is not None:  # of which another host may keep a copy
             self.wake("migrations", server.resize.migration)
+
+    async def _remove_guest(self, server_id: str, host: str) -> str | None:
+        """Have the host leave nothing of it. A host that is down is not waited for, as by Nova: `Hosts` sees to it when it is back."""
+        try:
+            await self.bus.request(host, RemoveGuest(guest_id=server_id))
+        except Unavailable:
+            if host not in self.liveness.lost(await every_head(self.db), clock.now()):
+                raise
+            return f"Host {host} is down. What it has of the server goes when it is back."
+        return None
 
     def _snapshot_file(self, image_id: str) -> Path:
         return self.config.snapshots / f"{image_id}.qcow2"
