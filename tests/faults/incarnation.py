@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from pileus import threads
 from pileus.api.chain import App
 from pileus.api.identity.tokens import audit_id
 from pileus.api.request import encode
@@ -144,6 +145,7 @@ class Life:
 
     async def start(self) -> None:
         """Up to where the API answers and all hosts have reported."""
+        threads.begin_own()
         await self.control.prepare()
         engine = self.engine
         engine.workers = 1  # so that the steps have one order

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from pileus import threads
 from pileus.bus.pair import NodeBus
 from pileus.cli import kernel
 from pileus.cli.logs import pass_on
@@ -316,6 +317,7 @@ def start(config: Config, ready: Ready | None, listen: Callable[[str], socket.so
 async def _supervise(config: Config, child: Child, ready: Ready | None) -> None:
     """Be the host's agent until a signal comes or the other process has ended. Neither goes on without the other."""
     stopped = asyncio.Event()
+    threads.begin_own()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     bus = NodeBus(child.bus, lambda: _ready(config, ready))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pileus import threads
 from pileus.api.chain import App
 from pileus.cli.control_plane import ROLES, ControlPlane
 from pileus.cli.logs import log_to
@@ -51,14 +52,25 @@ async def run(config: Config, ready: Callable[[ControlPlane], None] | None = Non
     await run_given(config, Given(listeners, metrics, roles=roles), ready)
 
 
+def _begin_threads_of_services() -> None:
+    from pileus.api.identity import passwords
+    from pileus.api.image import downloads
+
+    passwords.begin()
+    downloads.begin()
+
+
 async def run_given(config: Config, given: Given, ready: Callable[[ControlPlane], None] | None = None) -> None:
     """Serve, on sockets that are there already, until SIGINT, SIGTERM or the end of the process that drives the machine."""
     listeners, bus = given.listeners, given.bus
     stopped = asyncio.Event()
     control = ControlPlane(config, given.roles, bus)
     metrics = MetricsListener(given.metrics, control.metrics.text) if given.metrics else None
+    threads.begin_own()
     try:
         await control.prepare()
+        if listeners:
+            _begin_threads_of_services()
         if metrics:
             await metrics.start()
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -9,6 +9,7 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from pileus import threads
 from pileus.model.errors import Unavailable
 
 T = TypeVar("T")
@@ -18,9 +19,15 @@ WAITING = 500
 """Logins that may wait; more are told to come again."""
 
 # One processor stays free for all other requests.
-_pool = ThreadPoolExecutor(max_workers=min(4, max(1, (os.cpu_count() or 1) - 1)), thread_name_prefix="password")
+_WORKERS = min(4, max(1, (os.cpu_count() or 1) - 1))
+_pool = ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="password")
 _waiting = 0
 _nobody = ""
+
+
+def begin() -> None:
+    """Start the threads, while there is memory for them."""
+    threads.begin(_pool, _WORKERS)
 
 
 def hash_now(password: str) -> str:

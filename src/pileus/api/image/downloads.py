@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 from urllib.parse import quote, urljoin
 
-from pileus import clock
+from pileus import clock, threads
 from pileus.core.image_sources import Source, public, refused, source
 from pileus.model.errors import Invalid
 
@@ -26,7 +26,13 @@ SLOWEST = 4096
 HOPS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
 # Of their own: name servers and web servers of tenants' choice may be as slow as they like, and hold up no thread that others need.
-_pool = ThreadPoolExecutor(max_workers=32, thread_name_prefix="import")
+_WORKERS = 32
+_pool = ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="import")
+
+
+def begin() -> None:
+    """Start the threads, while there is memory for them."""
+    threads.begin(_pool, _WORKERS)
 
 
 async def resolve(uri: str, trusted: list[str]) -> tuple[Source, str]:
