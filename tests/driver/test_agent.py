@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from pileus.model.errors import NodeFailed
-from pileus.model.guests import ConsoleKind, Guest, GuestDisk, ObservedPower, Power
+from pileus.model.guests import ConsoleKind, Guest, GuestDisk, ObservedGuest, ObservedPower, Power
 from pileus.model.hosts import Capability, DriverCapabilities, HostReport
 from pileus.model.messages import (
     ApplyDomain,
@@ -34,8 +34,8 @@ from pileus.model.messages import (
     Snapshot,
     SnapshotDone,
 )
-from pileus.model.routing import RoutingDomain
-from pileus.node.agent import Agent
+from pileus.model.routing import DomainPort, RoutingDomain
+from pileus.node.agent import TRIES, Agent
 from pileus.node.hypervisor.driver import DISKS_LOST
 from pileus.node.hypervisor.registry import find_drivers, load_driver
 from pileus.node.hypervisor.simulated import FAIL, SimulatedDriver
@@ -67,8 +67,8 @@ class FakeNetwork:
     async def apply(self, domain: RoutingDomain) -> str:
         if self.failure:
             raise NodeFailed(self.failure, detail="what nft said")
-        self.applied[domain.id] = "digest"
-        return "digest"
+        self.applied[domain.id] = f"digest of {len(domain.ports)}"
+        return self.applied[domain.id]
 
     async def remove(self, domain_id: str) -> None:
         self.applied.pop(domain_id, None)
@@ -144,7 +144,7 @@ def test_a_guest_is_applied_after_its_domains() -> None:
     async def scenario(bench: Bench) -> None:
         reply = await bench.apply(guest(), RoutingDomain(id="domain-1"))
         assert (reply.guest.power, reply.guest.generation) == (ObservedPower.RUNNING, 5)
-        assert bench.network.applied == {"domain-1": "digest"}
+        assert bench.network.applied == {"domain-1": "digest of 0"}
 
     run(scenario)
 
@@ -322,10 +322,10 @@ def test_the_other_questions_are_answered(tmp_path: Path) -> None:
         assert isinstance(console, Failed) and "console" in console.reason
         missing = await bench.ask(ReadDiagnostics(guest_id="nobody"))
         assert isinstance(missing, Failed) and missing.kind == "NotFound"
-        assert await bench.ask(ApplyDomain(domain=RoutingDomain(id="d"))) == DomainReply(domain_id="d", digest="digest")
+        assert await bench.ask(ApplyDomain(domain=RoutingDomain(id="d"))) == DomainReply(domain_id="d", digest="digest of 0")
         report = await bench.ask(Observe())
         assert isinstance(report, ReportReply)
-        assert (report.report.domains, report.report.memory_used_mib, report.report.disk_used_gib) == ({"d": "digest"}, 512, 1)
+        assert (report.report.domains, report.report.memory_used_mib, report.report.disk_used_gib) == ({"d": "digest of 0"}, 512, 1)
         assert await bench.ask(RemoveDomain(domain_id="d")) == Done()
         assert bench.network.applied == {}
 
@@ -364,3 +364,26 @@ def test_drivers_are_found_by_name() -> None:
     assert load_driver("simulated") is SimulatedDriver
     with pytest.raises(NodeFailed, match="known are"):
         load_driver("abacus")
+
+
+@pytest.mark.parametrize(("comes", "asked"), [(1, 2), (9, TRIES), (0, 1)])
+def test_a_guest_whose_networks_an_older_word_takes_away_is_started_with_them_once_more(comes: int, asked: int) -> None:
+    """`comes`: how often it does, each time between the networks and the guest."""
+
+    async def scenario(bench: Bench) -> None:
+        apply, tried = bench.driver.apply, []
+
+        async def start(guest: Guest) -> ObservedGuest:
+            tried.append(dict(bench.network.applied))
+            if len(tried) > comes:
+                return await apply(guest)
+            await bench.ask(ApplyDomain(domain=RoutingDomain(id="domain-1")))
+            return ObservedGuest(id=guest.id, power=ObservedPower.STOPPED, error="The guest's QEMU did not start.")
+
+        bench.driver.apply = start  # type: ignore[method-assign]
+        port = DomainPort(id="p", network_id="n", mac="fa:16:3e:00:00:01")
+        reply = await bench.ask(ApplyGuest(guest=guest(), domains=[RoutingDomain(id="domain-1", ports=[port])]))
+        assert isinstance(reply, GuestReply) and (reply.guest.error is None) == (comes < TRIES)
+        assert tried == [{"domain-1": "digest of 1"}] * asked
+
+    run(scenario)

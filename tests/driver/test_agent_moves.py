@@ -157,7 +157,7 @@ def test_a_guest_moves_and_runs_on_one_side_at_a_time(tmp_path: Path) -> None:
         assert await running(source, destination) in (["a"], [])
         there = await destination.seen()
         assert there and (there.migration, there.power, there.generation) == (MOVE, ObservedPower.PAUSED, 0)
-        assert destination.network.applied == {"d": "digest"}
+        assert destination.network.applied == {"d": "digest of 0"}
         found = await source.reach(MovePhase.SWITCHED)
         assert found.rounds and found.pause_ms is not None and found.memory_remaining == 0
         assert found.disk_sent == found.disk_total > 0

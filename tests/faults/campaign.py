@@ -219,10 +219,17 @@ class Campaign:
             assert (name in by_name or name in ports) in may.there, f"seed {seed}: {name} should be there: {may.there}"
             if server := by_name.get(name):
                 statuses = may.statuses | ({"SHUTOFF"} if server["id"] in self.ledger.wounded else set())
-                assert server["status"] in statuses, f"seed {seed}: {name} is {server['status']}, should be of {statuses}: {server}"
+                assert server["status"] in statuses, (
+                    f"seed {seed}: {name} is {server['status']}, should be of {statuses}: {self._fault(server)}"
+                )
                 assert server["metadata"].get("mark") in may.marks, f"seed {seed}: {name}: {server['metadata']}, should be of {may.marks}"
         done = self.cloud.pileus("verify", check=False)
         assert done.returncode == 0, f"seed {seed}: {done.stdout}{done.stderr}"
+
+    def _fault(self, server: dict[str, Any]) -> Any:
+        """What an administrator is told, in detail."""
+        shown = Api(load(self.cloud.state), "admin", "admin").get(f"{SERVERS}/{server['id']}")["server"]
+        return shown.get("fault", shown)
 
     def _settled(self, api: Api) -> list[dict[str, Any]]:
         """The servers, once nothing is being done about any of them."""

@@ -61,6 +61,8 @@ Report = Callable[[HostReport], None]
 
 PROBE_PATIENCE = 0.1
 """Seconds that the first report waits for the drivers' probes; what takes longer is in a later report."""
+TRIES = 3
+"""Of an apply whose networks were changed under it."""
 
 
 class Agent:
@@ -219,11 +221,19 @@ class Agent:
             self._wanted[guest.id] = guest
             guest = crossed(guest, before, await self._observed(guest.id), request.seen)
             self._guests[guest.id] = guest  # before it boots, so that its first question to the metadata service is answered
-            for domain in request.domains:
-                await self._apply_domain(domain)
+            return GuestReply(guest=await self._applied(guest, request.domains))
+
+    async def _applied(self, guest: Guest, domains: list[RoutingDomain]) -> ObservedGuest:
+        """Its networks, then the guest. A word on a domain that was read before this one, and comes in between, takes the guest's taps
+        away: then it is told once more."""
+        tries = TRIES
+        while True:
+            digests = {domain.id: await self._apply_domain(domain) for domain in domains}
             driver = self._drivers.get(guest.id) or self._choose(guest)
             self._drivers[guest.id] = driver
-            return GuestReply(guest=await driver.apply(guest))
+            observed, tries = await driver.apply(guest), tries - 1
+            if observed.error is None or not tries or all(self._domains.get(id) == digest for id, digest in digests.items()):
+                return observed
 
     async def _prepare_incoming(self, request: PrepareIncoming) -> NodeReply:
         """The guest is in our books from now on, so that the metadata service answers it from its first moment here."""

@@ -268,7 +268,7 @@ class QemuGuest:
                 self._status = "paused"
         except NodeFailed as error:
             await self.quit(patience=0, ended=ObservedPower(self.record.ended or ObservedPower.STOPPED))
-            raise NodeFailed("The guest's QEMU did not start.", detail=str(error.data.get("detail", ""))) from error
+            raise NodeFailed("The guest's QEMU did not start.", detail=str(error.data.get("detail") or error.message)) from error
         finally:
             if saved is not None:
                 qemu_launch.close_all([saved])
