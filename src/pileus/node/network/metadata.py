@@ -40,14 +40,15 @@ def listening_socket(address: str, device: str) -> socket.socket:
 
 
 def _bind(listener: socket.socket, where: tuple[str | int, ...]) -> None:
-    """A listener of before may have been closed a moment ago only: the event loop lets go of it in its next turn."""
+    """A listener of before may have been closed a moment ago only: the event loop lets go of it in its next turn. An address that was just
+    given to a device may take a moment to be there."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             listener.bind(where)
             return
         except OSError as failure:
-            if failure.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+            if failure.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL) or time.monotonic() > deadline:
                 raise
         time.sleep(0.02)
 
