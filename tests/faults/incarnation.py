@@ -9,6 +9,8 @@ import gc
 import importlib
 import json
 import os
+import select
+import signal
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
@@ -44,6 +46,8 @@ KILLED = 9
 TIMES = ("updated_at", "seen_at", "report", "progress")  # columns that say when and how far, not what
 IMPORTED_LATE = ("pileus.cli.reconcilers", "pileus.cli.first_start", "pileus.node.hypervisor.simulated", "pileus.node.network.simulated")
 SETTLES_WITHIN = 20.0
+LONGEST_LIFE = 300.0
+"""Seconds after which a life hangs: it fails its test then, and does not hold up all others for ever."""
 LADDER = ("admin", "manager", "member", "reader")
 
 
@@ -339,11 +343,25 @@ def live(directory: Path, script: Callable[[Life], Coroutine[Any, Any, None]], *
             (directory / "error").write_text(traceback.format_exc())
         finally:
             os._exit(status)
+    hangs = not _ends(child)
     ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert not hangs, f"a life hung after {journal(directory)[-5:]}"
     if ended not in (0, KILLED):
         error = directory / "error"
         raise AssertionError(f"after {journal(directory)[-5:]}:\n{error.read_text() if error.exists() else f'ended with {ended}'}")
     return ended
+
+
+def _ends(child: int) -> bool:
+    """Whether it ends by itself in its time; it is killed otherwise."""
+    handle = os.pidfd_open(child)
+    try:
+        if select.select([handle], [], [], LONGEST_LIFE)[0]:
+            return True
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        return False
+    finally:
+        os.close(handle)
 
 
 async def _lead(directory: Path, script: Callable[[Life], Coroutine[Any, Any, None]], options: dict[str, Any]) -> None:

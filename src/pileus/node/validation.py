@@ -8,6 +8,7 @@ import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sized
 from pathlib import Path
+from typing import TypeVar
 
 from pileus.model.base import Model
 from pileus.model.errors import Invalid
@@ -31,6 +32,7 @@ from pileus.model.messages import (
 )
 from pileus.model.routing import DomainNetwork, DomainPort, DomainRouter, DomainSecurityGroup, DomainSubnet, RoutingDomain, Uplink
 
+T = TypeVar("T")
 Handle = Callable[[NodeRequest], Awaitable[NodeReply]]
 
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -322,20 +324,18 @@ def _unique(names: Iterable[str], what: str) -> None:
 
 
 def _address(text: str) -> "ipaddress.IPv4Address | ipaddress.IPv6Address":
-    try:
-        found = ipaddress.ip_address(text)
-    except ValueError:
-        raise Invalid(f"{text[:80]!r} is not an address.") from None
-    if getattr(found, "scope_id", None):
-        raise Invalid(f"{text[:80]!r} has a zone.")
-    return found
+    return _without_zone(text, ipaddress.ip_address, "an address")
 
 
 def _interface(text: str) -> "ipaddress.IPv4Interface | ipaddress.IPv6Interface":
+    return _without_zone(text, ipaddress.ip_interface, "an address with a prefix")
+
+
+def _without_zone(text: str, parse: Callable[[str], T], what: str) -> T:
     try:
-        found = ipaddress.ip_interface(text)
+        found = parse(text)
     except ValueError:
-        raise Invalid(f"{text[:80]!r} is not an address with a prefix.") from None
+        raise Invalid(f"{text[:80]!r} is not {what}.") from None
     if getattr(found, "scope_id", None):
         raise Invalid(f"{text[:80]!r} has a zone.")
     return found

@@ -314,50 +314,47 @@ def test_a_stream_needs_a_name_of_ours(name: str, tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_who_asks_too_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pair, "AT_ONCE", 3)
-    under_way = most = 0
-    go = asyncio.Event()
+class Crowd:
+    """A node that answers nobody until `go`; the most that it had to answer at once."""
 
-    async def slow(request: NodeRequest) -> NodeReply:
-        nonlocal under_way, most
-        under_way += 1
-        most = max(most, under_way)
-        await go.wait()
-        under_way -= 1
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self.go = asyncio.Event()
+
+    async def handle(self, request: NodeRequest) -> NodeReply:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await self.go.wait()
+        self.now -= 1
         return ConsoleLog(text="")
 
+
+def test_who_asks_too_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair, "AT_ONCE", 3)
+
     async def story() -> None:
-        async with both(slow) as (managers, _):
+        crowd = Crowd()
+        async with both(crowd.handle) as (managers, _):
             work = [asyncio.ensure_future(managers.request("h1", ASKED)) for _ in range(10)]
-            await until(lambda: under_way == 3)
-            go.set()
+            await until(lambda: crowd.now == 3)
+            crowd.go.set()
             await asyncio.gather(*work)
-            assert most == 3
+            assert crowd.most == 3
 
     asyncio.run(story())
 
 
 def test_who_sends_too_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pair, "HELD", 2500)
-    under_way = most = 0
-    go = asyncio.Event()
-
-    async def slow(request: NodeRequest) -> NodeReply:
-        nonlocal under_way, most
-        under_way += 1
-        most = max(most, under_way)
-        await go.wait()
-        under_way -= 1
-        return ConsoleLog(text="")
 
     async def story() -> None:
-        async with both(slow) as (managers, _):
+        crowd = Crowd()
+        async with both(crowd.handle) as (managers, _):
             large = ReadConsoleLog(guest_id="x" * 1000)
             work = [asyncio.ensure_future(managers.request("h1", large)) for _ in range(8)]
-            await until(lambda: under_way == 2)
-            go.set()
+            await until(lambda: crowd.now == 2)
+            crowd.go.set()
             await asyncio.gather(*work, managers.request("h1", ReadConsoleLog(guest_id="x" * 9000)))  # alone, it is taken
-            assert most == 2
+            assert crowd.most == 2
 
     asyncio.run(story())
