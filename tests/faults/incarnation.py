@@ -327,7 +327,7 @@ def share(make: Callable[[Config], list[Any]]) -> Callable[[Config], list[Any]]:
 
 
 def live(directory: Path, script: Callable[[Life], Coroutine[Any, Any, None]], **options: Any) -> int:
-    """Run a script in a life of its own; how that ended: 0, or KILLED. A failure of the script is the caller's."""
+    """Run a script in a life of its own; how that ended: 0, or KILLED. A failure of the script is the caller's; TimeoutError: it hung."""
     (directory / "error").unlink(missing_ok=True)
     for module in IMPORTED_LATE:  # once, here
         importlib.import_module(module)
@@ -345,7 +345,8 @@ def live(directory: Path, script: Callable[[Life], Coroutine[Any, Any, None]], *
             os._exit(status)
     hangs = not _ends(child)
     ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert not hangs, f"a life hung after {journal(directory)[-5:]}"
+    if hangs:
+        raise TimeoutError(f"a life hung after {journal(directory)[-5:]}")
     if ended not in (0, KILLED):
         error = directory / "error"
         raise AssertionError(f"after {journal(directory)[-5:]}:\n{error.read_text() if error.exists() else f'ended with {ended}'}")
