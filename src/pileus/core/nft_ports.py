@@ -3,6 +3,7 @@
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from pileus.core import network_names as names
+from pileus.core import port_rates
 from pileus.core.network_plan import METADATA_ADDRESS, METADATA_ADDRESS_V6
 from pileus.core.nft_text import chain
 from pileus.model.routing import DomainPort
@@ -48,7 +49,9 @@ def table(ports: list[DomainPort], more: list[str]) -> list[str]:
         lines += _from(tap, port) + _to(tap, number, port)
     for tap, port in free:
         lines += chain(f"from-{tap}", _own_metadata(port))
-    prerouting = ["meta mark set 0"]
+    limits, slow = port_rates.chains(ports)
+    lines += limits
+    prerouting = ["meta mark set 0", *slow]
     prerouting += ["meta mark set iifname map @in-marks"] if taps else []
     prerouting += ["iifname vmap @senders"] if taps or free else []
     lines += chain("prerouting", prerouting, "type filter hook prerouting priority -300; policy accept;")

@@ -297,6 +297,7 @@ def _port(port: Port, network: Network | None, host: str, remotes: Mapping[str, 
         ],
         guest_id=port.device_id,
         project_id=port.project_id,
+        rates=port.rates if local else None,
     )
 
 

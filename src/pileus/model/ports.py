@@ -33,6 +33,20 @@ class DhcpOption(Model, frozen=True, kw_only=True):
     ip_version: int = 4
 
 
+class Rate(Model, frozen=True, kw_only=True, order=True):
+    """A limit of bandwidth: bytes a second, and bytes that may come at once, which are a second's worth at least."""
+
+    average: int
+    burst: int
+
+
+class PortRates(Model, frozen=True, kw_only=True):
+    """What a port lets through; None: whatever the network can. `inbound` is what the guest receives."""
+
+    inbound: Rate | None = None
+    outbound: Rate | None = None
+
+
 class Port(Resource, frozen=True, kw_only=True):
     """A port. `status` is observed: ACTIVE once it is wired on its host. `created_by_compute`: made for a server and goes with it."""
 
@@ -56,6 +70,7 @@ class Port(Resource, frozen=True, kw_only=True):
     dns_name: str = ""
     created_by_compute: bool = False
     tags: list[str] = []
+    rates: PortRates | None = None  # of the flavor of its server
     migrating_to: str | None = None  # a host that has the port as well, without traffic for it, until the server's move is over
 
 

@@ -1,6 +1,7 @@
 """A routing domain: a router with the networks on it, or a network without a router, as one host is told to realize it."""
 
 from pileus.model.base import Model
+from pileus.model.ports import PortRates
 
 
 class DomainSubnet(Model, frozen=True, kw_only=True):
@@ -52,6 +53,7 @@ class DomainPort(Model, frozen=True, kw_only=True):
     dhcp_options: list[dict[str, str]] = []  # {"opt_name", "opt_value", "ip_version"}
     guest_id: str = ""
     project_id: str = ""
+    rates: PortRates | None = None
 
 
 class SecurityRule(Model, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from pileus import clock
+from pileus.core.port_rates import rates_of
 from pileus.core.servers import fault_of
 from pileus.model.errors import Conflict
 from pileus.model.guests import ObservedGuest
@@ -198,6 +199,7 @@ async def _record(tx: Transaction, seen: Migration, guest: ObservedGuest) -> Non
 async def _change_flavor(tx: Transaction, server: Server, resize: Resize, back: bool) -> None:
     flavor = resize.old if back else resize.new
     changes: dict[str, Any] = {"flavor": flavor, "vcpus": flavor.vcpus, "memory_mib": flavor.ram, "resize": resize, "migration": None}
+    await ports.limit_ports(tx, server.id, rates_of(flavor.extra_specs))
     await servers.save(tx, server, **changes)
 
 

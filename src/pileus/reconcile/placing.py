@@ -10,6 +10,7 @@ from pileus import clock
 from pileus.config import Config
 from pileus.core.metrics import Histogram
 from pileus.core.placement import choose
+from pileus.core.port_rates import rates_of
 from pileus.core.servers import Next, fault_of, next_step
 from pileus.model.errors import Conflict, PileusError
 from pileus.model.placement import Claim, Decision, PlacementRequest
@@ -158,7 +159,7 @@ async def _record(tx: Transaction, server: Server, decision: Decision, zone: str
         after = await servers.change(tx, server, fault=fault)
         await actions.finish(tx, server.id, server.request_id, SCHEDULE, result="Error", message=decision.message)
         return after
-    await ports.bind_ports(tx, server.id, decision.host, zone)
+    await ports.bind_ports(tx, server.id, decision.host, zone, rates_of(server.flavor.extra_specs))
     after = await servers.change(tx, server, host=decision.host, availability_zone=zone)
     await actions.finish(tx, server.id, server.request_id, SCHEDULE, message=decision.message)
     return after

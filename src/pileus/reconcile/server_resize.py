@@ -7,13 +7,14 @@ from typing import Any
 
 import msgspec
 
+from pileus.core.port_rates import rates_of
 from pileus.model.errors import Conflict
 from pileus.model.guests import Power
 from pileus.model.migrations import MigrationStatus, MigrationStep
 from pileus.model.placement import Claim
 from pileus.model.servers import Resize, ResizeStep, Server, ServerFlavor
 from pileus.reconcile.server_inputs import placement_request
-from pileus.store import actions, allocations, migration_records, providers, servers
+from pileus.store import actions, allocations, migration_records, ports, providers, servers
 from pileus.store.database import Database, Transaction
 
 PREPARE, CONFIRM, FINISH = "compute_prep_resize", "compute_confirm_resize", "compute_finish_revert_resize"  # Nova's names of the events
@@ -60,6 +61,7 @@ async def _change(tx: Transaction, server: Server, flavor: ServerFlavor, resize:
     changes: dict[str, Any] = {"flavor": flavor, "vcpus": flavor.vcpus, "memory_mib": flavor.ram, "resize": resize}
     if server.power != Power.STOPPED:
         changes["reboots_soft"] = server.reboots_soft + 1
+    await ports.limit_ports(tx, server.id, rates_of(flavor.extra_specs))
     await servers.save(tx, server, **changes)
 
 

@@ -12,7 +12,7 @@ from pileus.core.addresses import mac_from
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, NotFound
 from pileus.model.networks import Network
-from pileus.model.ports import COMPUTE, DHCP, AddressPair, DhcpOption, FixedIp, Port, ServerPort
+from pileus.model.ports import COMPUTE, DHCP, AddressPair, DhcpOption, FixedIp, Port, PortRates, ServerPort
 from pileus.store.addresses import give_back
 from pileus.store.database import Reader, Transaction
 from pileus.store.fixed_ips import FixedIpRequest, Holder, change_addresses, choose_addresses
@@ -123,13 +123,24 @@ async def release_floating(tx: Transaction, port_id: str, addresses: set[str] | 
             )  # fmt: skip
 
 
-async def bind_ports(tx: Transaction, server_id: str, host: str, zone: str = "nova") -> None:
+async def bind_ports(tx: Transaction, server_id: str, host: str, zone: str = "nova", rates: PortRates | None = None) -> None:
     """Plug a server's ports to a host."""
     await tx.execute(
         "UPDATE ports SET host = ?, device_owner = ?, status = CASE WHEN host = ? THEN status ELSE 'DOWN' END, migrating_to = NULL, "
-        "generation = generation + 1, updated_at = ? WHERE device_id = ?",
-        host, f"{COMPUTE}{zone}", host, clock.now(), server_id,
+        "rates = ?, generation = generation + 1, updated_at = ? WHERE device_id = ?",
+        host, f"{COMPUTE}{zone}", host, _text(rates), clock.now(), server_id,
     )  # fmt: skip
+
+
+async def limit_ports(tx: Transaction, server_id: str, rates: PortRates | None) -> None:
+    """The server's flavor lets so much through its ports from now on; its host hears of it as it gets the server's new guest."""
+    await tx.execute(
+        "UPDATE ports SET rates = ?, generation = generation + 1, updated_at = ? WHERE device_id = ?", _text(rates), clock.now(), server_id
+    )
+
+
+def _text(rates: PortRates | None) -> str | None:
+    return None if rates is None else msgspec.json.encode(rates).decode()
 
 
 async def prepare_move(tx: Transaction, server_id: str, host: str) -> list[str]:
@@ -172,7 +183,7 @@ async def release_ports(tx: Transaction, server_id: str) -> list[str]:
         if port.created_by_compute:
             await remove_port(tx, port)
         else:
-            await PORTS.update(tx, port, device_id="", device_owner="", host=None, migrating_to=None, status="DOWN")
+            await PORTS.update(tx, port, device_id="", device_owner="", host=None, migrating_to=None, rates=None, status="DOWN")
     return sorted({port.network_id for port in ports})
 
 

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 from pileus.model.placement import Claim
+from pileus.model.ports import PortRates, Rate
 from pileus.model.servers import Server
 from pileus.reconcile import server_resize
 from pileus.reconcile.migrations import Migrations
 from pileus.store import allocations, hosts, providers, servers
 from pileus.store.database import Transaction
+from pileus.store.ports import PORTS
 from tests.api.compute.conftest import Compute
 
 
@@ -96,6 +98,23 @@ def test_a_resize_is_taken_back(resizable: tuple[Compute, str]) -> None:
     advance(compute, server)
     assert states(compute, server) == ("ACTIVE", "active", None, "m1.tiny")
     assert share(compute, server) == {"VCPU": 1, "MEMORY_MB": 512, "DISK_GB": 1}
+
+
+def rates(compute: Compute, server: str) -> list[PortRates | None]:
+    return [port.rates for port in compute.cloud.run(PORTS.find(compute.cloud.db, "device_id = ?", server))]
+
+
+def test_a_ports_rates_are_those_of_its_servers_flavor(resizable: tuple[Compute, str]) -> None:
+    compute, server = resizable
+    specs = {"extra_specs": {"quota:vif_inbound_average": "2000", "quota:vif_outbound_average": "1000"}}
+    assert compute.call("POST", "/flavors/2/os-extra_specs", specs, who="admin").status == 200
+    assert rates(compute, server) == [None]
+    resized(compute, server)
+    slow = PortRates(inbound=Rate(average=2_000_000, burst=2_000_000), outbound=Rate(average=1_000_000, burst=1_000_000))
+    assert rates(compute, server) == [slow]
+    assert compute.act(server, "revertResize").status == 202
+    advance(compute, server)
+    assert rates(compute, server) == [None]
 
 
 def test_a_flavor_for_which_the_host_has_no_room_ends_the_resize_alone(resizable: tuple[Compute, str]) -> None:
