@@ -18,6 +18,9 @@ from typing import Any
 import pytest
 
 from pileus.cli import separation
+from pileus.cli.separation.child import pid_of_other
+from pileus.cli.separation.ownership import hand_over, user_of
+from pileus.cli.separation.root_process import CAPABILITIES
 from pileus.cli.settings import load
 from pileus.config import Config
 
@@ -27,8 +30,8 @@ ATTEMPTS = """
 import json, os, socket, sqlite3, subprocess, sys, threading
 from pathlib import Path
 import msgspec
-from pileus.cli.kernel import libc, mount
-from pileus.cli.sandbox import Enclosure, enclose
+from pileus.cli.separation.kernel import libc, mount
+from pileus.cli.separation.sandbox import Enclosure, enclose
 
 order = json.loads(sys.argv[1])
 confined = enclose(Enclosure(state=order["state"], user=order["user"], mount_on=order["state"] + "/sandbox", private={"key": b"secret"}))
@@ -109,10 +112,10 @@ def attempts(state: Path, port: int, other: int) -> dict[str, Any]:
     (state / "clouds.yaml").write_text("passwords")
     (state / "clouds.yaml").chmod(0o600)
     (state / "config.json").write_text("{}")
-    separation.hand_over(config)
+    hand_over(config)
     (state.parent / "beside").write_text("another's")
     order = {
-        "state": str(state), "user": separation.user_of(config), "other": other, "port": port,
+        "state": str(state), "user": user_of(config), "other": other, "port": port,
         "read": {
             "roots": "/root", "homes": "/home", "node": str(state / "node"), "guest": str(state / "node" / "guests" / "disk"),
             "passwords": str(state / "clouds.yaml"), "beside": str(state.parent / "beside"), "above": str(state.parent), "srv": "/srv",
@@ -190,7 +193,7 @@ class Cloud:
 
     @property
     def api(self) -> int:
-        pid = separation.pid_of_other(self.state)
+        pid = pid_of_other(self.state)
         assert pid is not None
         return pid
 
@@ -248,12 +251,12 @@ def ended(pid: int, seconds: float = 15) -> bool:
 def test_requests_are_parsed_without_privileges_and_the_node_keeps_those_that_it_needs(state: Path) -> None:
     with running(state) as cloud:
         api, node = of_status(cloud.api), of_status(cloud.node)
-        user = str(separation.user_of(load(state)))
+        user = str(user_of(load(state)))
         assert api["Uid"].split() == api["Gid"].split() == [user] * 4
         assert api["Groups"] == ""
         assert {int(api[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
         assert (api["NoNewPrivs"], api["Seccomp"]) == ("1", "2")
-        kept = sum(1 << number for number in separation.CAPABILITIES.values())
+        kept = sum(1 << number for number in CAPABILITIES.values())
         for name in ("CapPrm", "CapEff", "CapBnd"):
             assert int(node[name], 16) & ~kept == 0, name
         for task in Path(f"/proc/{cloud.node}/task").iterdir():
@@ -263,7 +266,7 @@ def test_requests_are_parsed_without_privileges_and_the_node_keeps_those_that_it
         mine = {os.readlink(one) for one in Path(f"/proc/{cloud.node}/fd").iterdir() if one.exists()}
         assert not {f"socket:[{inode}]" for inode in listening} & mine, "root listens to nobody"
         assert cloud.stop() == 0
-        assert separation.pid_of_other(state) is None
+        assert pid_of_other(state) is None
 
 
 @pytest.mark.parametrize("killed", ["node", "api"])
@@ -283,14 +286,14 @@ def test_when_one_is_killed_the_other_ends_and_starting_again_is_the_recovery(st
 def test_a_clouds_files_are_handed_over_once_and_commands_of_root_do_not_lock_it_out(state: Path) -> None:
     (state / "config.json").write_text('{"privilege_separation": false}')
     with running(state) as cloud:
-        assert separation.pid_of_other(state) is None
+        assert pid_of_other(state) is None
         before = (state / "secrets" / "passwords.json").read_text()
         assert (state / "pileus.db").stat().st_uid == 0
         cloud.stop()
         settings = json.loads((state / "config.json").read_text())
         (state / "config.json").write_text(json.dumps(settings | {"privilege_separation": True}))
         cloud.start()
-        user = separation.user_of(load(state))
+        user = user_of(load(state))
         copy = Path(cloud.run("db", "backup").strip())
         assert copy.stat().st_uid == user
         for command in (("db", "check"), ("verify",), ("status",), ("db", "backup", str(state.parent / "copy.db"))):
@@ -338,14 +341,14 @@ def test_both_write_one_log_and_status_shows_both(state: Path) -> None:
 
 def test_what_was_planted_in_the_directory_is_neither_followed_nor_given_away(state: Path) -> None:
     config = Config(state=str(state))
-    separation.hand_over(config)
+    hand_over(config)
     secret = state.parent / "secret"
     secret.write_text("root's")
     secret.chmod(0o600)
     (state / "secrets" / "link").symlink_to(secret)
     os.link(secret, state / "secrets" / "name")
     (state / "pileus.db").symlink_to(secret)
-    separation.hand_over(config)
+    hand_over(config)
     assert (secret.stat().st_uid, secret.stat().st_mode & 0o777) == (0, 0o600)
 
 
@@ -359,7 +362,7 @@ def test_a_machine_that_lets_no_process_be_another_user_has_one_process_and_says
     cloud.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         cloud.until(cloud.answers)
-        assert separation.pid_of_other(state) is None
+        assert pid_of_other(state) is None
         assert "requests are parsed by a process of root" in cloud.log()
     finally:
         cloud.stop()

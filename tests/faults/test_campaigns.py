@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pileus.cli.local_cluster import LocalCluster
-from pileus.cli.separation import pid_of_other
+from pileus.cli.separation.child import pid_of_other
 from pileus.cli.serve import read_pid
 from pileus.cli.settings import load
 from tests.faults.campaign import Campaign, Kill, guests, kill

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pileus.cli.main import me, state_of
-from pileus.cli.separation import as_its_user
+from pileus.cli.separation.ownership import as_its_user
 from pileus.cli.serve import only_one
 from pileus.cli.settings import load
 from pileus.config import Config

@@ -47,16 +47,17 @@ async def examine(state: Path) -> list[Capability]:
 
 def separated(config: Config) -> Capability:
     """Whether what parses requests can be a process without privileges, tried with one that does nothing else. Blocks."""
-    from pileus.cli import separation
+    from pileus.cli.separation.child import attempt
+    from pileus.cli.separation.sandbox import WRITTEN
 
     name = "API without privileges"
     if os.geteuid() != 0:
         return Capability(name=name, works=False, detail="only root can become another user", remedy="run as root")
-    for folder in ("node", *separation.WRITTEN):
+    for folder in ("node", *WRITTEN):
         (config.directory / folder).mkdir(exist_ok=True)
     config.directory.chmod(0o711)
     try:
-        found = separation.attempt(config)
+        found = attempt(config)
     except PileusError as error:
         return Capability(name=name, works=False, detail=error.message, remedy="see what it printed")
     if found.error:

@@ -198,9 +198,9 @@ def run_until_stopped(
 
 def _work(config: Config, ready: Callable[[ControlPlane], None] | None, roles: tuple[str, ...]) -> Coroutine[None, None, None]:
     """What this process does: all of it, or, where it is root, the node's part beside a process without privileges."""
-    from pileus.cli import separation
+    from pileus.cli.separation import root_process
 
-    apart = separation.start(config, ready, listen) if roles == ROLES and separation.applies(config) else None
+    apart = root_process.start(config, ready, listen) if roles == ROLES and root_process.applies(config) else None
     return apart or run(config, ready, roles)
 
 

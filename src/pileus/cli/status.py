@@ -13,7 +13,8 @@ from pileus import __version__
 from pileus.cli.client import Api
 from pileus.cli.credentials import base_url
 from pileus.cli.main import me, state_of
-from pileus.cli.separation import as_its_user, pid_of_other
+from pileus.cli.separation.child import pid_of_other
+from pileus.cli.separation.ownership import as_its_user
 from pileus.cli.serve import read_pid
 from pileus.cli.settings import load
 from pileus.config import Config

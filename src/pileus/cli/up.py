@@ -27,7 +27,7 @@ from pileus.cli.local_cluster import settings as cluster_settings
 from pileus.cli.main import me, state_of
 from pileus.cli.progress import paint, step
 from pileus.cli.public_network import free_public_cidr, where_to_start
-from pileus.cli.separation import end_left_over
+from pileus.cli.separation.child import end_left_over
 from pileus.cli.serve import listen as bind
 from pileus.cli.serve import read_pid, run_until_stopped
 from pileus.config import Config

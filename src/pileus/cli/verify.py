@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pileus.cli.main import me, state_of
-from pileus.cli.separation import as_its_user
+from pileus.cli.separation.ownership import as_its_user
 from pileus.cli.settings import check_store, load
 from pileus.cli.world import LookAt, censuses, gather_all
 from pileus.config import Config

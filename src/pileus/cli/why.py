@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from pileus.cli.main import state_of
-from pileus.cli.separation import as_its_user
+from pileus.cli.separation.ownership import as_its_user
 from pileus.cli.settings import check_store, load
 from pileus.config import Config
 from pileus.model.base import Model

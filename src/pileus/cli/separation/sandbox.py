@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pileus.cli import kernel, syscall_filter
-from pileus.cli.kernel import BIND, NO_DEVICES, NO_PROGRAMS, NO_SUID, PRIVATE, READ_ONLY, RECURSIVE, REMOUNT
+from pileus.cli.separation import kernel, syscall_filter
+from pileus.cli.separation.kernel import BIND, NO_DEVICES, NO_PROGRAMS, NO_SUID, PRIVATE, READ_ONLY, RECURSIVE, REMOUNT
 from pileus.model.base import Model
 
 WRITTEN = ("backups", "images", "log", "secrets")

@@ -4,8 +4,8 @@ import struct
 
 import pytest
 
-from pileus.cli import syscall_filter
-from pileus.cli.syscall_filter import ALLOW, AUDIT, EAFNOSUPPORT, ENOSYS, EPERM, ERRNO, KILL, REFUSED, SPECIAL, known, program
+from pileus.cli.separation import syscall_filter
+from pileus.cli.separation.syscall_filter import ALLOW, AUDIT, EAFNOSUPPORT, ENOSYS, EPERM, ERRNO, KILL, REFUSED, SPECIAL, known, program
 
 
 def verdict(machine: str, number: int, first: int = 0, second: int = 0, architecture: int | None = None) -> int:

@@ -4,7 +4,7 @@ import ctypes
 import platform
 import struct
 
-from pileus.cli.kernel import libc
+from pileus.cli.separation.kernel import libc
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 EPERM, ENOSYS, EAFNOSUPPORT = 1, 38, 97

@@ -1,4 +1,4 @@
-"""The process that parses requests: `separation.py` starts it as root, it gives that up, then it is the Cloud and the Cluster Manager."""
+"""The process that parses requests: `child.py` starts it as root, it gives that up, then it is the Cloud and the Cluster Manager."""
 
 import os
 import socket
@@ -7,10 +7,11 @@ import sys
 import msgspec
 
 from pileus.bus.pair import ManagersBus
-from pileus.cli import sandbox, serve
+from pileus.cli import serve
 from pileus.cli.hardening import harden
 from pileus.cli.logs import log_through
-from pileus.cli.separation import Order
+from pileus.cli.separation import sandbox
+from pileus.cli.separation.child import Order
 from pileus.model.errors import PileusError, Unavailable
 
 REFUSED = 75
