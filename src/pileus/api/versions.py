@@ -81,6 +81,10 @@ class History(Model, frozen=True, kw_only=True):
                 body = change.requests[shape](request, body)
         return body
 
+    def changed(self, version: Version, shape: str) -> bool:
+        """Whether documents of this shape have changed since a version."""
+        return any(change.version > version and shape in change.responses for change in self.changes)
+
     def downgrade(self, request: Request, shape: str, document: Any) -> Any:
         """A document of the newest form in the request's version."""
         for change in self.changes:

@@ -5,10 +5,10 @@ aggregates), then the groups' answers of one anchor are combined and checked tog
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import chain, product
+from itertools import chain, islice, product
 
 from pileus.core.provider_forest import Forest
-from pileus.model.candidates import AllocationRequest, CandidateRequest, Candidates, Group
+from pileus.model.candidates import AllocationRequest, CandidateRequest, Candidates, Group, Share
 from pileus.model.placement import Provider
 
 MOST = 100_000
@@ -35,12 +35,14 @@ Choices = dict[str, list[Choice]]
 
 def candidates(request: CandidateRequest, forest: Forest) -> Candidates:
     """The answer to a request."""
-    if len(request.groups) == 1 and not forest.sharing and not forest.nested():
-        found = _flat(request, forest)
-    else:
-        found = _combined(request, forest)
     limit = min(request.limit or MOST, MOST)
-    requests = [one for _, one in zip(range(limit), found, strict=False)]
+    if len(request.groups) == 1 and not forest.sharing and not forest.nested():
+        group = request.groups[0]
+        share = Share(resources=group.resources)
+        providers = list(islice(_flat(request, forest), limit))
+        alone = [AllocationRequest(allocations={one: share}, mappings={group.suffix: [one]}) for one in providers]
+        return Candidates(requests=alone, providers=providers)
+    requests = list(islice(_combined(request, forest), limit))
     used = {provider for one in requests for provider in one.allocations}
     if request.nested:
         roots = {forest.providers[provider].root_id for provider in used}
@@ -48,13 +50,21 @@ def candidates(request: CandidateRequest, forest: Forest) -> Candidates:
     return Candidates(requests=requests, providers=[provider for provider in forest.providers if provider in used])
 
 
-def _flat(request: CandidateRequest, forest: Forest) -> Iterator[AllocationRequest]:
+def _flat(request: CandidateRequest, forest: Forest) -> Iterator[str]:
     """One group, no trees, nothing shared: each provider that fits is an answer."""
     group = request.groups[0]
-    wanted = group.resources
+    wanted = [(forest.rooms(name), amount) for name, amount in group.resources.items()]
+    plain = not (group.required or group.forbidden or group.member_of or group.not_member_of)
+    plain = plain and not (request.root_required or request.root_forbidden)
     for provider in _pool(group, forest):
-        if fits(provider, wanted) and suits(provider, group, forest) and _root_suits(provider.id, request, forest):
-            yield AllocationRequest(allocations={provider.id: wanted}, mappings={group.suffix: [provider.id]})
+        key = provider.id
+        for rooms, amount in wanted:
+            room = rooms.get(key)
+            if room is None or not room[0] <= amount <= room[1] or amount % room[2]:
+                break
+        else:
+            if plain or (suits(provider, group, forest) and _root_suits(key, request, forest)):
+                yield key
 
 
 def _combined(request: CandidateRequest, forest: Forest) -> Iterator[AllocationRequest]:
@@ -201,7 +211,8 @@ def _merge(request: CandidateRequest, combination: tuple[Choice, ...], forest: F
         return None
     if not request.nested and len({forest.providers[one].root_id for one in allocations}) != len(allocations):
         return None
-    return AllocationRequest(allocations=allocations, mappings=mappings)
+    shares = {provider: Share(resources=resources) for provider, resources in allocations.items()}
+    return AllocationRequest(allocations=shares, mappings=mappings)
 
 
 def _holds(provider: Provider, resources: dict[str, int]) -> bool:

@@ -36,10 +36,16 @@ class CandidateRequest(Model, frozen=True, kw_only=True):
     nested: bool = True
 
 
-class AllocationRequest(Model, frozen=True, kw_only=True):
-    """One way to give all that is asked: amounts by provider, and which providers satisfy which group."""
+class Share(Model, frozen=True, kw_only=True):
+    """What one provider gives."""
 
-    allocations: dict[str, dict[str, int]]
+    resources: dict[str, int]
+
+
+class AllocationRequest(Model, frozen=True, kw_only=True):
+    """One way to give all that is asked: each provider's share, and which providers satisfy which group. Encoded as the API shows it."""
+
+    allocations: dict[str, Share]
     mappings: dict[str, list[str]]
 
 

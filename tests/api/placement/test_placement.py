@@ -220,6 +220,41 @@ def test_candidates_fit_and_are_ready_to_be_allocated(cloud: TestCloud) -> None:
     assert left == {"allocation_requests": [], "provider_summaries": {}} and small != large
 
 
+def test_every_version_says_the_same_of_a_provider_after_each_change(cloud: TestCloud) -> None:
+    first, second = (provider(cloud, name, {"VCPU": 8, "DISK_GB": 10}) for name in ("one", "two"))
+    assert call(cloud, "PUT", "/traits/CUSTOM_FAST").status == 201
+
+    def summaries(version: str) -> dict[str, Any]:
+        return call(cloud, "GET", "/allocation_candidates?resources=VCPU:1", version=version).json["provider_summaries"]
+
+    def traits(names: list[str], generation: int) -> None:
+        body = {"traits": names, "resource_provider_generation": generation}
+        assert call(cloud, "PUT", f"/resource_providers/{first}/traits", body).status == 200
+
+    def free(total: int, generation: int) -> None:
+        body = {"total": total, "resource_provider_generation": generation}
+        assert call(cloud, "PUT", f"/resource_providers/{second}/inventories/VCPU", body).status == 200
+
+    for do in (
+        lambda: None,
+        lambda: traits(["CUSTOM_FAST"], 1),
+        lambda: allocate(cloud, str(uuid.uuid4()), second, {"VCPU": 3}),
+        lambda: free(16, 2),
+        lambda: traits([], 2),
+    ):
+        do()
+        newest, older = summaries(NEWEST), summaries("1.33")
+        assert list(newest) == list(older) == [first, second] and newest == older
+    assert newest[second] == {
+        "resources": {"VCPU": {"capacity": 16, "used": 3}, "DISK_GB": {"capacity": 10, "used": 0}},
+        "traits": [],
+        "parent_provider_uuid": None,
+        "root_provider_uuid": second,
+    }
+    allocate(cloud, str(uuid.uuid4()), second, {"VCPU": 13})
+    assert list(summaries(NEWEST)) == list(summaries("1.33")) == [first]
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [

@@ -150,6 +150,19 @@ def test_the_short_way_for_hosts_without_trees_answers_as_the_long_one(found: li
     assert used(short) == used(Candidates(requests=list(_combined(request, forest)), providers=[]))
     for one in short.requests:
         (key, resources), *others = one.allocations.items()
-        assert not others and resources == group.resources
-        for name, amount in resources.items():
+        assert not others and resources.resources == group.resources
+        for name, amount in resources.resources.items():
             assert forest.providers[key].used.get(name, 0) + amount <= forest.providers[key].inventories[name].capacity
+
+
+@given(flat, flat, st.lists(st.sampled_from([f"p{number}" for number in range(8)])), groups)
+@settings(max_examples=200, deadline=None)
+def test_what_was_counted_once_follows_every_change(before: list[Provider], after: list[Provider], gone: list[str], group: Group) -> None:
+    request = CandidateRequest(groups=[group])
+    forest = Forest(before)
+    candidates(request, forest)
+    for one in after:
+        forest.put(one)
+    for name in gone:
+        forest.drop(name)
+    assert candidates(request, forest) == candidates(request, Forest(forest.providers.values()))

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import msgspec
+
 from pileus.api.placement import queries
 from pileus.api.placement.answers import answer
+from pileus.api.placement.history import HISTORY
 from pileus.api.request import Request, Response, Version
 from pileus.core.candidates import candidates
 from pileus.core.provider_forest import Forest
@@ -24,25 +27,39 @@ async def list_candidates(request: Request) -> Response:
     await _check_names(request, asked)
     request.notes["resources"] = {name for group in asked.groups for name in group.resources}
     forest = (await view_of(request.cloud.db)).forest
-    return answer(request, document(candidates(asked, forest), forest))
+    found = candidates(asked, forest)
+    older = HISTORY.changed(request.version, request.route.shape)
+    return answer(request, document(found, forest) if older else encoded(found, forest))
 
 
 def document(found: Candidates, forest: Forest) -> dict[str, Any]:
-    """Candidates as the newest version shows them."""
-    return {
-        "allocation_requests": [
-            {"allocations": {key: {"resources": amounts} for key, amounts in one.allocations.items()}, "mappings": one.mappings}
-            for one in found.requests
-        ],
-        "provider_summaries": {key: _summary(forest.providers[key]) for key in found.providers},
-    }
+    """Candidates as the newest version shows them, for older ones to be made of it."""
+    summaries = {key: {**_stocks(forest.providers[key]), "traits": forest.providers[key].traits} for key in found.providers}
+    return {"allocation_requests": msgspec.to_builtins(found.requests), "provider_summaries": summaries}
 
 
-def _summary(provider: Provider) -> dict[str, Any]:
+def encoded(found: Candidates, forest: Forest) -> dict[str, Any]:
+    """The same, mostly in JSON already: what is said of a provider is written once for as long as it does not change, and lists of
+    traits, which are long and which many hosts share, once an answer."""
+    lists: dict[frozenset[str], bytes] = {}
+    summaries: dict[str, msgspec.Raw] = {}
+    for key in found.providers:
+        stocks = forest.shown.get(key)
+        if stocks is None:
+            stocks = forest.shown[key] = msgspec.json.encode(_stocks(forest.providers[key]))[:-1] + b',"traits":'
+        traits = forest.traits[key]
+        text = lists.get(traits)
+        if text is None:
+            text = lists[traits] = msgspec.json.encode(forest.providers[key].traits) + b"}"
+        summaries[key] = msgspec.Raw(stocks + text)
+    return {"allocation_requests": found.requests, "provider_summaries": summaries}
+
+
+def _stocks(provider: Provider) -> dict[str, Any]:
+    """All of a summary but the traits."""
     used = provider.used
     return {
         "resources": {name: {"capacity": one.capacity, "used": used.get(name, 0)} for name, one in provider.inventories.items()},
-        "traits": provider.traits,
         "parent_provider_uuid": provider.parent_id,
         "root_provider_uuid": provider.root_id,
     }
