@@ -96,6 +96,18 @@ POLICY: dict[str, str] = {
     "identity:create_credential": ANYONE,
     "identity:update_credential": ANYONE,
     "identity:delete_credential": ANYONE,
+    # Unified limits: whoever has a token reads its own.
+    "identity:get_limit_model": ANYONE,
+    "identity:get_limit": ANYONE,
+    "identity:list_limits": ANYONE,
+    "identity:create_limits": "cloud_admin",
+    "identity:update_limit": "cloud_admin",
+    "identity:delete_limit": "cloud_admin",
+    "identity:get_registered_limit": ANYONE,
+    "identity:list_registered_limits": ANYONE,
+    "identity:create_registered_limits": "cloud_admin",
+    "identity:update_registered_limit": "cloud_admin",
+    "identity:delete_registered_limit": "cloud_admin",
     # What users delegate: each its own; the handler looks whose it is.
     "identity:list_access_rules": NOT_OF_A_DOMAIN,
     "identity:get_access_rule": NOT_OF_A_DOMAIN,
