@@ -36,6 +36,7 @@ WITH_A_TOKEN = {
     "identity:ec2_get_credential",
     "identity:ec2_delete_credential",
     "identity:list_trusts",
+    "identity:get_security_compliance_domain_config",
     "identity:get_limit_model",
     "identity:get_limit",
     "identity:list_limits",
@@ -57,6 +58,11 @@ ADMINS = {
     f"identity:{action}"
     for action in [
         "list_domains",
+        "get_domain_config",
+        "get_domain_config_default",
+        "create_domain_config",
+        "update_domain_config",
+        "delete_domain_config",
         "create_limits",
         "update_limit",
         "delete_limit",

@@ -20,6 +20,12 @@ POLICY: dict[str, str] = {
     "identity:create_domain": "cloud_admin",
     "identity:update_domain": "cloud_admin",
     "identity:delete_domain": "cloud_admin",
+    "identity:get_domain_config": "cloud_reader",
+    "identity:get_domain_config_default": "cloud_reader",
+    "identity:get_security_compliance_domain_config": ANYONE,
+    "identity:create_domain_config": "cloud_admin",
+    "identity:update_domain_config": "cloud_admin",
+    "identity:delete_domain_config": "cloud_admin",
     # Projects: members read their own; a domain's manager keeps those in it.
     "identity:list_projects": "domain_reader",
     "identity:list_user_projects": ANYONE,

@@ -176,6 +176,10 @@ REFERENCES = [
         remedy="set its parent anew",
     ),
     Reference(
+        name="options_have_domains", sentence="Every option of a domain has its domain.",
+        table="domain_options", column="domain_id", to="projects", key=("domain_id", "section", "option"),
+    ),
+    Reference(
         name="limits_are_registered", sentence="Every limit of a project or domain is of a registered limit.",
         table="unified_limits", column="registered_limit_id", to="registered_limits",
     ),
