@@ -36,8 +36,11 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     simulate: int = 0  # simulated hosts; 0: this machine's real hypervisors
     token_lifetime: float = 3600.0 * 12
     password_history: int = 0  # a user's new password must differ from that many of the last; 0: from the current one only
+    password_regex: str | None = None  # what a password must match; None: any will do
+    password_regex_description: str | None = None  # that rule in words, for who has to choose a password
     lockout_attempts: int = 0  # after so many logins by password that failed in a row, none succeeds; 0: no limit
     lockout_time: float = 1800.0  # for so long after the last of them
+    limit_model: Literal["flat", "strict_two_level"] = "flat"  # what unified limits of domains say of those of their projects
     project_requests: float = 0.0  # requests a second of one project, administrators' not counted; 0: no limit
     body_limit: int = 2 * MIB  # of a JSON body
     image_size_limit: int = 1 << 40

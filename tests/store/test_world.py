@@ -86,6 +86,13 @@ SERVICE = (
     "INSERT INTO catalog_services (id, created_at, updated_at, generation, type, name, description, enabled, extra) "
     "VALUES ('cs', 1, 1, 0, 't', 'n', '', 1, '{}')"
 )
+LIMIT = (
+    "INSERT INTO unified_limits (id, created_at, updated_at, generation, registered_limit_id, project_id, domain_id, resource_limit) VALUES"
+)
+REGISTERED = (
+    "INSERT INTO registered_limits (id, created_at, updated_at, generation, service_id, resource_name, default_limit)"
+    " VALUES ('r', 1, 1, 0, 's', 'n', 5)"
+)
 DANGLING: dict[str, list[str]] = {
     "servers_have_actions": ["DELETE FROM server_actions"],
     "actions_have_servers": [
@@ -123,6 +130,10 @@ DANGLING: dict[str, list[str]] = {
     "endpoints_have_services": [f"{CATALOG} ('x', 1, 1, 0, 'gone', 'public', 'u', NULL, 1, '{{}}')"],
     "endpoints_have_regions": [SERVICE, f"{CATALOG} ('x', 1, 1, 0, 'cs', 'public', 'u', 'gone', 1, '{{}}')"],
     "regions_have_parents": ["UPDATE regions SET parent_region_id = 'gone' WHERE id = 'Below'"],
+    "options_have_domains": ["INSERT INTO domain_options (domain_id, section, option, value) VALUES ('gone', 'ldap', 'url', '1')"],
+    "limits_are_registered": [f"{LIMIT} ('x', 1, 1, 0, 'gone', 'p1', NULL, 5)"],
+    "limits_have_projects": [REGISTERED, f"{LIMIT} ('x', 1, 1, 0, 'r', 'gone', NULL, 5)"],
+    "limits_have_domains": [REGISTERED, f"{LIMIT} ('x', 1, 1, 0, 'r', NULL, 'gone', 5)"],
     "project_endpoints_have_projects": ["INSERT INTO project_endpoints (project_id, endpoint_id) VALUES ('gone', 'e')"],
     "endpoint_groups_have_projects": [
         "INSERT INTO endpoint_groups (id, created_at, updated_at, generation, name, filters) VALUES ('e', 1, 1, 0, 'e', '{}')",

@@ -2,6 +2,7 @@
 
 from pileus.model.projects import Project
 from pileus.store.database import Reader, Transaction
+from pileus.store.domain_options import forget_options
 from pileus.store.groups import delete_group
 from pileus.store.projects import PROJECTS, delete_project, descendants
 from pileus.store.revocations import revoke
@@ -30,4 +31,5 @@ async def delete_domain(tx: Transaction, domain_id: str) -> None:
         await delete_role(tx, role)
     for project_id in reversed(await descendants(tx, domain_id)):
         await delete_project(tx, project_id)
+    await forget_options(tx, domain_id)
     await delete_project(tx, domain_id)

@@ -195,8 +195,9 @@ async def _place(db: Reader, request: Request, body: NewProject) -> tuple[str, s
         raise Invalid("The project's domain_id is not that of its parent.", field="domain_id")
     if not parent.enabled:
         raise Forbidden(f"Cannot create project: its parent {parent.id} is disabled.")
-    if len(await ancestors(db, parent.id)) + (0 if parent.is_domain else 1) > DEEPEST:
-        raise Forbidden(f"Max hierarchy depth reached: {DEEPEST} levels below a domain are allowed.")
+    deepest = 1 if request.cloud.config.limit_model == "strict_two_level" else DEEPEST
+    if len(await ancestors(db, parent.id)) + (0 if parent.is_domain else 1) > deepest:
+        raise Forbidden(f"Max hierarchy depth reached: {deepest} level(s) below a domain are allowed.")
     return domain_id, parent.id
 
 

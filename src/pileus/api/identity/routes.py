@@ -23,7 +23,9 @@ from pileus.api.identity import (
 from pileus.api.identity import application_credentials as appcreds
 from pileus.api.identity.auth import AuthBody, create_token
 from pileus.api.identity.catalog_routes import CATALOG_ROUTES
+from pileus.api.identity.domain_routes import DOMAIN_ROUTES
 from pileus.api.identity.grants import grant_routes
+from pileus.api.identity.limit_routes import LIMIT_ROUTES
 from pileus.api.identity.policy import POLICY
 from pileus.api.identity.role_assignments import list_role_assignments
 from pileus.api.identity.unavailable import unavailable_routes
@@ -147,6 +149,8 @@ ROUTES = [
     route("GET",    TRUST + "/roles",            trusts.list_trust_roles,       "identity:list_roles_for_trust"),
     route("GET",    TRUST + "/roles/{role_id}",  trusts.show_trust_role,        "identity:get_role_for_trust"),
     *CATALOG_ROUTES,
+    *LIMIT_ROUTES,
+    *DOMAIN_ROUTES,
     *unavailable_routes(),
 ]
 # fmt: on

@@ -13,12 +13,8 @@ PLACES = {
     "/v3/OS-ENDPOINT-POLICY": "Endpoint policies are not available.",
     "/v3/OS-SIMPLE-CERT": "Tokens are not signed by certificates here.",
     "/v3/OS-REVOKE": "Revocation events are not published; validate tokens instead.",
-    "/v3/limits": "Unified limits are not available; each service keeps its quotas.",
-    "/v3/registered_limits": "Unified limits are not available; each service keeps its quotas.",
     "/v3/ec2tokens": "EC2 authentication is not available.",
     "/v3/s3tokens": "S3 authentication is not available.",
-    "/v3/domains/config": "Configuration of single domains is not available: all have the same back end.",
-    "/v3/domains/{domain_id}/config": "Configuration of single domains is not available: all have the same back end.",
     "/v3/auth/OS-FEDERATION": "Federated identity is not available; log in by password or application credential.",
 }
 

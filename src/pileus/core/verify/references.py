@@ -176,6 +176,22 @@ REFERENCES = [
         remedy="set its parent anew",
     ),
     Reference(
+        name="options_have_domains", sentence="Every option of a domain has its domain.",
+        table="domain_options", column="domain_id", to="projects", key=("domain_id", "section", "option"),
+    ),
+    Reference(
+        name="limits_are_registered", sentence="Every limit of a project or domain is of a registered limit.",
+        table="unified_limits", column="registered_limit_id", to="registered_limits",
+    ),
+    Reference(
+        name="limits_have_projects", sentence="Every limit of a project has its project.",
+        table="unified_limits", column="project_id", to="projects",
+    ),
+    Reference(
+        name="limits_have_domains", sentence="Every limit of a domain has its domain.",
+        table="unified_limits", column="domain_id", to="projects",
+    ),
+    Reference(
         name="project_endpoints_have_projects", sentence="Every endpoint that was given to a project has its project.",
         table="project_endpoints", column="project_id", to="projects", key=("project_id", "endpoint_id"),
     ),
