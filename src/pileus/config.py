@@ -36,6 +36,10 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     simulate: int = 0  # simulated hosts; 0: this machine's real hypervisors
     token_lifetime: float = 3600.0 * 12
     password_history: int = 0  # a user's new password must differ from that many of the last; 0: from the current one only
+    password_expires_days: int = 0  # days after which a password has to be changed; 0: never
+    password_minimum_days: int = 0  # days for which a user has to keep a password that it has chosen; 0: none
+    password_change_first: bool = False  # a password that an administrator has set has to be changed before the first login
+    inactive_days: int = 0  # days without a login after which a user is disabled; 0: never
     password_regex: str | None = None  # what a password must match; None: any will do
     password_regex_description: str | None = None  # that rule in words, for who has to choose a password
     lockout_attempts: int = 0  # after so many logins by password that failed in a row, none succeeds; 0: no limit

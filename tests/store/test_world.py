@@ -130,6 +130,7 @@ DANGLING: dict[str, list[str]] = {
     "endpoints_have_services": [f"{CATALOG} ('x', 1, 1, 0, 'gone', 'public', 'u', NULL, 1, '{{}}')"],
     "endpoints_have_regions": [SERVICE, f"{CATALOG} ('x', 1, 1, 0, 'cs', 'public', 'u', 'gone', 1, '{{}}')"],
     "regions_have_parents": ["UPDATE regions SET parent_region_id = 'gone' WHERE id = 'Below'"],
+    "passcodes_have_credentials": ["INSERT INTO passcode_uses (credential_id, step) VALUES ('gone', 1)"],
     "options_have_domains": ["INSERT INTO domain_options (domain_id, section, option, value) VALUES ('gone', 'ldap', 'url', '1')"],
     "limits_are_registered": [f"{LIMIT} ('x', 1, 1, 0, 'gone', 'p1', NULL, 5)"],
     "limits_have_projects": [REGISTERED, f"{LIMIT} ('x', 1, 1, 0, 'r', 'gone', NULL, 5)"],

@@ -5,6 +5,7 @@ Everybody may read that; a database's URL with a password is kept in `secrets/da
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,18 @@ def check_kind(before: Config, simulate: int | None, database: str | None = None
         )
 
 
+def _check_passwords(config: Config) -> None:
+    for name in ("password_expires_days", "password_minimum_days", "password_history", "lockout_attempts", "inactive_days"):
+        if getattr(config, name) < 0:
+            raise Invalid(f"{name} {getattr(config, name)}: expected a number, or 0 for no such rule.")
+    if 0 < config.password_expires_days <= config.password_minimum_days:
+        raise Invalid("password_minimum_days must be less than password_expires_days: else nobody could change a password in time.")
+    try:
+        re.compile(config.password_regex or "")
+    except re.error as error:
+        raise Invalid(f"password_regex is no regular expression: {error}.") from error
+
+
 def check(config: Config) -> None:
     """Invalid when a setting can't be meant."""
     if config.database is not None:
@@ -172,6 +185,7 @@ def check(config: Config) -> None:
         raise Invalid(f"--bus-ca {config.bus_ca}: there is no such file.")
     if config.project_requests < 0:
         raise Invalid(f"project_requests {config.project_requests:g}: expected a number of requests a second, or 0 for no limit.")
+    _check_passwords(config)
     for text in config.fencing.values():
         parse_fence(text)
     if config.evacuate not in tuple(Evacuate):

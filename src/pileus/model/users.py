@@ -15,5 +15,6 @@ class User(Resource, frozen=True, kw_only=True):
     password_hash: str | None = None
     password_set_at: float | None = None
     password_expires_at: float | None = None
+    last_active_at: float | None = None
     options: dict[str, Any] = {}
     extra: dict[str, Any] = {}

@@ -52,6 +52,7 @@ async def delete_project(tx: Transaction, project_id: str) -> None:
         await revoke(tx, f"appcred:{row[0]}")
     await tx.execute("DELETE FROM assignments WHERE target_id = ?", project_id)
     await tx.execute("DELETE FROM application_credentials WHERE project_id = ?", project_id)
+    await tx.execute("DELETE FROM passcode_uses WHERE credential_id IN (SELECT id FROM credentials WHERE project_id = ?)", project_id)
     await tx.execute("DELETE FROM credentials WHERE project_id = ?", project_id)
     await delete_trusts_of(tx, project_id=project_id)
     await tx.execute("DELETE FROM endpoint_group_projects WHERE project_id = ?", project_id)

@@ -21,6 +21,7 @@ async def delete_user(tx: Transaction, user_id: str) -> None:
     await tx.execute("DELETE FROM group_members WHERE user_id = ?", user_id)
     await tx.execute("DELETE FROM assignments WHERE actor = 'user' AND actor_id = ?", user_id)
     await tx.execute("DELETE FROM application_credentials WHERE user_id = ?", user_id)
+    await tx.execute("DELETE FROM passcode_uses WHERE credential_id IN (SELECT id FROM credentials WHERE user_id = ?)", user_id)
     await tx.execute("DELETE FROM credentials WHERE user_id = ?", user_id)
     await tx.execute("DELETE FROM access_rules WHERE user_id = ?", user_id)
     await forget_passwords(tx, user_id)

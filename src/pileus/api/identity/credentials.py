@@ -14,7 +14,7 @@ from pileus.api.request import Request
 from pileus.model.base import Model
 from pileus.model.credentials import Credential
 from pileus.model.errors import Invalid, Unavailable
-from pileus.store.credentials import CREDENTIALS
+from pileus.store.credentials import CREDENTIALS, delete_credential
 from pileus.store.database import Reader, Transaction
 from pileus.store.listing import Condition, Listing, list_rows
 from pileus.store.projects import PROJECTS
@@ -167,6 +167,6 @@ async def remove_credential(request: Request) -> None:
     """DELETE /v3/credentials/{credential_id}."""
 
     async def work(tx: Transaction) -> None:
-        await CREDENTIALS.delete(tx, (await _visible(request, tx, "identity:delete_credential", change=True)).id)
+        await delete_credential(tx, (await _visible(request, tx, "identity:delete_credential", change=True)).id)
 
     await write(request, work)

@@ -19,7 +19,8 @@ from pileus.api.identity.documents import (
     wanted,
     write,
 )
-from pileus.api.identity.users import readable_user, user_document
+from pileus.api.identity.password_rules import is_enabled
+from pileus.api.identity.users import expiry_conditions, readable_user, user_document
 from pileus.api.request import Request
 from pileus.model.assignments import Actor
 from pileus.model.base import Model
@@ -165,10 +166,11 @@ async def remove_group(request: Request) -> None:
 async def list_members(request: Request) -> Document:
     """GET /v3/groups/{group_id}/users."""
     group = await _readable(request, "identity:list_users_in_group")
-    where = "id IN (SELECT user_id FROM group_members WHERE group_id = ?) ORDER BY created_at, id"
-    rows = await USERS.find(request.cloud.db, where, group.id)
+    where = "id IN (SELECT user_id FROM group_members WHERE group_id = ?)"
+    listing = Listing(conditions=expiry_conditions(request), sort=[("created_at", "asc")], where=where, args=[group.id])
+    rows = await list_rows(request.cloud.db, USERS, listing)
     for name, value in wanted(request, ("name", "domain_id"), ("enabled",)).items():
-        rows = [row for row in rows if getattr(row, name) == value]
+        rows = [row for row in rows if (is_enabled(request, row) if name == "enabled" else getattr(row, name)) == value]
     return collection(request, "users", [user_document(request, row) for row in rows])
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pileus.core import multi_factor
 from pileus.model.errors import Forbidden, Invalid
 
 IMMUTABLE = ("immutable",)
@@ -19,8 +20,8 @@ def check_options(options: dict[str, Any], flags: tuple[str, ...]) -> None:
     """Invalid for an option that there is not, or a value that is no flag."""
     for name, value in options.items():
         if name == "multi_factor_auth_rules" and flags is USER:
-            if value is not None and not isinstance(value, list):
-                raise Invalid("Invalid input: options.multi_factor_auth_rules is a list of lists.", field=name)
+            if value is not None and (words := multi_factor.problem(value)):
+                raise Invalid(f"Invalid input: options.multi_factor_auth_rules: {words}.", field=name)
         elif name not in flags:
             raise Invalid(f"Invalid input: options.{name} is not an option here.", field=name)
         elif not (value is None or isinstance(value, bool)):

@@ -21,11 +21,12 @@ from pileus.api.identity import (
     versions,
 )
 from pileus.api.identity import application_credentials as appcreds
-from pileus.api.identity.auth import AuthBody, create_token
+from pileus.api.identity.auth import create_token
 from pileus.api.identity.catalog_routes import CATALOG_ROUTES
 from pileus.api.identity.domain_routes import DOMAIN_ROUTES
 from pileus.api.identity.grants import grant_routes
 from pileus.api.identity.limit_routes import LIMIT_ROUTES
+from pileus.api.identity.login_bodies import AuthBody
 from pileus.api.identity.policy import POLICY
 from pileus.api.identity.role_assignments import list_role_assignments
 from pileus.api.identity.unavailable import unavailable_routes

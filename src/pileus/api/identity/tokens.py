@@ -3,6 +3,7 @@
 import base64
 import secrets
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from pileus.model.projects import DEFAULT_DOMAIN
 from pileus.store import revocations
 from pileus.store.database import Database
 
-METHODS = ("password", "token", "application_credential")
+METHODS = ("password", "token", "application_credential", "totp", "oauth1", "ec2credential", "mapped", "openid")
+"""Each has its bit in a token: new ones are added at the end."""
 REMEMBERED = 4096
 LONGEST_LIFE = 28 * 86400.0
 """Seconds; less than revocations are kept."""
@@ -113,10 +115,13 @@ class FernetTokens:
         identity, keys = known
         if clock.now() >= identity.expires_at + grace:
             raise Unauthorized(INVALID)
-        for key in keys:
-            if self._revoked.get(key, 0.0) >= identity.issued_at:
-                raise Unauthorized(INVALID)
+        if self.revoked(keys, identity.issued_at):
+            raise Unauthorized(INVALID)
         return identity
+
+    def revoked(self, keys: Iterable[str], issued_at: float) -> bool:
+        """Whether what one of the keys stands for was voided since then."""
+        return any(self._revoked.get(key, 0.0) >= issued_at for key in keys)
 
     def _decrypt(self, text: str) -> Identity:
         try:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, UnsetType, structs
 
 from pileus import clock
 from pileus.api.identity import password_rules, passwords
@@ -17,6 +17,7 @@ from pileus.api.identity.documents import (
     found,
     fresh,
     merged,
+    parse_time,
     self_link,
     timestamp,
     wanted,
@@ -94,7 +95,7 @@ def user_document(request: Request, user: User) -> Document:
         "id": user.id,
         "name": user.name,
         "domain_id": user.domain_id,
-        "enabled": user.enabled,
+        "enabled": password_rules.is_enabled(request, user),
         "password_expires_at": timestamp(user.password_expires_at),
         "options": user.options,
         "links": self_link(request, "users", user.id),
@@ -126,11 +127,32 @@ async def list_users(request: Request) -> Document:
     """GET /v3/users."""
     bound = may.own_domain(request)
     filters = wanted(request, ("name", "domain_id", "default_project_id"), ("enabled",))
-    conditions = [Condition(column=name, value=value) for name, value in filters.items()]
+    conditions = [Condition(column=name, value=value) for name, value in filters.items() if name != "enabled" or value]
     if bound is not None:
         conditions.append(Condition(column="domain_id", value=bound))
+    conditions += expiry_conditions(request)
     rows = await list_rows(request.cloud.db, USERS, Listing(conditions=conditions, sort=[("created_at", "asc")]))
+    if "enabled" in filters:  # who is away for too long is disabled, whatever the column says
+        rows = [row for row in rows if password_rules.is_enabled(request, row) == filters["enabled"]]
     return collection(request, "users", [user_document(request, row) for row in rows])
+
+
+def expiry_conditions(request: Request) -> list[Condition]:
+    """What `password_expires_at=OPERATOR:TIME` asks for; it may stand there more than once."""
+    conditions: list[Condition] = []
+    for text in request.all_queries("password_expires_at"):
+        operator, colon, moment = text.partition(":")
+        if not colon or operator not in OPERATORS:
+            raise Invalid(
+                f"Invalid input for query parameter 'password_expires_at': expected one of {', '.join(OPERATORS)}, a colon and a time.",
+                field="password_expires_at",
+            )
+        value = parse_time(moment, "password_expires_at")
+        conditions.append(Condition(column="password_expires_at", operator=OPERATORS[operator], value=value))
+    return conditions
+
+
+OPERATORS = {"lt": "lt", "lte": "lte", "gt": "gt", "gte": "gte", "eq": "eq", "neq": "ne"}
 
 
 async def show_user(request: Request) -> Document:
@@ -142,6 +164,8 @@ async def create_user(request: Request) -> Document:
     """POST /v3/users."""
     body: NewUser = request.body.user
     check_options(body.options, USER)
+    if body.password is not None:
+        password_rules.check_strength(request, body.password)
     domain_id = body.domain_id or request.identity.domain_id or request.identity.project_domain_id or DEFAULT_DOMAIN
     may.demand(may.manages_domain(request, domain_id), "identity:create_user")
     hashed = await passwords.hash_password(body.password) if body.password is not None else None
@@ -156,6 +180,9 @@ async def create_user(request: Request) -> Document:
         options=merged({}, body.options),
         extra=extras(request, "user", KNOWN),
     )
+
+    if hashed:
+        user = structs.replace(user, password_expires_at=password_rules.expiry(request, user, own=False))
 
     async def work(tx: Transaction) -> User:
         found(await get_domain(tx, domain_id), "domain", domain_id)
@@ -182,6 +209,8 @@ async def update_user(request: Request) -> Document:
         check_options(sent["options"], USER)
     password = sent.pop("password", UNSET)
     if password is not UNSET:
+        if password is not None:
+            password_rules.check_strength(request, password)
         sent["password_hash"] = await passwords.hash_password(password) if password is not None else None
         sent["password_set_at"] = clock.now()
 
@@ -197,6 +226,11 @@ async def update_user(request: Request) -> Document:
         if password is not UNSET:
             await password_rules.note(request, tx, user, sent["password_hash"])
         new = {**sent, "options": merged(user.options, sent.get("options", UNSET))}
+        if password is not UNSET:
+            told = structs.replace(user, options=new["options"])
+            new["password_expires_at"] = password_rules.expiry(request, told, own=False) if password is not None else None
+        if sent.get("enabled"):
+            new["last_active_at"] = clock.now()
         return await USERS.update(tx, user, **new, extra=merged(user.extra, extras(request, "user", KNOWN)))
 
     return {"user": user_document(request, await write(request, work))}
@@ -219,7 +253,7 @@ async def change_password(request: Request) -> None:
     user = await USERS.get(request.cloud.db, user_id)
     with request.cloud.login_limits.attempt(user_id, request.remote_address) as attempt:
         attempt.right = right = await password_rules.verify(request, user, body.original_password)
-    if user is None or not right or not user.enabled:
+    if user is None or not right or not password_rules.is_enabled(request, user):
         raise Unauthorized("The request you have made requires authentication.")
     if user.options.get("lock_password"):
         raise Forbidden("The password of this user is locked: an administrator has to change it.")
@@ -231,6 +265,7 @@ async def change_password(request: Request) -> None:
     async def work(tx: Transaction) -> None:
         await revoke(tx, f"user:{user_id}")
         await password_rules.note(request, tx, user, hashed)
-        await USERS.update(tx, user, password_hash=hashed, password_set_at=clock.now())
+        expires_at = password_rules.expiry(request, user, own=True)
+        await USERS.update(tx, user, password_hash=hashed, password_set_at=clock.now(), password_expires_at=expires_at)
 
     await write(request, work)

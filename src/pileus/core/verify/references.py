@@ -176,6 +176,10 @@ REFERENCES = [
         remedy="set its parent anew",
     ),
     Reference(
+        name="passcodes_have_credentials", sentence="Every one-time password that was used is of a credential.",
+        table="passcode_uses", column="credential_id", to="credentials", key=("credential_id",),
+    ),
+    Reference(
         name="options_have_domains", sentence="Every option of a domain has its domain.",
         table="domain_options", column="domain_id", to="projects", key=("domain_id", "section", "option"),
     ),
