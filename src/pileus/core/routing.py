@@ -216,6 +216,11 @@ class Divided:
         self._mark = hashlib.sha256(msgspec.json.encode((component, self._common))).hexdigest()
 
     @property
+    def joined(self) -> bool:
+        """Whether guests meet those of other hosts."""
+        return bool(self.places.addresses) or is_provided(self.rows, self.component)
+
+    @property
     def hosts(self) -> set[str]:
         """The hosts that need the domain."""
         return hosts_needing(self.rows.routers, self._guests.keys(), self.places.router)

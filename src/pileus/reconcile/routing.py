@@ -1,6 +1,7 @@
 """Routing domains: each host that needs one is told what it looks like now, and forgets the ones that it needs no more.
 
 A step's id is a network's, a router's or a domain's; `host/domain` says that the host may have something older than what was sent last.
+Where hosts reach no other, what is said of one concerns nobody else: on a large network it alone is told, from its own ports.
 What was sent is remembered in this process only: after a start everything is sent again, which a host that has it takes in stride.
 A host that does not answer keeps nobody else waiting: what it is to be told goes on by itself.
 
@@ -16,7 +17,7 @@ from typing import Any
 from pileus import clock
 from pileus.bus.local import Bus
 from pileus.core.routing import Candidate, Component, Divided, DomainRows, assigned, digest, router_host
-from pileus.model.errors import Conflict
+from pileus.model.errors import Conflict, PileusError
 from pileus.model.messages import ApplyDomain, DomainReply, RemoveDomain
 from pileus.model.routing import RoutingDomain
 from pileus.reconcile.lately import Lately
@@ -30,6 +31,7 @@ from pileus.store.network_status import record_realized
 Wake = Callable[[str, str], None]
 PAUSE = 0.05  # seconds between two steps of one id: a burst of changes is told at once
 LONGEST_PAUSE, SHARE = 1.0, 10.0  # of a domain that takes long to read: a pause of so many times that, so that it leaves time to others
+MANY = 100  # ports whose reading takes as long as telling one host from its own
 PATIENCE = 10.0  # seconds that a step waits for the hosts that are up; what takes longer goes on without it
 PATIENCE_DOWN = 0.3  # and for those that seem to be down
 Key = tuple[str, str]
@@ -71,6 +73,9 @@ class Routing:
         self._pauses: dict[str, float] = {}  # until the next step of an id
         self._read: dict[Component, tuple[int | None, Divided]] = {}  # by the step under way, with the store's version of then
         self._read_in: dict[str, float] = {}  # seconds that it took to read a component the last time
+        self._apart: dict[str, int] = {}  # domain whose hosts reach no other -> its ports
+        self._said: dict[str, set[str]] = {}  # domain -> hosts of which somebody says so since they were told alone
+        self._steps_under_way = 0  # of whole domains
         self._touched: set[Key] = set()  # of which somebody says that the host may have it, though we have not sent it
 
     async def scan(self) -> list[str]:
@@ -97,16 +102,31 @@ class Routing:
     async def step(self, id: str) -> float | None:
         """Bring the domain that holds a network or router to the hosts that need it; remove what took its place before."""
         host, slash, domain_id = id.rpartition("/")
-        if slash:  # forget, and look at the domain once for all hosts of which this is said
+        if host:  # forget, and look once for all hosts of which this is said
             self.sent.pop((host, domain_id), None)
             self._missed.discard((host, domain_id))
             self._touched.add((host, domain_id))
-            self.wake(self.name, domain_id)
+            alone = self._apart.get(domain_id, 0) >= MANY and (host, domain_id) in self._contents
+            if alone:
+                self._said.setdefault(domain_id, set()).add(host)
+            self.wake(self.name, f"/{domain_id}" if alone else domain_id)
             return None
         since, pause = clock.monotonic() - self._stepped.get(id, -LONGEST_PAUSE), self._pauses.get(id, PAUSE)
         if since < pause:
             return pause - since
         self._stepped[id] = clock.monotonic()
+        if slash:
+            await self._tell_alone(domain_id)
+            return None
+        self._steps_under_way += 1
+        try:
+            await self._bring(domain_id)
+        finally:
+            self._steps_under_way -= 1
+        return None
+
+    async def _bring(self, domain_id: str) -> None:
+        """Bring a whole domain to its hosts."""
         self._number += 1
         number = self._number
         hosts, up = await self._lately()
@@ -117,15 +137,15 @@ class Routing:
         if component is not None:
             old |= {*component.networks, *component.routers}
             needed, failed = await self._apply_everywhere(component, hosts, up, number)
-            self._pauses[id] = min(max(PAUSE, SHARE * self._read_in.pop(component.id, 0.0)), LONGEST_PAUSE)
+            self._pauses[domain_id] = min(max(PAUSE, SHARE * self._read_in.pop(component.id, 0.0)), LONGEST_PAUSE)
         failed |= await self._remove_old(old, component, needed, up, number)
         for failure in failed.values():
             raise failure
         if component is None:
-            self._stepped.pop(id, None)
-            self._pauses.pop(id, None)
+            for known in (self._stepped, self._pauses, self._apart, self._said):
+                known.pop(domain_id, None)
+            self._stepped.pop(f"/{domain_id}", None)
             await routing.unassign(self.db, domain_id)
-        return None
 
     async def _apply_everywhere(
         self, component: Component, hosts: list[Candidate], up: set[str], number: int
@@ -136,6 +156,7 @@ class Routing:
         version, found = await self.db.version(), await self._divided(component)
         self._read[component] = version, found
         self._read_in[component.id] = clock.monotonic() - began
+        self._apart[component.id] = 0 if found.joined else len(found.rows.ports)
         try:
             rows, needed = found.rows, found.hosts
             news = [host for host in sorted(needed) if self._has_news(found, host) and await self.scope.owns(host)]
@@ -237,15 +258,47 @@ class Routing:
             wanted = digest(domain)
             if any(self._snapshots.get(part, 0) > number for part in parts) or self.sent.get((host, domain.id)) == wanted:
                 return
-            reply = await self.bus.request(host, ApplyDomain(domain=domain))
-            for part in parts:
-                self._snapshots[part] = number
-            self.sent[host, domain.id] = wanted
-            self._touched.discard((host, domain.id))
-            self._changed_at[host, domain.id] = clock.now()
-            self._contents[host, domain.id] = tuple(network.id for network in domain.networks)
-            if isinstance(reply, DomainReply):
-                self.replied[host, domain.id] = reply.digest
+            await self._send(host, component, domain, wanted, number)
+
+    async def _send(self, host: str, component: Component, domain: RoutingDomain, wanted: str, number: int) -> None:
+        reply = await self.bus.request(host, ApplyDomain(domain=domain))
+        for part in ((host, component.id), *((host, network) for network in component.networks)):
+            self._snapshots[part] = number
+        self.sent[host, domain.id] = wanted
+        self._touched.discard((host, domain.id))
+        self._changed_at[host, domain.id] = clock.now()
+        self._contents[host, domain.id] = tuple(network.id for network in domain.networks)
+        if isinstance(reply, DomainReply):
+            self.replied[host, domain.id] = reply.digest
+
+    async def _tell_alone(self, domain_id: str) -> None:
+        """Tell the hosts of which it is said that they may have something older. It is a step of the whole domain where one is under way,
+        where that is less work, or where it concerns others as well."""
+        hosts = self._said.pop(domain_id, set[str]())
+        few = not self._steps_under_way and len(hosts) * MANY <= self._apart.get(domain_id, 0)
+        self._number += 1
+        number = self._number  # of now: a step of the whole domain that begins later knows more
+        for host in sorted(hosts):
+            if not (few and await self._told_alone(host, domain_id, number)):
+                self.wake(self.name, domain_id)
+                return
+
+    async def _told_alone(self, host: str, domain_id: str, number: int) -> bool:
+        async with self._lock(host):
+            if self._snapshots.get((host, domain_id), 0) > number:
+                return True
+            component = await routing.component_of(self.db, domain_id)
+            if component is None or component.networks != self._contents.get((host, domain_id)) or not await self.scope.owns(host):
+                return False
+            domain = await routing.alone_on(self.db, component, host, self.physical)
+            if domain is None or domain.id != domain_id:
+                return False
+            try:
+                await self._send(host, component, domain, digest(domain), number)
+            except PileusError as error:  # a step of the whole domain is patient with it
+                log.info("domain %s on host %s: %s", domain_id, host, error)
+                return False
+            return True
 
     async def _domain_now(self, host: str, component: Component) -> RoutingDomain:
         reading = self._fresh.get(component)

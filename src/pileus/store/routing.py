@@ -16,6 +16,7 @@ from pileus.core.routing import (
     domain_on,
     gateway_host,
     hosts_needing,
+    is_provided,
     router_host,
     vtep,
 )
@@ -70,6 +71,15 @@ async def with_rows(
         rows, places = await load_on(db, component, host)
         found.append((domain_on(component, rows, host, places, physical), rows))
     return found
+
+
+async def alone_on(db: Reader, component: Component, host: str, physical: Mapping[str, str] = HOST_ONLY) -> RoutingDomain | None:
+    """The component's domain as a host realizes it that has guests there and reaches no other; None where that concerns others as well."""
+    rows, places = await load_on(db, component, host)
+    guests = {name for port in rows.ports if not port.device_owner.startswith("network:") for name in (port.host, port.migrating_to)}
+    if places.addresses or is_provided(rows, component) or host not in guests:
+        return None
+    return domain_on(component, rows, host, places, physical)
 
 
 async def all_domains(db: Reader, host: str, physical: Mapping[str, str] = HOST_ONLY) -> list[RoutingDomain]:

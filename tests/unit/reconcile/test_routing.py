@@ -170,6 +170,78 @@ def test_a_host_that_may_have_something_older_is_told_again(tmp_path: Path) -> N
     play(tmp_path, story)
 
 
+async def crowd(tx: Transaction) -> None:
+    """A hundred guests, on h but for one."""
+    for number in range(module.MANY):
+        await create_port(tx, NewPort(project_id="p", network_id="net", device_id=f"guest{number}", created_by_compute=True))
+        await bind_ports(tx, f"guest{number}", "h" if number else "i")
+
+
+def large(tmp_path: Path, story: Callable[[Database, Routing, dict[str, Node]], Awaitable[Any]]) -> None:
+    """A large network on hosts h and i, which do not reach each other, with a new server on h."""
+
+    async def begin(db: Database, routing: Routing, node: Node) -> None:
+        assert isinstance(routing.bus, LocalBus)
+        other = Node()
+        routing.bus.attach("i", other.handle)
+        await db.write(lambda tx: HOSTS.insert(tx, Host(id="i", name="i", number=2, service_id="t")))
+        await db.write(crowd)
+        await routing.step("net")
+        node.woken.clear()
+        await db.write(boot)
+        await routing.step("h/net")
+        await story(db, routing, {"h": node, "i": other})
+
+    play(tmp_path, begin)
+
+
+def test_on_a_large_network_a_host_is_told_alone_and_exactly_what_a_look_at_all_would_tell_it(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, nodes: dict[str, Node]) -> None:
+        assert nodes["h"].woken == ["/net"]
+        await routing.step("/net")
+        assert [len(node.told) for node in nodes.values()] == [2, 1] and nodes["h"].woken == ["/net"]
+        assert "server" in {port.guest_id for port in nodes["h"].domains["net"].ports}
+        await routing.step("net")
+        assert [len(node.told) for node in nodes.values()] == [2, 1]
+
+    large(tmp_path, story)
+
+
+def test_a_host_that_is_to_be_told_alone_is_left_to_a_look_at_all_where_others_are_concerned(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, nodes: dict[str, Node]) -> None:
+        for name, number in (("h", 1), ("i", 2)):
+            found = replace(report(), host=name, address=f"192.0.2.{number}")
+            await db.write(lambda tx, name=name, found=found: HOSTS.set(tx, name, report=found))
+        await routing.step("/net")
+        assert nodes["h"].woken == ["/net", "net"] and len(nodes["h"].told) == 1
+        await routing.step("net")
+        assert [len(node.told) for node in nodes.values()] == [2, 2]
+        await routing.step("h/net")
+        assert nodes["h"].woken[2:] == ["net"], "hosts that reach each other are looked at together"
+
+    large(tmp_path, story)
+
+
+@pytest.mark.parametrize("change", ["router", "no guests", "many hosts", "no answer", "a step under way"])
+def test_a_host_is_told_alone_only_of_the_domain_that_it_has(tmp_path: Path, change: str) -> None:
+    async def story(db: Database, routing: Routing, nodes: dict[str, Node]) -> None:
+        if change == "router":
+            await db.write(attach)
+        elif change == "no guests":
+            await db.write(lambda tx: tx.execute("UPDATE ports SET host = 'i' WHERE host = 'h'"))
+        elif change == "many hosts":
+            await routing.step("i/net")
+        elif change == "no answer":
+            assert isinstance(routing.bus, LocalBus)
+            routing.bus.detach("h")
+        else:
+            routing._steps_under_way += 1  # pyright: ignore[reportPrivateUsage]
+        await routing.step("/net")
+        assert nodes["h"].woken[-1] == "net" and len(nodes["h"].told) == 1
+
+    large(tmp_path, story)
+
+
 def test_after_a_start_everything_is_looked_at_once(tmp_path: Path) -> None:
     async def story(db: Database, routing: Routing, node: Node) -> None:
         await db.write(boot)
