@@ -31,6 +31,7 @@ from pileus.core.verify import View, breaches
 from pileus.model.errors import Conflict, Unavailable
 from pileus.model.identity import Identity
 from pileus.model.messages import NodeReply, NodeRequest
+from pileus.model.migrations import Migration
 from pileus.model.projects import DEFAULT_DOMAIN
 from pileus.reconcile import availability
 from pileus.reconcile.engine import Engine
@@ -281,7 +282,7 @@ class Life:
             rows = await SERVERS.find(self.db, "removed_at IS NULL")
             open_ = [f"{one.name} {one.status} {one.task_state} {one.next_step}" for one in rows if one.next_step != "nothing"]
             down = {one.name for one in await every_host(self.db) if one.forced_down}
-            left = [one for one in await alive(self.db) if one.step != "verify" and not (one.step == "clean" and one.source in down)]
+            left = [one for one in await alive(self.db) if one.step != "verify" and not waits_for(one, down)]
             open_ += [f"{one.kind} {one.status} {one.step} {one.error}" for one in left]
             waits = {item for item, why in engine.failing.items() if any(f"Host {host} " in why for host in self.silent)}
             if engine.idle() and engine._timers.keys() <= waits and not open_ and engine.failing.keys() <= waits:
@@ -312,6 +313,13 @@ class Life:
             namespaces=sorted(await agent._network.observe()),
             domains=domains,
         )
+
+
+def waits_for(move: Migration, down: set[str]) -> bool:
+    """Whether a move is over but for what a host that is down is still to be told of it."""
+    if move.step == "clean":
+        return move.source in down
+    return move.step == "undo" and move.restored and bool(down & {move.source, move.destination})
 
 
 def share(make: Callable[[Config], list[Any]]) -> Callable[[Config], list[Any]]:

@@ -228,3 +228,11 @@ def test_a_live_move_between_hosts_that_share_disks(sharing: Pair, verb: type) -
 def test_a_move_that_does_not_come_about(pair: Pair, verb: type, story: str) -> None:
     pair.boot()
     at_each_step(pair, verb, story, 1)
+
+
+def test_a_record_that_was_written_halfway_is_gone_after_the_next_start(pair: Pair) -> None:
+    pair.boot(Power.STOPPED)
+    for name in ("guest.json.partial", "move.json.partial"):
+        (pair.source.state / "guests" / pair.guest.id / name).write_text("{")
+    pair.runs_once()
+    assert wrong_with(pair.source, pair.guest, pair.domain) == []

@@ -46,6 +46,11 @@ HOST = (
     "If the host is silent, it is tried again, at most 30 s apart, until the host is back, is evacuated or is removed "
     "(`pileus host remove`)."
 )
+SOURCE = (
+    "A source that is silent is waited for until it counts as down (`node_silence`); then the migration ends with a reason that says "
+    "what to do, the destination forgets the server, and the source goes on with it when it is back."
+)
+DELETED = "One that is deleted waits for no host that counts as down."
 DELETE = "Delete the server."
 DELETE_OR_ABORT = "Abort the migration, or delete the server."
 
@@ -101,7 +106,7 @@ MIGRATIONS = [
     Row(
         state=MigrationStep.STOP,
         seconds=300.0,
-        then=f"A guest that does not shut down in its time (`shutdown_grace`) is ended. {HOST}",
+        then=f"A guest that does not shut down in its time (`shutdown_grace`) is ended. {SOURCE}",
         user=DELETE_OR_ABORT,
     ),
     Row(
@@ -113,14 +118,14 @@ MIGRATIONS = [
     Row(
         state=MigrationStep.SEND,
         seconds=300.0,
-        then="After `move_deadline`: post-copy, else the pause that it takes. It fails: all is as before.",
+        then=f"After `move_deadline`: post-copy, else the pause that it takes. It fails: all is as before. {SOURCE}",
         user="Force it to complete, abort it, or delete the server.",
     ),
     Row(
         state=MigrationStep.FINISH,
         seconds=30.0,
         then="A destination that lacks the last of it, or has lost it, is cancelled, and the source "
-        f"goes on. Where it may have run it is in ERROR, with its disk. {HOST}",
+        f"goes on. Where it may have run it is in ERROR, with its disk. {HOST} {DELETED}",
         user=DELETE,
     ),
     Row(state=MigrationStep.CLEAN, then=f"What is left at the source is removed. {HOST}", user="The server is free for anything."),
@@ -130,17 +135,19 @@ MIGRATIONS = [
         user="Confirm, revert or delete the server.",
     ),
     Row(state=MigrationStep.CONFIRM, then="One write, at once.", user=DELETE),
-    Row(state=MigrationStep.REVERT, then=f"What is at the destination is removed. {HOST}", user=DELETE),
+    Row(state=MigrationStep.REVERT, then=f"What is at the destination is removed. {HOST} {DELETED}", user=DELETE),
     Row(
         state=MigrationStep.RESUME,
         seconds=300.0,
-        then=f"A source that can't take it up puts it in ERROR, with its disk. {HOST}",
+        then="A source that can't take it up puts it in ERROR, with its disk. After a live migration, one that counts as down takes it up "
+        f"when it is back. {HOST} {DELETED}",
         user=DELETE,
     ),
     Row(
         state=MigrationStep.UNDO,
-        then=f"The source goes on first, then the destination forgets it. {HOST}",
-        user="The server is free for anything once the source has it.",
+        then="The source goes on, and the destination forgets it. A source that counts as down goes on when it is back; meanwhile the "
+        f"server is on it as any other of a host that is down. {HOST}",
+        user="The server is free for anything once the source has it; evacuate or delete it while that is down.",
     ),
     Row(state=MigrationStep.DONE, then=REST, user="Ask for another."),
 ]

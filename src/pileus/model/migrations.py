@@ -88,6 +88,7 @@ class Migration(Resource, frozen=True, kw_only=True):
     stop: bool = False  # EVACUATION: the server is off at its destination (Nova since 2.95)
     back: bool = False  # REVERT, where the disks are shared: the guest is sent back to the source
     restored: bool = False  # UNDO: the source goes on, the destination is still to forget it
+    owed: bool = False  # UNDO, restored: the source was down then; it is to be told to go on when it is back
     started_at: float | None = None  # of the sending
     finished_at: float | None = None  # when the server was at the destination, or everything was as before
     due_at: float | None = None  # VERIFY: when it is confirmed by itself

@@ -172,8 +172,35 @@ async def returned(tx: Transaction, seen: Migration, guest: ObservedGuest) -> No
     await records.save(tx, seen, step=MigrationStep.UNDO, restored=True, keys=None, finished_at=clock.now())
 
 
-async def undone(tx: Transaction, seen: Migration, fault: str) -> Migration:
-    """All is as before at the source: the server is its owner's again, who is told why it did not move."""
+async def abandoned(tx: Transaction, seen: Migration) -> None:
+    """A server that is deleted while it moves does not wait for a host that is down: it goes as any other, and what the move left too."""
+    server = await servers.get(tx, seen.server_id)
+    reason = "The server was deleted while it moved, and a host of the move is down."
+    await records.save(
+        tx, seen, step=MigrationStep.CLEAN, status=MigrationStatus.CANCELLED, error=reason, finished_at=clock.now(), keys=None
+    )
+    await servers.save(tx, server, migration=None)
+
+
+async def left_at_source(tx: Transaction, seen: Migration) -> None:
+    """The source has its guest again and is down: the server is as any other there, and the source is told when it is back."""
+    server = await servers.get(tx, seen.server_id)
+    await servers.save(tx, server, migration=None)
+    await actions.finish(tx, server.id, seen.request_id, LIVE, result="Error", message=seen.error, host=seen.source)
+    await records.save(tx, seen, step=MigrationStep.UNDO, restored=True, owed=True, keys=None, finished_at=clock.now())
+
+
+async def told(tx: Transaction, seen: Migration, fault: str) -> Migration:
+    """The source that was down when the move ended goes on with its guest; or why it can't."""
+    server = await servers.get(tx, seen.server_id)
+    if fault and server.host == seen.sender:
+        text = f"The server could not go on after a move that failed: {fault}"
+        await servers.save(tx, server, fault=fault_of(server, text, clock.now()))
+    return await records.save(tx, seen, owed=False)
+
+
+async def undone(tx: Transaction, seen: Migration, fault: str, owed: bool = False) -> Migration:
+    """All is as before at the source: the server is its owner's again, who is told why it did not move. `owed`: the source is down."""
     server = await servers.get(tx, seen.server_id)
     await ports.cancel_move(tx, server.id)
     await records.return_claims(tx, seen, server)
@@ -186,8 +213,8 @@ async def undone(tx: Transaction, seen: Migration, fault: str) -> Migration:
     await servers.save(tx, server, **changes)
     event = FINISH if seen.back else EVENTS[seen.kind] if seen.destination is None else LIVE if seen.kind == MigrationKind.LIVE else RESIZE
     await actions.finish(tx, server.id, seen.request_id, event, result="Error", message=seen.error, host=seen.sender)
-    step = MigrationStep.DONE if not seen.receiver else MigrationStep.UNDO
-    return await records.save(tx, seen, restored=True, keys=None, finished_at=clock.now(), step=step)
+    step = MigrationStep.UNDO if seen.receiver or owed else MigrationStep.DONE
+    return await records.save(tx, seen, restored=True, owed=owed, keys=None, finished_at=clock.now(), step=step)
 
 
 async def _record(tx: Transaction, seen: Migration, guest: ObservedGuest) -> None:

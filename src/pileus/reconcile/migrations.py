@@ -38,6 +38,7 @@ from pileus.model.moves import MoveForecast, MovePhase, MoveProgress
 from pileus.model.routing import RoutingDomain
 from pileus.model.servers import Server
 from pileus.reconcile import migration_outcomes, migration_place
+from pileus.reconcile.liveness import Liveness
 from pileus.reconcile.migration_place import is_live, keeps_memory
 from pileus.reconcile.move_keys import BothKeys, make_keys
 from pileus.reconcile.scope import EVERYTHING
@@ -45,7 +46,7 @@ from pileus.reconcile.server_inputs import guest_on
 from pileus.store import migration_records as records
 from pileus.store import ports, routing, servers
 from pileus.store.database import Database
-from pileus.store.hosts import HOSTS
+from pileus.store.hosts import HOSTS, every_head
 from pileus.store.sealing import seal_of
 
 R = TypeVar("R")
@@ -57,6 +58,8 @@ CARRY_TIMEOUT = 0.5  # seconds that a paused guest waits for its source to say w
 GIVE_UP = 120.0  # seconds after which a destination that does not answer is given up
 LAST_PART = 30.0  # seconds that the last of a guest may take to its destination before the source has it back
 NOTE_EVERY = 0.5  # seconds between two records of the progress
+AFTER_SWITCH = (MigrationStep.FINISH, MigrationStep.RESUME, MigrationStep.REVERT)
+"""Steps of which the server waits, and that are not undone."""
 
 
 class Migrations:
@@ -70,6 +73,7 @@ class Migrations:
         self.bus = bus
         self.config = config
         self.wake = wake
+        self.liveness = Liveness(bus, config.node_silence)
         self._noted: dict[str, tuple[float, MovePhase, int]] = {}
         self._carried: dict[str, dict[str, list[str]]] = {}  # connections of guests that are between their hosts
         self.actions: dict[MigrationStep, Action] = {
@@ -104,14 +108,17 @@ class Migrations:
             await self.db.write(lambda tx: records.save(tx, migration, step=MigrationStep.DONE, keys=None))
             return None
         try:
-            if migration.step in UNDOABLE and migration.step != MigrationStep.SEND and (reason := unwanted(migration, server)):
+            under_way = migration.step == MigrationStep.SEND and migration.started_at is not None  # its source is asked first
+            if migration.step in UNDOABLE and not under_way and (reason := unwanted(migration, server)):
                 return await self._give_up(migration, MigrationStatus.CANCELLED, reason)
             return await self.actions[migration.step](migration, server)
         except Unavailable as error:
             late = migration.step == MigrationStep.PREPARE and clock.now() > migration.updated_at + GIVE_UP
-            if not late:
-                raise
-            return await self._give_up(migration, MigrationStatus.ERROR, error.message)
+            if late:
+                return await self._give_up(migration, MigrationStatus.ERROR, error.message)
+            if await self._ended_without_host(migration, server):
+                return 0.0
+            raise
         except (NodeFailed, Invalid, NotFound) as error:
             if migration.step not in UNDOABLE:
                 raise
@@ -121,6 +128,30 @@ class Migrations:
         """Record that it is to be undone; from now on the destination never begins."""
         await self.db.write(lambda tx: records.save(tx, migration, step=MigrationStep.UNDO, status=status, error=reason))
         return 0.0
+
+    async def _ended_without_host(self, migration: Migration, server: Server) -> bool:
+        """Where a host counts as down, end what need not wait for it. False: it is waited for.
+
+        The destination never begins what has not been recorded as its own. So whatever a source that is down does or did (it runs the
+        guest, or has sent all of it and waits), its copy is the one; what has arrived elsewhere by then goes.
+        """
+        lost = await self._lost()
+        step = migration.step
+        if step in (MigrationStep.STOP, MigrationStep.SEND) and migration.sender in lost:
+            reason = unwanted(migration, server)
+            status = MigrationStatus.CANCELLED if reason else MigrationStatus.ERROR
+            await self._give_up(migration, status, f"{reason} {down(migration.sender)}".strip())
+        elif step == MigrationStep.RESUME and is_live(migration) and migration.source in lost:
+            await self.db.write(lambda tx: migration_outcomes.left_at_source(tx, migration))
+        elif server.deleted_at is not None and step in AFTER_SWITCH and lost & {server.host, migration.source}:
+            await self.db.write(lambda tx: migration_outcomes.abandoned(tx, migration))
+        else:
+            return False
+        self.wake("servers", server.id)
+        return True
+
+    async def _lost(self) -> set[str]:
+        return self.liveness.lost(await every_head(self.db), clock.now())
 
     # -- up to the switch ------------------------------------------------------------------------------------------------------------
 
@@ -383,15 +414,42 @@ class Migrations:
     async def _undo(self, migration: Migration, server: Server) -> float | None:
         """The source goes on, its claim and ports are as before; then the destination forgets the guest, as soon as it can be reached."""
         if not migration.restored:
-            fault = await self._restore(migration) if migration.started_at is not None else ""
-            migration = await self.db.write(lambda tx: migration_outcomes.undone(tx, migration, fault))
+            fault, owed = "", False
+            try:
+                fault = await self._restore(migration) if migration.started_at is not None else ""
+            except Unavailable:
+                owed = migration.sender in await self._lost()
+                if not owed:
+                    raise
+            migration = await self.db.write(lambda tx: migration_outcomes.undone(tx, migration, fault, owed))
             self.wake("servers", server.id)
             await self._wake_routing(server.id)
-        if migration.receiver:
-            await self._move(migration.receiver, CancelMove(migration_id=migration.move_id, guest_id=server.id))
-            await self._wake_routing(server.id, migration.receiver)
-        await self.db.write(lambda tx: records.save(tx, migration, step=MigrationStep.DONE))
+        source, destination = await asyncio.gather(
+            self._tell_source(migration, server), self._tell_destination(migration), return_exceptions=True
+        )
+        if isinstance(source, BaseException):
+            raise source
+        if isinstance(destination, BaseException):
+            raise destination
+        await self.db.write(lambda tx: records.save(tx, source, step=MigrationStep.DONE))
         return None
+
+    async def _tell_source(self, migration: Migration, server: Server) -> Migration:
+        """A source that was down when the move ended goes on with the guest, if that is still its own."""
+        if not migration.owed:
+            return migration
+        current = await servers.get(self.db, server.id)
+        own = current.host == migration.sender and current.deleted_at is None
+        fault = await self._restore(migration) if own else ""
+        migration = await self.db.write(lambda tx: migration_outcomes.told(tx, migration, fault))
+        self.wake("servers", server.id)
+        return migration
+
+    async def _tell_destination(self, migration: Migration) -> None:
+        """It forgets the guest."""
+        if migration.receiver:
+            await self._move(migration.receiver, CancelMove(migration_id=migration.move_id, guest_id=migration.server_id))
+            await self._wake_routing(migration.server_id, migration.receiver)
 
     async def _restore(self, migration: Migration) -> str:
         """Have the source go on with the guest; why it can't, if so."""
@@ -449,3 +507,8 @@ def unwanted(migration: Migration, server: Server) -> str:
     if server.deleted_at is not None:
         return "The server was deleted while it moved."
     return "It was aborted as asked for." if migration.abort else ""
+
+
+def down(host: str) -> str:
+    """Why a move from a host ended, and what may be done about the server."""
+    return f"Host {host} is down: evacuate the server, delete it, or wait for the host, where it goes on when that is back."

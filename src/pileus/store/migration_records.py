@@ -125,7 +125,9 @@ async def forget_host(tx: Transaction, host: str) -> None:
         left = (
             one.source if one.step == MigrationStep.CLEAN else one.destination if one.step == MigrationStep.UNDO and one.restored else None
         )
-        if left == host:
+        if left == host and one.owed:  # its source is still to be told
+            await save(tx, one, destination=None)
+        elif left == host:
             await allocations.release(tx, one.id)
             await save(tx, one, step=MigrationStep.DONE, keys=None)
 

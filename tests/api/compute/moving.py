@@ -5,9 +5,14 @@ import json
 import time
 from typing import Any
 
+import msgspec
+
 from pileus.bus.local import LocalBus
 from pileus.cli.reconcilers import reconcilers
+from pileus.core.verify import View, guests, hosts, migrations, placement, ports
+from pileus.core.verify import servers as server_invariants
 from pileus.model.errors import Unavailable
+from pileus.model.guests import ObservedPower
 from pileus.model.messages import NodeReply, NodeRequest
 from pileus.model.migrations import Migration
 from pileus.model.servers import Server
@@ -18,10 +23,14 @@ from pileus.node.machine import SimulatedMachine
 from pileus.node.network.simulated import SimulatedNetwork
 from pileus.reconcile.engine import Engine
 from pileus.store import migration_records, servers
+from pileus.store.routing import all_domains
+from pileus.store.world import gather
 from tests.api.compute.conftest import Compute
 from tests.api.harness import TestCloud
 
 WITHIN = 20.0
+SUBJECTS = (guests, server_invariants, migrations, placement, hosts, ports)
+"""Of `verify`: the image and the network of these tests are rows that were made by hand."""
 SETTLED = ("ACTIVE", "SHUTOFF", "PAUSED", "SUSPENDED", "ERROR", "VERIFY_RESIZE")
 
 
@@ -158,6 +167,31 @@ class Moving(Compute):
             for key, state in driver._states.items()
             if key == server
         }
+
+    def verified(self) -> None:
+        """Until `verify` finds nothing in the records and on the hosts that answer: what is on its way needs a moment."""
+        deadline = time.monotonic() + WITHIN
+        while found := self.cloud.run(self._breaches()):
+            assert time.monotonic() < deadline, found
+            self.cloud.run(pause())
+
+    async def _breaches(self) -> list[tuple[str, str]]:
+        world = await gather(self.cloud.db, self.cloud.cloud.config.directory / "images")
+        views = [await self._view(name) for name in self.names if name not in self.away]
+        world = msgspec.structs.replace(world, views=views, away=sorted(self.away))
+        return [(one.name, one.evidence) for subject in SUBJECTS for invariant in subject.INVARIANTS for one in invariant.breaches(world)]
+
+    async def _view(self, host: str) -> View:
+        states = self.drivers[host]._states
+        guests = [state.observed for state in states.values()]
+        return View(
+            host=host,
+            guests=guests,
+            guest_directories=list(states),
+            processes={one.id: [1] for one in guests if one.power == ObservedPower.RUNNING},
+            namespaces=sorted(await self.agents[host]._network.observe()),
+            domains={one.id: [port.id for port in one.ports if port.local] for one in await all_domains(self.cloud.db, host)},
+        )
 
     def shares(self, consumer: str) -> dict[str, dict[str, int]]:
         """Host -> what a consumer has of it."""

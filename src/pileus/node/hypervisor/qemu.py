@@ -214,6 +214,7 @@ class QemuDriver:
     def _records(self) -> list[Record]:
         found: list[Record] = []
         for path in self._host.guests.iterdir():
+            qemu_record.sweep(path)
             record = qemu_record.load(path)
             if record:
                 found.append(record)

@@ -163,7 +163,9 @@ async def finish(guest: QemuGuest, request: FinishIncoming, host: Host) -> None:
     if move.begun:
         if guest.record.generation < request.guest.generation:  # it was begun, and this process or an earlier one did not get further
             await guest.apply_locked(request.guest)
-        if not move.live and move.phase is not MovePhase.FINISHED:
+        if move.live:
+            await look(guest)  # and note it
+        elif move.phase is not MovePhase.FINISHED:
             await guest.note_move(phase=MovePhase.FINISHED, ended_at=time.time())
         return
     phase = (await look(guest)).phase

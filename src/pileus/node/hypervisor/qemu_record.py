@@ -57,6 +57,12 @@ def save(directory: Path, record: Record) -> None:
     partial.rename(directory / FILE)
 
 
+def sweep(directory: Path) -> None:
+    """Remove what a process that was killed has written halfway."""
+    for name in (FILE, qemu_move_record.FILE):
+        (directory / (name + PARTIAL)).unlink(missing_ok=True)
+
+
 def make_directory(directory: Path, record: Record, storage: LocalStorage, move: MoveRecord | None = None) -> None:
     """The guest's directory, never seen without its record. QEMU's user may search it and owns only what it must write."""
     partial = directory.with_name(f".{directory.name}{PARTIAL}")
