@@ -21,7 +21,7 @@ import pytest
 from pileus.api import chain
 from pileus.api.request import Request, encode
 from pileus.api.routes import PUBLIC, Route, Service
-from pileus.model.errors import Forbidden, PileusError, Unauthorized
+from pileus.model.errors import Forbidden, NotFound, PileusError, Unauthorized
 from tests.api.harness import FOLDERS, PERSONAS, TestCloud, services
 
 STEPS = chain.CHAIN[: chain.CHAIN.index(chain.enforce_policy) + 1]
@@ -81,6 +81,8 @@ def outcome(cloud: TestCloud, service: Service, route: Route, token: str | None)
             return "unauthorized"
         except Forbidden:
             return "forbidden"
+        except NotFound as error:
+            return "forbidden" if service.hidden and not error.data.get("unknown_path") else error.message
         except PileusError as error:
             return f"{type(error).__name__}: {error.message}"
         return "allowed" if request.route is route else f"another route: {request.route.method} {request.route.path} {request.route.action}"

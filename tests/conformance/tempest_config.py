@@ -1,13 +1,8 @@
-"""Makes what Tempest needs of a running cloud: two small images when there are none, a settings file, and users for runs without an admin.
+"""What the suites need of a running cloud: images and users where there are none, Tempest's settings, the clients' clouds.yaml.
 
-    python tests/conformance/tempest_config.py STATE WORKSPACE [--accounts]
-
-writes WORKSPACE/tempest.conf (0600: it holds the admin's password) from STATE/clouds.yaml, and with --accounts WORKSPACE/accounts.yaml:
-two projects that have a member and a reader each, which is what the interoperability guidelines ask for. Services that the catalog lacks
-are set unavailable.
+All that is written holds passwords, and is its owner's alone (0600). Services that the catalog lacks are set unavailable.
 """
 
-import argparse
 import configparser
 import json
 import os
@@ -16,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import openstack
 import yaml
 from openstack.connection import Connection
 
@@ -151,7 +145,7 @@ def settings(state: Path, image_url: str = "") -> dict[str, dict[str, Any]]:
             "connect_method": "floating",
             "ssh_timeout": 200,
         },
-        "glance_api": {"system_scope_supported": False},
+        "glance_api": {"system_scope_supported": True},
         "enforce_scope": {"keystone": True, "glance": True},
         "scenario": {"dhcp_client": "udhcpc"},
         "service_available": {name: kind in services for name, kind in SERVICES.items()} | {"horizon": False},
@@ -159,20 +153,42 @@ def settings(state: Path, image_url: str = "") -> dict[str, dict[str, Any]]:
     }
 
 
-def accounts(state: Path) -> list[dict[str, Any]]:
-    """Two fresh projects, each with a member and a reader."""
+def accounts(state: Path, workers: int) -> list[dict[str, Any]]:
+    """Users made beforehand, enough for so many tests at once: projects with a member and a reader each, which is what the guidelines of
+    interoperability ask for, administrators, and readers of the system. Members come first: Tempest takes the first that is free."""
     admin, _ = connect(state, "pileus-admin")
-    made: list[dict[str, Any]] = []
-    for number in (1, 2):
+    default: dict[str, Any] = {"domain_name": "Default"}
+    made: dict[str, list[dict[str, Any]]] = {"member": [], "reader": [], "admin": [], "system": []}
+    for number in range(3 * workers):
         project = admin.identity.create_project(name=f"tempest-{number}-{secrets.token_hex(3)}", domain_id="default")
-        for role in ("member", "reader"):
-            password = secrets.token_urlsafe(16)
-            user = admin.identity.create_user(name=f"{project.name}-{role}", password=password, domain_id="default")
+        for role in ("member", "reader", *(("admin",) if number < 2 * workers else ())):
+            user, entry = _user(admin, f"{project.name}-{role}")
             admin.identity.assign_project_role_to_user(project, user, admin.identity.find_role(role, ignore_missing=False))
-            made.append(
-                {"username": user.name, "password": password, "project_name": project.name, "domain_name": "Default", "roles": [role]}
-            )
-    return made
+            made[role].append({**entry, **default, "project_name": project.name, "roles": [role]})
+    for _ in range(workers):
+        user, entry = _user(admin, f"tempest-system-{secrets.token_hex(3)}")
+        admin.identity.assign_system_role_to_user(user, admin.identity.find_role("reader", ignore_missing=False), "all")
+        made["system"].append({**entry, "user_domain_name": "Default", "system": "all", "roles": ["reader"]})
+    return [one for group in made.values() for one in group]
+
+
+def _user(admin: Connection, name: str) -> tuple[Any, dict[str, Any]]:
+    password = secrets.token_urlsafe(16)
+    return admin.identity.create_user(name=name, password=password, domain_id="default"), {"username": name, "password": password}
+
+
+def write_clouds(state: Path, folder: Path) -> None:
+    """folder/clouds.yaml with the names that the clients' own tests use: two users, administrators of a project and of the system."""
+    admin, entry = connect(state, "pileus-admin")
+    clouds: dict[str, Any] = yaml.safe_load((state / "clouds.yaml").read_text())["clouds"]
+    named = {"devstack-admin": entry, "devstack-system-admin": clouds["pileus-system"]}
+    for name in ("devstack", "devstack-alt"):
+        project = admin.identity.create_project(name=f"{name}-{secrets.token_hex(3)}", domain_id="default")
+        user, login = _user(admin, project.name)
+        admin.identity.assign_project_role_to_user(project, user, admin.identity.find_role("member", ignore_missing=False))
+        named[name] = {**entry, "auth": {**entry["auth"], **login, "project_name": project.name}}
+    images(admin)
+    _private(folder / "clouds.yaml", yaml.safe_dump({"clouds": named}))
 
 
 def write(workspace: Path, sections: dict[str, dict[str, Any]], users: list[dict[str, Any]] | None = None) -> Path:
@@ -194,18 +210,3 @@ def write(workspace: Path, sections: dict[str, dict[str, Any]], users: list[dict
 def _private(path: Path, text: str) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
-
-
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("state", type=Path)
-    parser.add_argument("workspace", type=Path)
-    parser.add_argument("--accounts", action="store_true")
-    asked = parser.parse_args()
-    openstack.enable_logging(debug=False)
-    print(write(asked.workspace, settings(asked.state), accounts(asked.state) if asked.accounts else None))
-
-
-if __name__ == "__main__":
-    main()

@@ -111,6 +111,8 @@ async def enforce_policy(request: Request) -> Response | None:
     if not policy.reaches(request):
         raise Forbidden("The access rules of the token's application credential don't allow this request.")
     if not policy.allowed(request, action):
+        if request.service.hidden:
+            await request.service.hidden(request)
         raise Forbidden(f"Policy doesn't allow {action} to be performed.", action=action)
     return None
 

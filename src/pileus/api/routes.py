@@ -50,6 +50,7 @@ class Service(msgspec.Struct, kw_only=True):
     `prefix` is the path's first part. `policy` maps an action to the name of a predicate (api/policy.py).
     `exact`: below its versions a slash at the end of a path is a name that is missing, and not found.
     `projects`: the id of the token's project may stand after the version, as older clients have it.
+    `hidden` is asked before a refusal: it raises NotFound when the caller doesn't see what the path names.
     `endpoint` is the path in the catalog below the prefix. `refusal` begins the message about a body that is not valid.
     """
 
@@ -65,6 +66,7 @@ class Service(msgspec.Struct, kw_only=True):
     router: "Router | None" = None
     exact: bool = False
     projects: bool = False
+    hidden: Handler | None = None
 
     def __post_init__(self) -> None:
         self.router = Router(self.routes)

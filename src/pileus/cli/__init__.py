@@ -21,5 +21,5 @@ COMMANDS = {
     "serve": "Run the control plane in the foreground, nothing else.",
     "simulate": "Live a month of a cloud in minutes, with faults: a test of pileus itself.",
     "bench": "Measure this cloud.",
-    "test": "Run the tests: unit, store, api, driver, real, faults or all.",
+    "test": "Run the tests: unit, store, api, driver, real, faults, conformance or all.",
 }

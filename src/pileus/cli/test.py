@@ -24,14 +24,17 @@ def command(arguments: tuple[str, ...]) -> None:
     """unit, store, api, driver, real, faults, or all (the default, with the checks of style and types); the rest goes to pytest.
 
     `faults --seed N` replays what is random in the fault tests, `faults --kills K` makes it longer.
+    `conformance SERVICE` runs Tempest and the official clients' tests of a service against a cloud of its own (`conformance --help`).
     """
     home = Path(os.environ.get("PILEUS_HOME") or Path(__file__).resolve().parents[3])
     if not (home / "tests").is_dir():
         raise NotFound(f"There are no tests in {home}: they are in the source tree; run ./pileus test there.")
+    if arguments[:1] == ("conformance",):
+        sys.exit(subprocess.run([sys.executable, "-m", "tests.conformance.command", *arguments[1:]], cwd=home).returncode)
     layer = arguments[0] if arguments and arguments[0] in (*LAYERS, "all") else "all"
     rest = list(arguments[1:] if arguments and arguments[0] == layer else arguments)
     if rest and rest == list(arguments) and not rest[0].startswith("-") and not (home / rest[0].partition("::")[0]).exists():
-        raise Invalid(f"There is no layer {rest[0]}; there are: {', '.join(LAYERS)}, all. What follows goes to pytest.")
+        raise Invalid(f"There is no layer {rest[0]}; there are: {', '.join(LAYERS)}, conformance, all. What follows goes to pytest.")
     rest = _chance(rest)
     if layer != "all":
         sys.exit(pytest(home, [layer], rest))

@@ -172,3 +172,21 @@ def test_versions_and_descriptions(shared_cloud: TestCloud) -> None:
 
 def test_what_is_not_done_says_so(shared_cloud: TestCloud) -> None:
     assert shared_cloud.call("GET", "/image/v2/cache", token="admin").status == 501
+
+
+def test_who_does_not_see_an_image_is_told_that_it_is_not_there_whatever_is_asked(cloud: TestCloud) -> None:
+    hidden, community = create(cloud, visibility="private", token="other_project_member"), create(cloud, visibility="community")
+    for persona, image, status in (("reader", hidden, 404), ("reader", community, 403)):
+        for method, path in (("DELETE", ""), ("PUT", "/tags/t"), ("PUT", "/file"), ("POST", "/actions/deactivate"), ("GET", "/file")):
+            answer = cloud.call(method, f"{IMAGES}/{image['id']}{path}", token=persona)
+            assert answer.status == status, (persona, method, path)
+
+
+def test_who_does_not_see_a_namespace_is_told_that_it_is_not_there(cloud: TestCloud) -> None:
+    namespaces = "/image/v2/metadefs/namespaces"
+    for name, visibility in (("open", "public"), ("closed", "private")):
+        made = cloud.call("POST", namespaces, token="admin", json={"namespace": name, "visibility": visibility})
+        assert made.status == 201
+    assert cloud.call("DELETE", f"{namespaces}/open", token="member").status == 403
+    assert cloud.call("DELETE", f"{namespaces}/closed", token="member").status == 404
+    assert cloud.call("POST", f"{namespaces}/closed/tags/t", token="member").status == 404

@@ -6,6 +6,7 @@ from pileus.api.faults import glance_fault
 from pileus.api.image import documents, images, imports, listing, members, metadef_bodies, metadefs, tags, transfers
 from pileus.api.image.metadef_items import item_routes, resource_types
 from pileus.api.image.policy import POLICY
+from pileus.api.request import Request
 from pileus.api.routes import PUBLIC, Route, Service, route
 
 IMAGE = "/v2/images/{image_id}"
@@ -68,7 +69,16 @@ ROUTES: list[Route] = [
 ]
 # fmt: on
 
+
+async def hidden(request: Request) -> None:
+    """NotFound for an image, or a namespace of metadata definitions, that the caller doesn't see."""
+    if "image_id" in request.params:
+        await images.load(request)
+    elif "namespace" in request.params:
+        await metadefs.load(request)
+
+
 SERVICE = Service(
     prefix="image", name="glance", type="image", endpoint="", routes=ROUTES, policy=POLICY, fault=glance_fault,
-    exact=True,
+    exact=True, hidden=hidden,
 )  # fmt: skip

@@ -1,0 +1,102 @@
+"""A cloud for the suites alone: simulated hosts, settings that the tests ask for, an image in the web beside it. Gone afterwards."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+from pileus.cli.progress import step
+from pileus.model.errors import Unavailable
+
+HOSTS = 2
+STRICT = {"password_history": 3, "lockout_attempts": 3, "lockout_time": 5}
+"""What Tempest's tests of security compliance look for; seconds short enough to wait for."""
+TIMEOUT = 120.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """A running cloud: its state directory, and where its image service may fetch an image from ("" nowhere)."""
+
+    state: Path
+    image_url: str
+
+
+@contextmanager
+def own() -> Iterator[Place]:
+    """A fresh cloud, and nothing left of it at the end, however that comes."""
+    with ExitStack() as stack:
+        state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pileus-conformance-"))) / "cloud"
+        state.mkdir(mode=0o700)
+        image_url, host = stack.enter_context(image())
+        (state / "config.json").write_text(json.dumps({**STRICT, "import_hosts": [host]}))
+        stack.callback(down, state)
+        with step("A cloud for the tests") as current:
+            call(state, "up", "--simulate", str(HOSTS), "--listen", f"127.0.0.1:{free_port()}", "--no-demo", "--detach")
+            current.note(f"{HOSTS} simulated hosts")
+        yield Place(state, image_url)
+
+
+@contextmanager
+def there(state: Path) -> Iterator[Place]:
+    """A cloud that runs already. Images come from the web where its `import_hosts` names a port of this machine."""
+    config = state / "config.json"
+    hosts: list[str] = json.loads(config.read_text()).get("import_hosts", []) if config.exists() else []
+    port = next((int(host.rpartition(":")[2]) for host in hosts if host.startswith("127.0.0.1:")), None)
+    if port is None:
+        yield Place(state, "")
+        return
+    with image(port) as (url, _):
+        yield Place(state, url)
+
+
+@contextmanager
+def image(port: int = 0) -> Iterator[tuple[str, str]]:
+    """Serves a small qcow2 image; gives its address, and HOST:PORT of it."""
+    with tempfile.TemporaryDirectory(prefix="pileus-conformance-") as folder:
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", f"{folder}/image.qcow2", "1M"], check=True)
+        with ThreadingHTTPServer(("127.0.0.1", port), partial(Quiet, directory=folder)) as server:
+            Thread(target=server.serve_forever, daemon=True).start()
+            host = f"127.0.0.1:{server.server_port}"
+            yield f"http://{host}/image.qcow2", host
+            server.shutdown()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A web server that says nothing."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+def free_port() -> int:
+    """A port that nobody listens at now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def call(state: Path, *arguments: str) -> None:
+    """A command of ours on that state directory; Unavailable, with its last word, when it fails."""
+    command = [sys.executable, "-m", "pileus.cli.main", "--state", str(state), *arguments]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL, env={**os.environ, "NO_COLOR": "1"}
+    )
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no reason was given"]
+        raise Unavailable(f"The cloud for the tests: {arguments[0]} failed: {said[-1].removeprefix('pileus: ')}")
+
+
+def down(state: Path) -> None:
+    """Take it away."""
+    with step("The cloud is taken down"):
+        call(state, "down", "--destroy", "--yes")

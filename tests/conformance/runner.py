@@ -1,0 +1,112 @@
+"""Runs one suite against a cloud: writes its settings, lists its tests, runs them with stestr, and reads what it said."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Timer
+
+from pileus.cli.progress import Step, step
+from pileus.model.errors import Unavailable
+from tests.conformance import environment, outcome, tempest_config
+from tests.conformance.cloud import Place
+from tests.conformance.suites import CLIENTS, Suite
+
+STESTR = "[DEFAULT]\ntest_path={path}\ntop_dir={top}\ngroup_regex=([^\\.]*\\.)*\n"
+CLOUDS = {"OS_CLOUD": "devstack-admin", "OS_TEST_TIMEOUT": "120", "OPENSTACKSDK_FUNC_TEST_TIMEOUT": "120", "LC_ALL": "C.UTF-8"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to run of a suite: names that match `regex`, and only those of `names` when there are any."""
+
+    regex: str = ""
+    names: frozenset[str] | None = None
+    workers: int = 2
+    timeout: float = 7200.0
+
+
+def run(suite: Suite, place: Place, judge: Path, folder: Path, asked: Asked) -> outcome.Outcome:
+    """What came of the suite; its settings and its whole output stay in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with step(suite.title) as current:
+        current.note("settings and users")
+        environ = settings(suite, place, judge, folder, asked.workers)
+        listed = tests(suite, judge, folder, environ, asked)
+        if not listed:
+            current.note("no test of it was asked for")
+            return outcome.Outcome(suite.title)
+        (folder / "tests.txt").write_text("".join(f"^{re.escape(outcome.bare(name))}(\\[|$)\n" for name in listed))
+        started = time.monotonic()
+        output = follow(judge, folder, environ, asked, (current, len(listed)))
+        found = outcome.read(suite.title, output, listed)
+        found.seconds = time.monotonic() - started
+        current.note(f"{len(found.passed)} passed, {len(found.failed) + len(found.lost)} failed, {len(found.skipped)} skipped")
+    return found
+
+
+def settings(suite: Suite, place: Place, judge: Path, folder: Path, workers: int) -> dict[str, str]:
+    """Writes what the suite reads, and gives the environment of its processes."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+    environ |= {"PATH": f"{judge / 'bin'}:{environ.get('PATH', '/usr/bin:/bin')}", "PYTHONUNBUFFERED": "1"}
+    packages = environment.packages(judge)
+    (folder / ".stestr.conf").write_text(STESTR.format(path=packages / suite.discovered, top=packages))
+    if not (folder / ".stestr").exists():
+        subprocess.run([judge / "bin" / "stestr", "init"], cwd=folder, check=True, capture_output=True)
+    if suite.part == CLIENTS:
+        tempest_config.write_clouds(place.state, folder)
+        return environ | CLOUDS | {"OS_CLIENT_CONFIG_FILE": str(folder / "clouds.yaml")}
+    users = tempest_config.accounts(place.state, workers) if suite.accounts else None
+    path = tempest_config.write(folder, tempest_config.settings(place.state, place.image_url), users)
+    return environ | {"TEMPEST_CONFIG_DIR": str(path.parent), "TEMPEST_CONFIG": path.name}
+
+
+def tests(suite: Suite, judge: Path, folder: Path, environ: dict[str, str], asked: Asked) -> list[str]:
+    """The names of what is to be run."""
+    command = [str(judge / "bin" / "stestr"), "list", suite.pattern]
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip().splitlines() or ["no reason was given"]
+        raise Unavailable(f"The tests of {suite.title} can't be listed: {said[-1][:300]} (settings and output: {folder})")
+    chosen = re.compile(suite.pattern)
+    names = [line.strip() for line in done.stdout.splitlines() if chosen.search(line.strip())]
+    return [name for name in names if re.search(asked.regex, name) and (asked.names is None or outcome.bare(name) in asked.names)]
+
+
+def follow(judge: Path, folder: Path, environ: dict[str, str], asked: Asked, shown: tuple[Step, int]) -> str:
+    """The run's output. Meanwhile the step says how far it is."""
+    current, count = shown
+    command = [str(judge / "bin" / "stestr"), "run", "--concurrency", str(asked.workers), "--include-list", "tests.txt"]
+    lines: list[str] = []
+    done = failed = 0
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    assert process.stdout
+    late = Timer(asked.timeout, os.killpg, (process.pid, signal.SIGTERM))
+    late.start()
+    try:
+        with (folder / "output.txt").open("w") as kept:
+            for line in process.stdout:
+                kept.write(line)
+                lines.append(line)
+                if match := outcome.LINE.match(line.rstrip("\n")):
+                    done += 1
+                    failed += match["outcome"] == "FAILED"
+                    current.progress(done / count, f"{done} of {count}" + (f", {failed} failed" if failed else ""))
+    finally:
+        late.cancel()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+    return "".join(lines)

@@ -1,0 +1,22 @@
+"""Why a test is skipped, in our words: by what the suite said, or by the test's name. What is not here is shown as unexplained."""
+
+import re
+
+UNEXPLAINED = "unexplained"
+REASONS: list[tuple[str, str]] = [
+    (r"volume service is not available|_volume_", "needs volumes: Block Storage is not there yet"),
+    (r"bugs/2030527", "skipped by Tempest itself, for a bug of Glance's"),
+    (r"No image_remote service|alternate_image_endpoint", "needs a second image service, with a store of its own"),
+    (r"do_secure_hash is enabled", "asks for a cloud that does not hash images; its counterpart runs"),
+    (r"Federated Identity feature not enabled|federation", "federation: not there yet (docs/gaps/identity.md)"),
+    (r"[Mm]ulti-?[Ss]tore|only one store|store weight", "needs several stores; there is one"),
+    (r"show_multiple_locations|http store is disabled", "locations that a user names are never fetched from (docs/gaps/image.md)"),
+    (r"glance-download", "glance-download: not there yet (docs/gaps/image.md)"),
+    (r"not configured with glance caching", "there is one store, with no cache before it"),
+    (r"Image format testing is not configured", "needs a set of images that Tempest does not bring"),
+]  # fmt: skip
+
+
+def explained(test: str, reason: str) -> str:
+    """Our reason for a skip."""
+    return next((ours for pattern, ours in REASONS if re.search(pattern, f"{reason} {test}")), UNEXPLAINED)
