@@ -98,11 +98,9 @@ def test_only_what_has_changed_is_read_whole(tmp_path: Path, monkeypatch: pytest
     run(tmp_path, script)
 
 
-def test_no_more_are_kept_than_are_meant_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known_ports, "MOST", 5)
-
+def test_no_more_are_kept_than_are_meant_to(tmp_path: Path) -> None:
     async def script(db: Database) -> None:
-        known = KnownPorts()
+        known = KnownPorts(5)
         await add(db, "one", 3)
         await add(db, "two", 4)
         assert len(await known.of(db, ("one",))) == 3 and len(known) == 3

@@ -21,10 +21,13 @@ def reconcilers(cloud: Cloud, bus: Bus, wake: Callable[[str, str], None], scope:
     async def ingest(image_id: str, file: Path) -> None:
         await ingest_file(cloud, image_id, file)
 
+    routing = Routing(cloud.db, bus, wake, cloud.config.physical_networks, cloud.config.node_silence)
+    servers = Servers(cloud.db, bus, cloud.config, wake, ingest)
+    servers.tells = routing.tells
     made: list[Any] = [
         Hosts(cloud.db, bus, cloud.config, wake),
-        Routing(cloud.db, bus, wake, cloud.config.physical_networks, cloud.config.node_silence),
-        Servers(cloud.db, bus, cloud.config, wake, ingest),
+        routing,
+        servers,
         Migrations(cloud.db, bus, cloud.config, wake),
         Availability(cloud.db, bus, cloud.config, wake),
     ]

@@ -206,9 +206,10 @@ class Failed(Model, frozen=True, kw_only=True, tag="failed"):
 
 
 class GuestReply(Model, frozen=True, kw_only=True, tag="guest"):
-    """What the guest is like after an ApplyGuest."""
+    """What the guest is like after an ApplyGuest; the digests of the domains that came with it, as applied."""
 
     guest: ObservedGuest
+    domains: dict[str, str] = {}
 
 
 class DomainReply(Model, frozen=True, kw_only=True, tag="domain"):

@@ -221,9 +221,9 @@ class Agent:
             self._wanted[guest.id] = guest
             guest = crossed(guest, before, await self._observed(guest.id), request.seen)
             self._guests[guest.id] = guest  # before it boots, so that its first question to the metadata service is answered
-            return GuestReply(guest=await self._applied(guest, request.domains))
+            return await self._applied(guest, request.domains)
 
-    async def _applied(self, guest: Guest, domains: list[RoutingDomain]) -> ObservedGuest:
+    async def _applied(self, guest: Guest, domains: list[RoutingDomain]) -> GuestReply:
         """Its networks, then the guest. A word on a domain that was read before this one, and comes in between, takes the guest's taps
         away: then it is told once more."""
         tries = TRIES
@@ -233,7 +233,7 @@ class Agent:
             self._drivers[guest.id] = driver
             observed, tries = await driver.apply(guest), tries - 1
             if observed.error is None or not tries or all(self._domains.get(id) == digest for id, digest in digests.items()):
-                return observed
+                return GuestReply(guest=observed, domains=digests)
 
     async def _prepare_incoming(self, request: PrepareIncoming) -> NodeReply:
         """The guest is in our books from now on, so that the metadata service answers it from its first moment here."""

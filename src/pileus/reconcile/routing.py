@@ -11,7 +11,8 @@ Routers are carried by one host of their domain. It is chosen here, kept as long
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from pileus import clock
@@ -23,6 +24,7 @@ from pileus.model.routing import RoutingDomain
 from pileus.reconcile.lately import Lately
 from pileus.reconcile.liveness import Liveness
 from pileus.reconcile.scope import EVERYTHING
+from pileus.reconcile.tells import Tells
 from pileus.store import routing
 from pileus.store.database import Database
 from pileus.store.known_ports import KnownPorts
@@ -60,6 +62,7 @@ class Routing:
         self._contents: dict[tuple[str, str], tuple[str, ...]] = {}  # the domain's networks then
         self._snapshots: dict[tuple[str, str], int] = {}  # (host, network or domain) -> number of the newest snapshot that was sent
         self._changed_at: dict[tuple[str, str], float] = {}  # when a host's domain was applied or removed; older reports say nothing of it
+        self.tells = Tells(self._took)
         self._number = 0
         self._lately = Lately(self._look)
         self._reported = Lately(self._by_domain)
@@ -253,7 +256,7 @@ class Routing:
         """Tell a host what its domain is to be, from what the store says at the moment of telling: a server's own apply, which brings the
         domain as well, may have come in while we waited for our turn, and what we had read before would take its new tap away."""
         parts = [(host, component.id), *((host, network) for network in component.networks)]
-        async with self._lock(host):
+        async with self._turn(host):
             domain = await self._domain_now(host, component)
             wanted = digest(domain)
             if any(self._snapshots.get(part, 0) > number for part in parts) or self.sent.get((host, domain.id)) == wanted:
@@ -284,13 +287,13 @@ class Routing:
                 return
 
     async def _told_alone(self, host: str, domain_id: str, number: int) -> bool:
-        async with self._lock(host):
+        async with self._turn(host):
             if self._snapshots.get((host, domain_id), 0) > number:
                 return True
             component = await routing.component_of(self.db, domain_id)
             if component is None or component.networks != self._contents.get((host, domain_id)) or not await self.scope.owns(host):
                 return False
-            domain = await routing.alone_on(self.db, component, host, self.physical)
+            domain = await routing.alone_on(self.db, component, host, self.physical, self._known)
             if domain is None or domain.id != domain_id:
                 return False
             try:
@@ -335,7 +338,7 @@ class Routing:
 
     async def _remove(self, host: str, domain_id: str, number: int) -> None:
         await self._apply_successors(host, domain_id, number)
-        async with self._lock(host):
+        async with self._turn(host):
             if self._snapshots.get((host, domain_id), 0) > number:
                 return
             await self.bus.request(host, RemoveDomain(domain_id=domain_id))
@@ -375,6 +378,23 @@ class Routing:
     def _is_news(self, host: str, at: float, domain_id: str) -> bool:
         """Whether the host's report of that time was made after what we last did with the domain there."""
         return at > self._changed_at.get((host, domain_id), 0.0)
+
+    def _took(self, host: str, domain: RoutingDomain, replied: str) -> bool:
+        """A domain that came with a guest is as if we had sent it, where it was there before and concerns that host alone."""
+        key = host, domain.id
+        networks = tuple(network.id for network in domain.networks)
+        known = self._apart.get(domain.id, 0) and self._contents.get(key) == networks and not domain.address
+        if not (known and replied) or self._steps_under_way or self.scope.cluster is not None:
+            return False
+        self.sent[key], self.replied[key], self._changed_at[key] = digest(domain), replied, clock.now()
+        self._touched.discard(key)
+        return True
+
+    @asynccontextmanager
+    async def _turn(self, host: str) -> AsyncIterator[None]:
+        async with self._lock(host):
+            with self.tells.telling(host):
+                yield
 
     def _lock(self, host: str) -> asyncio.Lock:
         return self._locks.setdefault(host, asyncio.Lock())

@@ -14,6 +14,7 @@ from pileus.model.routing import RoutingDomain
 from pileus.model.servers import Server
 from pileus.store import aggregates, device_tags, routing, server_groups
 from pileus.store.database import Reader
+from pileus.store.known_ports import KnownPorts
 from pileus.store.ports import PORTS
 from pileus.store.sealing import seal_of
 
@@ -51,10 +52,12 @@ async def _hosts_of(db: Reader, server_ids: list[str], project_id: str | None) -
     return {row[0]: row[1] for row in await db.all(sql, *server_ids) if project_id in (None, row[2])}
 
 
-async def guest_on(db: Reader, config: Config, server: Server, host: str) -> tuple[Guest, list[RoutingDomain]]:
-    """The server's guest as a host is told of it, with the domains that its cards need there."""
+async def guest_on(
+    db: Reader, config: Config, server: Server, host: str, known: KnownPorts | None = None
+) -> tuple[Guest, list[RoutingDomain]]:
+    """The server's guest as a host is told of it, with the domains that its cards need there. `known`: what was read for others before."""
     plugged = await PORTS.find(db, "device_id = ? ORDER BY created_at, id", server.id)
-    found = await routing.with_rows(db, sorted({port.network_id for port in plugged}), host, config.physical_networks)
+    found = await routing.with_rows(db, sorted({port.network_id for port in plugged}), host, config.physical_networks, known)
     home = {network.id: (domain.id, rows) for domain, rows in found for network in domain.networks}
     plugs: list[Card] = []
     cards: list[ServerPort] = []

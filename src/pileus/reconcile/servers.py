@@ -15,7 +15,6 @@ from pileus.model.errors import Conflict, Invalid, NodeFailed, NotFound, PileusE
 from pileus.model.guests import ObservedGuest
 from pileus.model.images import ImageStatus
 from pileus.model.messages import ApplyGuest, GuestReply, NodeReply, RemoveGuest, Snapshot, SnapshotDone
-from pileus.model.routing import RoutingDomain
 from pileus.model.servers import Server
 from pileus.reconcile import server_resize
 from pileus.reconcile.liveness import Liveness
@@ -23,9 +22,11 @@ from pileus.reconcile.observations import EVENTS, record_on
 from pileus.reconcile.placing import Placing
 from pileus.reconcile.scope import EVERYTHING
 from pileus.reconcile.server_inputs import guest_on
+from pileus.reconcile.tells import Tells
 from pileus.store import actions, allocations, images, migration_records, ports, servers
 from pileus.store.database import Database, Transaction
 from pileus.store.hosts import every_head
+from pileus.store.known_ports import KnownPorts
 
 log = logging.getLogger(__name__)
 Ingest = Callable[[str, Path], Awaitable[None]]
@@ -35,6 +36,7 @@ SNAPSHOT = "compute_snapshot_instance"
 APPLY_TIMEOUT, SNAPSHOT_TIMEOUT = 300.0, 3600.0
 LOOK_EVERY = 1.0  # seconds between looks whether a copy is still wanted
 PURGE_EVERY = 3600.0
+KNOWN_PORTS = 2_000
 FEW = 4
 """Steps at a time up to which a server that was placed is applied in the same step."""
 
@@ -53,6 +55,8 @@ class Servers:
         self.ingest = ingest
         self.placing = Placing(db, config)
         self.liveness = Liveness(bus, config.node_silence)
+        self.tells = Tells()
+        self._known = KnownPorts(KNOWN_PORTS)
         self._purged_at = 0.0
         self._under_way = 0  # steps that do something now
         self.actions: dict[Next, Callable[[Server], Coroutine[Any, Any, Server | None]]] = {
@@ -119,17 +123,19 @@ class Servers:
     async def _apply(self, server: Server) -> Server | None:
         """Tell the host what is wanted, with the networks that it needs; record what it then sees."""
         assert server.host is not None  # next_step says so
-        guest, domains = await guest_on(self.db, self.config, server, server.host)
-        request = ApplyGuest(guest=guest, domains=domains, seen=server.observed)
-        try:
-            reply = await self.bus.request(server.host, request, timeout=APPLY_TIMEOUT)
-        except NodeFailed as error:
-            await self._failed(server, error.message, str(error.data.get("detail", "")))
-            return None
+        with self.tells.telling(server.host) as tell:
+            guest, domains = await guest_on(self.db, self.config, server, server.host, self._known)
+            request = ApplyGuest(guest=guest, domains=domains, seen=server.observed)
+            try:
+                reply = await self.bus.request(server.host, request, timeout=APPLY_TIMEOUT)
+            except NodeFailed as error:
+                await self._failed(server, error.message, str(error.data.get("detail", "")))
+                return None
         assert isinstance(reply, GuestReply)  # the bus gives what the request asks for
-        return await self._observed(server, reply.guest, domains)
+        settled = [one.id for one in domains if tell.alone and self.tells.took(server.host, one, reply.domains.get(one.id, ""))]
+        return await self._observed(server, reply.guest, [one.id for one in domains if one.id not in settled])
 
-    async def _observed(self, server: Server, seen: ObservedGuest, domains: list[RoutingDomain]) -> Server | None:
+    async def _observed(self, server: Server, seen: ObservedGuest, domains: list[str]) -> Server | None:
         if seen.error is not None:
             await self._failed(server, seen.error, seen.error_detail or "")
             return None
@@ -147,7 +153,7 @@ class Servers:
         if after is not None and seen.generation < server.generation:
             raise Conflict(f"The host has not reached generation {server.generation} of {server.id} yet.", stale=True)
         for domain in domains:
-            self.wake("routing", f"{server.host}/{domain.id}")  # which may have changed since it was read above
+            self.wake("routing", f"{server.host}/{domain}")  # which may have changed since it was read above
         if server.resize is not None:
             self.wake("migrations", server.resize.migration)
         return after

@@ -63,19 +63,21 @@ async def domains_of(db: Reader, network_ids: list[str], host: str, physical: Ma
 
 
 async def with_rows(
-    db: Reader, network_ids: list[str], host: str, physical: Mapping[str, str] = HOST_ONLY
+    db: Reader, network_ids: list[str], host: str, physical: Mapping[str, str] = HOST_ONLY, known: KnownPorts | None = None
 ) -> list[tuple[RoutingDomain, DomainRows]]:
     """As `domains_of`, each with the rows that it is made of."""
     found: list[tuple[RoutingDomain, DomainRows]] = []
     for component in await components_of(db, network_ids):
-        rows, places = await load_on(db, component, host)
+        rows, places = await load_on(db, component, host, known)
         found.append((domain_on(component, rows, host, places, physical), rows))
     return found
 
 
-async def alone_on(db: Reader, component: Component, host: str, physical: Mapping[str, str] = HOST_ONLY) -> RoutingDomain | None:
+async def alone_on(
+    db: Reader, component: Component, host: str, physical: Mapping[str, str] = HOST_ONLY, known: KnownPorts | None = None
+) -> RoutingDomain | None:
     """The component's domain as a host realizes it that has guests there and reaches no other; None where that concerns others as well."""
-    rows, places = await load_on(db, component, host)
+    rows, places = await load_on(db, component, host, known)
     guests = {name for port in rows.ports if not port.device_owner.startswith("network:") for name in (port.host, port.migrating_to)}
     if places.addresses or is_provided(rows, component) or host not in guests:
         return None
@@ -98,10 +100,10 @@ async def hosts_with(db: Reader, component: Component, otherwise: str | None = N
     return hosts_needing(routers, await guest_hosts(db, component), await router_host_of(db, component) or otherwise)
 
 
-async def load_on(db: Reader, component: Component, host: str) -> tuple[DomainRows, Places]:
+async def load_on(db: Reader, component: Component, host: str, known: KnownPorts | None = None) -> tuple[DomainRows, Places]:
     """All that a component's domain on one host is made of: with the ports of other hosts only where these can be reached."""
     places = await places_of(db, component, host)
-    return await load(db, component, None if places.addresses.get(host) else host), places
+    return await load(db, component, None if places.addresses.get(host) else host, known), places
 
 
 async def places_of(db: Reader, component: Component, host: str | None = None) -> Places:
@@ -268,9 +270,9 @@ async def load_everywhere(db: Reader, component: Component, known: KnownPorts) -
     return await _rows(db, component, ports, everywhere=bool(places.addresses)), places
 
 
-async def load(db: Reader, component: Component, host: str | None = None) -> DomainRows:
+async def load(db: Reader, component: Component, host: str | None = None, known: KnownPorts | None = None) -> DomainRows:
     """All rows that the component's domain is made of; with `host`, guests' ports of that host alone."""
-    return await _rows(db, component, await _ports(db, component, host), everywhere=host is None)
+    return await _rows(db, component, await _ports(db, component, host, known or KnownPorts()), everywhere=host is None)
 
 
 async def _rows(db: Reader, component: Component, ports: list[Port], everywhere: bool) -> DomainRows:
@@ -298,15 +300,14 @@ async def _routers(db: Reader, component: Component) -> list[Router]:
     return [one for id in component.routers if (one := await ROUTERS.get(db, id)) is not None]
 
 
-async def _ports(db: Reader, component: Component, host: str | None) -> list[Port]:
+async def _ports(db: Reader, component: Component, host: str | None, known: KnownPorts) -> list[Port]:
     ids = component.networks
-    within = f"network_id IN ({_marks(ids)})"
     if host is None:
-        ports = await PORTS.find(db, f"{within} AND device_owner <> 'network:floatingip' ORDER BY id", *ids)
+        ports = await known.of(db, ids)
     else:  # by an index each: a network may have thousands
         kinds = ("host = ?", "migrating_to = ?", f"device_owner IN ('{ROUTER_INTERFACE}', '{DHCP}')")
-        some = " UNION ".join(f"SELECT id FROM ports WHERE {kind} AND {within}" for kind in kinds)  # noqa: S608
-        ports = await PORTS.find(db, f"id IN ({some}) ORDER BY id", host, *ids, host, *ids, *ids)
+        some = " UNION ".join(f"SELECT id FROM ports WHERE {kind} AND network_id IN ({_marks(ids)})" for kind in kinds)  # noqa: S608
+        ports = await known.where(db, (*ids, host), f"id IN ({some}) ORDER BY id", host, *ids, host, *ids, *ids)
     return await _with_gateways(db, component, ports)
 
 

@@ -242,6 +242,69 @@ def test_a_host_is_told_alone_only_of_the_domain_that_it_has(tmp_path: Path, cha
     large(tmp_path, story)
 
 
+async def with_a_guest(db: Database, routing: Routing, node: Node) -> bool:
+    """The host is told the domain together with a new guest, and nobody else tells it anything; True: that is all there is to do."""
+    with routing.tells.telling("h") as tell:
+        [domain] = await store.domains_of(db, ["net"], "h")
+        reply = await node.handle(ApplyDomain(domain=domain))
+    assert isinstance(reply, DomainReply)
+    return tell.alone and routing.tells.took("h", domain, reply.digest)
+
+
+def test_a_domain_that_came_with_a_guest_is_not_sent_again(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, node: Node) -> None:
+        await db.write(boot)
+        assert not await with_a_guest(db, routing, node), "the first guest brings a domain there: that is to be looked at"
+        await routing.step("net")
+        await db.write(lambda tx: create_port(tx, NewPort(project_id="p", network_id="net", device_id="second")))
+        await db.write(lambda tx: bind_ports(tx, "second", "h"))
+        before = len(node.told)
+        assert await with_a_guest(db, routing, node)
+        await routing.step("net")
+        assert len(node.told) == before + 1 and await routing.scan() == []
+        await db.write(lambda tx: release_ports(tx, "second"))
+        await routing.step("net")
+        assert len(node.told) == before + 2 and len(node.domains["net"].ports) == 1
+
+    play(tmp_path, story)
+
+
+@pytest.mark.parametrize("meanwhile", ["another guest", "a step", "a step under way", "a host without a digest", "several processes"])
+def test_a_domain_that_came_with_a_guest_is_looked_at_where_somebody_else_may_have_told_it_too(tmp_path: Path, meanwhile: str) -> None:
+    async def story(db: Database, routing: Routing, node: Node) -> None:
+        await db.write(boot)
+        await routing.step("net")
+        with routing.tells.telling("h") as tell:
+            [domain] = await store.domains_of(db, ["net"], "h")
+            if meanwhile == "another guest":
+                with routing.tells.telling("h") as other:
+                    pass
+                assert not other.alone
+            elif meanwhile == "a step":
+                routing.sent.clear()
+                await routing.step("net")
+            elif meanwhile == "a step under way":
+                routing._steps_under_way += 1  # pyright: ignore[reportPrivateUsage]
+            elif meanwhile == "several processes":
+                routing.scope = Scope(db, "cluster1")
+        digest = "" if meanwhile == "a host without a digest" else "1"
+        assert not (tell.alone and routing.tells.took("h", domain, digest))
+        with routing.tells.telling("h") as later:
+            pass
+        assert later.alone
+
+    play(tmp_path, story)
+
+
+def test_where_hosts_reach_each_other_a_new_guest_is_told_to_all(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, nodes: dict[str, Node], bus: LocalBus) -> None:
+        await routing.step("net")
+        [domain] = await store.domains_of(db, ["net"], "h")
+        assert not routing.tells.took("h", domain, "1")
+
+    two_hosts(tmp_path, story)
+
+
 def test_after_a_start_everything_is_looked_at_once(tmp_path: Path) -> None:
     async def story(db: Database, routing: Routing, node: Node) -> None:
         await db.write(boot)
