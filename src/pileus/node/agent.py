@@ -96,7 +96,7 @@ class Agent:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._started_at = 0.0
-        self._adopted = asyncio.Event()
+        self._adopting: asyncio.Event | None = asyncio.Event()  # until it is known what there is; there may be thousands of agents
 
     # -- life ------------------------------------------------------------------------------------------------------------------------
 
@@ -109,7 +109,9 @@ class Agent:
                 self._drivers[observed.id] = driver
             self._guests.update((guest.id, guest) for guest in driver.guests())
         self._domains = await self._network.start(self.metadata_of)
-        self._adopted.set()
+        if self._adopting:
+            self._adopting.set()
+            self._adopting = None
         probes = [asyncio.ensure_future(driver.probe()) for driver in self._hypervisors]
         if probes:
             await asyncio.wait(probes, timeout=PROBE_PATIENCE)
@@ -144,7 +146,8 @@ class Agent:
 
     async def handle(self, request: NodeRequest) -> NodeReply:
         """Do what the request says, once it is known what there is already. An error becomes a `Failed`."""
-        await self._adopted.wait()
+        if self._adopting:
+            await self._adopting.wait()
         try:
             return await self._answer(request)
         except PileusError as error:

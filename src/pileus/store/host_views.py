@@ -7,6 +7,7 @@ written only where the provider still has the generation that was seen.
 
 import asyncio
 from collections.abc import Iterable
+from sys import intern
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -112,7 +113,7 @@ class HostViews:
 
     async def _note(self, rows: list[Row]) -> set[str]:
         """Take rows over; the ids of those that are news."""
-        news = {row[0]: row for row in rows if self._rows.get(row[0]) != row}
+        news = {row[0]: _lean(row) for row in rows if self._rows.get(row[0]) != tuple(row)}
         for host_id, row in news.items():
             known = self._rows.get(host_id)
             if known is not None and known[1] != row[1]:
@@ -147,6 +148,12 @@ class HostViews:
             cells=self._cells.get(host_id, ()),
         )
         self.hosts.put(HostView(id=provider.id, name=name, generation=provider.generation, state=state))
+
+
+def _lean(row: Row) -> Row:
+    """The row; the names of its cluster and zone are those of many."""
+    host_id, name, cluster, zone, *rest = row
+    return (host_id, name, intern(cluster), intern(zone), *rest)
 
 
 def stocks_of(provider: Provider, metadata: Iterable[tuple[str, str]]) -> tuple[tuple[str, Inventory, int], ...]:

@@ -14,7 +14,7 @@ from pileus.store.database import Reader, Transaction
 from pileus.store.placement_names import add_resource_class, add_trait
 from pileus.store.tables import ResourceTable
 
-PROVIDERS = ResourceTable("resource_providers", Provider)
+PROVIDERS = ResourceTable("resource_providers", Provider, shared=("inventories", "traits", "aggregates"))
 CONCURRENT = "placement.concurrent_update"
 OWNED = ("COMPUTE_", "HW_ARCH_", "HW_CPU_", "CUSTOM_ARCH_", "CUSTOM_HYPERVISOR_", "CUSTOM_VM_MODE_", "CUSTOM_LEVEL_")
 """Traits with these prefixes are the host's to report; all others are the operator's."""

@@ -1,6 +1,6 @@
 """Maps frozen structs to rows: a column for each field, plain values as they are, everything else as JSON text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from enum import StrEnum
 from types import UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -14,6 +14,8 @@ from pileus.store.database import Reader, Row, Transaction
 
 R = TypeVar("R", bound=msgspec.Struct)
 S = TypeVar("S", bound=Resource)
+MOST_SHARED = 500
+"""Values of a column that are kept for rows which have the same."""
 
 
 def _plain(hint: Any) -> Any:
@@ -46,17 +48,37 @@ def _encoder(hint: Any) -> Callable[[Any], Any] | None:
     return lambda value: None if value is None else encode(value).decode()
 
 
-class Table(Generic[R]):
-    """A table whose columns are a struct's fields, in the struct's order."""
+def _sharing(decode: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Equal texts make one value."""
+    known: dict[Any, Any] = {}
 
-    def __init__(self, name: str, struct: type[R], key: str = "id") -> None:
+    def decode_once(text: Any) -> Any:
+        value = known.get(text)
+        if value is None:
+            if len(known) >= MOST_SHARED:
+                known.clear()
+            value = known[text] = decode(text)
+        return value
+
+    return decode_once
+
+
+class Table(Generic[R]):
+    """A table whose columns are a struct's fields, in the struct's order. `shared` are columns kept as JSON that are equal in many rows,
+    all of which may be in memory: they get one value, which nobody changes."""
+
+    def __init__(self, name: str, struct: type[R], key: str = "id", shared: Container[str] = ()) -> None:
         hints = get_type_hints(struct)
         self.name = name
         self.struct = struct
         self.key = key
         self.columns: tuple[str, ...] = struct.__struct_fields__
         self.nullable = frozenset(column for column in self.columns if type(None) in get_args(hints[column]))
-        self._decoders = [(index, found) for index, column in enumerate(self.columns) if (found := _decoder(hints[column]))]
+        self._decoders = [
+            (index, _sharing(found) if column in shared else found)
+            for index, column in enumerate(self.columns)
+            if (found := _decoder(hints[column]))
+        ]
         self._encoders = {column: found for column in self.columns if (found := _encoder(hints[column]))}
         self.select = f"SELECT {', '.join(f'{name}.{column}' for column in self.columns)} FROM {name}"  # noqa: S608 names are ours
         self._insert = f"INSERT INTO {name} ({', '.join(self.columns)}) VALUES ({', '.join('?' * len(self.columns))})"  # noqa: S608

@@ -273,7 +273,7 @@ class QemuGuest:
             if saved is not None:
                 qemu_launch.close_all([saved])
         qemu_launch.hide_display(self.directory)
-        await self.note(ended="", started_at=time.time())
+        await self.note(ended="", started_at=self.record.started_at or time.time())
         qemu_suspend.forget(self.directory)
 
     async def launch(self, guest: Guest, disks: dict[str, DiskFile], kind: Kind = Kind.GUEST, saved: int | None = None) -> bool:
@@ -304,9 +304,8 @@ class QemuGuest:
         finally:
             qemu_launch.close_all([lock])
         self.process = Process(child.pid, child, self._exited)
-        self._host.confinement.enter(guest.id, child.pid)
-        try:
-            await self._connect(START_SECONDS)
+        try:  # the kernel takes its time to move a process into control groups, as QEMU does to start
+            await asyncio.gather(asyncio.to_thread(self._host.confinement.enter, guest.id, child.pid), self._connect(START_SECONDS))
             if kind is not Kind.CARRIER:
                 await self._note_machine(start)
         except NodeFailed as error:
@@ -320,7 +319,9 @@ class QemuGuest:
         assert self.qmp
         machine = str(await self.qmp.execute("qom-get", path="/machine", property="type"))
         accelerator = await self._host.accelerator()
+        begun: dict[str, Any] = {"ended": "", "started_at": time.time()} if start.kind is Kind.GUEST and start.saved is None else {}
         await self.note(
+            **begun,
             machine=machine.removesuffix("-machine") or machine_of(start.guest),
             cpu_model=start.cpu_model or cpu_model_of(start.guest, start.accelerator),
             accelerator=accelerator.name,
