@@ -46,11 +46,13 @@ class Uplinks:
 
     def apply(self, wanted: list[Uplink], drop_peers: set[str]) -> None:
         """Make these uplinks as they should be, whatever others there are; `drop_peers` are veth ends left behind by something gone."""
-        with self._lock, Links() as links:
-            links.remove(name for name in drop_peers if name in links.found)
-            for uplink in wanted:
-                self._bridge(links, uplink)
-                self._remember(uplink)
+        with self._lock:
+            if wanted or drop_peers:
+                with Links() as links:
+                    links.remove(name for name in drop_peers if name in links.found)
+                    for uplink in wanted:
+                        self._bridge(links, uplink)
+                        self._remember(uplink)
             self._rules()
 
     def join(self, peers: dict[str, str]) -> None:

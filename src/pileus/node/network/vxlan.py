@@ -17,6 +17,8 @@ PREFIX = "vx"
 def missing(plan: DomainPlan) -> list[LinkPlan]:
     """The planned VXLAN devices that are not there as planned; what stands in their place is removed. In the domain's namespace."""
     wanted = [link for link in plan.links if link.kind == "vxlan"]
+    if not wanted:  # to read all links takes 0.2 ms for each
+        return []
     with Links() as links:
         links.remove([link.name for link in wanted if link.name in links.found and not _is_as_planned(links.found[link.name], link)])
         return [link for link in wanted if link.name not in links.found]
