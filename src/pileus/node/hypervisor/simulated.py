@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 FAIL = "simulated:fail"
 """Extra spec: applying such a guest fails with this text, as a real hypervisor might."""
 
+WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 _POWERS = {power: ObservedPower(power.value) for power in Power}
 
 
@@ -189,10 +191,15 @@ class SimulatedDriver:
     def _keep(self, state: State) -> None:
         self._states[state.guest.id] = state
         if self._directory:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is kept of a guest has its passwords
-            partial = self._directory / f"{state.guest.id}.partial"
-            partial.write_bytes(msgspec.json.encode(state))
-            partial.rename(self._directory / f"{state.guest.id}.json")
+            path = f"{self._directory}/{state.guest.id}"
+            try:
+                descriptor = os.open(f"{path}.partial", WRITING, 0o600)  # what is kept of a guest has its passwords
+            except FileNotFoundError:
+                self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                descriptor = os.open(f"{path}.partial", WRITING, 0o600)
+            with open(descriptor, "wb", buffering=0) as file:
+                file.write(msgspec.json.encode(state))
+            os.rename(f"{path}.partial", f"{path}.json")
 
 
 MOVES = ["migrate-live", "migrate-off", "migrate-post-copy"]
