@@ -1,5 +1,6 @@
 """Groups and who is in them."""
 
+from functools import partial
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -19,6 +20,7 @@ from pileus.api.identity.documents import (
     wanted,
     write,
 )
+from pileus.api.identity.pages import listed
 from pileus.api.identity.password_rules import is_enabled
 from pileus.api.identity.users import expiry_conditions, readable_user, user_document
 from pileus.api.request import Request
@@ -100,8 +102,7 @@ async def list_groups(request: Request) -> Document:
     conditions = [Condition(column=name, value=value) for name, value in wanted(request, ("name", "domain_id")).items()]
     if bound is not None:
         conditions.append(Condition(column="domain_id", value=bound))
-    rows = await list_rows(request.cloud.db, GROUPS, Listing(conditions=conditions, sort=[("created_at", "asc")]))
-    return collection(request, "groups", [group_document(request, row) for row in rows])
+    return await listed(request, "groups", GROUPS, conditions, partial(group_document, request))
 
 
 async def list_user_groups(request: Request) -> Document:
