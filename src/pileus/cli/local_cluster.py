@@ -21,6 +21,7 @@ from pileus.cli.client import Api
 from pileus.cli.daemons import Nats, Postgresql, command_line, database_url, wait_for
 from pileus.cli.progress import step
 from pileus.cli.public_network import routed
+from pileus.cli.separation.ownership import user_of
 from pileus.cli.serve import read_pid
 from pileus.cli.settings import remember
 from pileus.config import Config
@@ -65,7 +66,7 @@ class LocalCluster:
         self.hosts = [f"h{number}" for number in range(1, config.hosts + 1)]
         address = str(config.host_listen).rpartition(":")[0]
         self.range = ipaddress.IPv4Network(f"{address}/24", strict=False)
-        self.postgresql = Postgresql(config.directory)
+        self.postgresql = Postgresql(config.directory, user_of(config))
         self.nats = Nats(config.directory, f"{address}:{BUS_PORT}")
 
     def prepare(self) -> None:

@@ -27,22 +27,25 @@ if TYPE_CHECKING:
     import uvicorn
 
     from pileus.bus.pair import ManagersBus
+    from pileus.bus.supervision import Supervised
 
 
 class Given:
-    """What a process of managers works with: sockets that listen, and, where another process drives the machine, the bus to it."""
+    """What a process of managers works with: sockets that listen, and, where root's is another process, the way to that, and its id."""
 
     def __init__(
         self,
         listeners: list[socket.socket],
         metrics: socket.socket | None,
-        bus: "ManagersBus | None" = None,
         roles: tuple[str, ...] = ROLES,
+        root: "ManagersBus | Supervised | None" = None,
+        holder: int | None = None,
     ) -> None:
         self.listeners = listeners
         self.metrics = metrics
-        self.bus = bus
-        self.roles = roles if bus is None else ("cloud", "cluster")
+        self.roles = roles if root is None else tuple(role for role in roles if role != "node")
+        self.root = root
+        self.holder = holder
 
 
 async def run(config: Config, ready: Callable[[ControlPlane], None] | None = None, roles: tuple[str, ...] = ROLES) -> None:
@@ -61,10 +64,10 @@ def _begin_threads_of_services() -> None:
 
 
 async def run_given(config: Config, given: Given, ready: Callable[[ControlPlane], None] | None = None) -> None:
-    """Serve, on sockets that are there already, until SIGINT, SIGTERM or the end of the process that drives the machine."""
-    listeners, bus = given.listeners, given.bus
+    """Serve, on sockets that are there already, until SIGINT, SIGTERM or the end of root's process, where that is another one."""
+    listeners, root = given.listeners, given.root
     stopped = asyncio.Event()
-    control = ControlPlane(config, given.roles, bus)
+    control = ControlPlane(config, given.roles, root, given.holder)
     metrics = MetricsListener(given.metrics, control.metrics.text) if given.metrics else None
     threads.begin_own()
     try:
@@ -83,9 +86,9 @@ async def run_given(config: Config, given: Given, ready: Callable[[ControlPlane]
         settle_memory()
         if ready:
             ready(control)
-        waiting = [asyncio.create_task(one.wait()) for one in (stopped, *([bus.over] if bus else []))]
-        if bus:
-            bus.ready()
+        waiting = [asyncio.create_task(one.wait()) for one in (stopped, *([root.over] if root else []))]
+        if root:
+            root.ready()
         await asyncio.wait([serving, *waiting], return_when=asyncio.FIRST_COMPLETED)
         stopped.set()
         for one in waiting:
@@ -197,10 +200,10 @@ def run_until_stopped(
 
 
 def _work(config: Config, ready: Callable[[ControlPlane], None] | None, roles: tuple[str, ...]) -> Coroutine[None, None, None]:
-    """What this process does: all of it, or, where it is root, the node's part beside a process without privileges."""
+    """What this process does: all of it, or, where it is root, what needs privileges beside a process without any."""
     from pileus.cli.separation import root_process
 
-    apart = root_process.start(config, ready, listen) if roles == ROLES and root_process.applies(config) else None
+    apart = root_process.start(config, roles, ready, listen) if root_process.applies(config) else None
     return apart or run(config, ready, roles)
 
 
