@@ -21,7 +21,7 @@ from pileus.bus.pair import ManagersBus
 from pileus.bus.supervision import Supervised
 from pileus.cli.credentials import Credentials
 from pileus.cli.metrics import audit, of_control_plane
-from pileus.config import Config
+from pileus.config import ROLES, Config
 from pileus.ending import end
 from pileus.model.errors import PileusError
 from pileus.model.guests import Guest
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pileus.serve")
 SERVICES = ("identity", "image", "compute", "network", "placement", "console", "cluster")
-ROLES = ("cloud", "cluster", "node")
 DAY, FIRST_BACKUP = 86400.0, 3600.0
 """Seconds between two copies of the database; from the first start to the first one, or from one that failed to the next."""
 REFRESH = 5.0

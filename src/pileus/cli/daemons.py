@@ -10,13 +10,15 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pileus.bus.authority import BusAuthority
 from pileus.cli.credentials import write_private
 from pileus.core.nats_config import text
 from pileus.model.errors import Invalid, Unavailable
+
+if TYPE_CHECKING:
+    from pileus.bus.authority import BusAuthority
 
 PATIENCE = 30.0
 
@@ -145,7 +147,7 @@ class Nats:
         self.directory = directory / "nats"
         self.listen = listen
 
-    def start(self, authority: BusAuthority, revoked: dict[str, int]) -> str:
+    def start(self, authority: "BusAuthority", revoked: dict[str, int]) -> str:
         """Start it where it does not run, with what its configuration is now; says what was done."""
         if shutil.which("nats-server") is None:
             raise Unavailable("NATS's server is missing: apt-get install nats-server")
@@ -160,7 +162,7 @@ class Nats:
         wait_for(lambda: reachable(host, int(port)), f"NATS did not start; see {self.directory / 'nats.log'}")
         return "started"
 
-    def configure(self, authority: BusAuthority, revoked: dict[str, int]) -> None:
+    def configure(self, authority: "BusAuthority", revoked: dict[str, int]) -> None:
         """Write its configuration; a server that runs reads it at once. `revoked`: public keys of removed hosts, and when."""
         self.directory.mkdir(mode=0o700, exist_ok=True)
         certificate, key = self.directory / "certificate.pem", self.directory / "key.pem"

@@ -9,7 +9,7 @@ import msgspec
 
 from pileus.bus.pair import ManagersBus
 from pileus.bus.supervision import Supervised
-from pileus.cli import serve
+from pileus.cli import serving
 from pileus.cli.hardening import harden
 from pileus.cli.logs import log_through
 from pileus.cli.separation import sandbox
@@ -70,7 +70,7 @@ def _serve(order: Order) -> None:
     assert order.config is not None
     log_through(order.log, order.config.log_format)
     half = socket.socket(fileno=order.bus)
-    given = serve.Given(
+    given = serving.Given(
         listeners=[socket.socket(fileno=one) for one in order.listeners],
         metrics=None if order.metrics is None else socket.socket(fileno=order.metrics),
         roles=order.roles,
@@ -79,7 +79,7 @@ def _serve(order: Order) -> None:
     )
     try:
         try:
-            uvloop.run(serve.run_given(order.config, given))
+            uvloop.run(serving.run_given(order.config, given))
         except OSError as error:
             raise Unavailable(f"The process stopped: {error}") from error
     except PileusError as error:
