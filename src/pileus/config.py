@@ -9,6 +9,8 @@ import msgspec
 from pileus.model.base import Model
 
 MIB = 1 << 20
+ROLES = ("cloud", "cluster", "node")
+"""What a process may be: Cloud Manager, Cluster Manager, Computer Manager."""
 
 
 class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -19,8 +19,8 @@ import pytest
 
 from pileus.cli import separation
 from pileus.cli.separation.child import pid_of_other
+from pileus.cli.separation.node_part import CAPABILITIES
 from pileus.cli.separation.ownership import hand_over, user_of
-from pileus.cli.separation.root_process import CAPABILITIES
 from pileus.cli.settings import load
 from pileus.config import Config
 

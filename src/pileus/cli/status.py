@@ -13,7 +13,7 @@ from pileus import __version__
 from pileus.cli.client import Api
 from pileus.cli.credentials import base_url
 from pileus.cli.main import me, state_of
-from pileus.cli.separation.child import pid_of_other
+from pileus.cli.separation.child import pid_of_other, user_of_process
 from pileus.cli.separation.ownership import as_its_user
 from pileus.cli.serve import read_pid
 from pileus.cli.settings import load
@@ -55,11 +55,17 @@ def status(config: Config) -> dict[str, Any]:
         "servers": [_server(one) for one in servers],
         "verification": _verifications(config),
     }
-    if other:
-        found["processes"] = {"node, as root": pid, "API, without privileges": other}
-    if config.hosts:
-        found["processes"] = _processes(config)
+    found["processes"] = parsing(config, pid, other) | (_processes(config) if config.hosts else {})
     return found
+
+
+def parsing(config: Config, pid: int, other: int | None) -> dict[str, int | None]:
+    """The processes of the control plane, and with which rights: one that parses requests as root is one too many."""
+    if other:
+        node = config.bus is None
+        return {"node, as root" if node else "supervisor, as root": pid, f"{'API' if node else 'managers'}, without privileges": other}
+    as_root = not config.simulate and user_of_process(pid) == 0
+    return {"all, as root": pid} if as_root else {}
 
 
 def _verifications(config: Config) -> list[Any]:
