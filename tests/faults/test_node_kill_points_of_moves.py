@@ -219,6 +219,16 @@ def test_a_move_of_a_guest(pair: Pair, verb: type, power: Power) -> None:
     at_each_step(pair, verb, moved, len(verb.__name__) + len(power))
 
 
+def test_a_guest_that_is_off_is_given_away_once_its_disks_are_sent_though_nobody_has_noted_that(pair: Pair) -> None:
+    """The QEMU that carried its disks has ended as it was to; the next life finds none."""
+    pair.boot(Power.STOPPED)
+    moved(pair)
+    count = pair.steps[StartOutgoing]
+    for step in (count - 2, count - 1, count):
+        pair.fatal = (StartOutgoing, step)
+        moved(pair)
+
+
 @pytest.mark.parametrize("verb", [PrepareIncoming, StartOutgoing, FinishIncoming])
 def test_a_live_move_between_hosts_that_share_disks(sharing: Pair, verb: type) -> None:
     sharing.boot()
