@@ -87,7 +87,7 @@ def breaches(hosts: list[tuple[Node, Guest | None, RoutingDomain | None]], known
 def server_of(guest: Guest, host: str) -> Server:
     """The record of a server that has reached what is wanted of it."""
     flavor = ServerFlavor(id="f", name="f", vcpus=guest.vcpus, ram=guest.memory_mib, disk=0)
-    counters = {"reboots_soft": guest.reboots_soft, "reboots_hard": guest.reboots_hard, "builds": guest.builds}
+    counters: dict[str, Any] = {"reboots_soft": guest.reboots_soft, "reboots_hard": guest.reboots_hard, "builds": guest.builds}
     seen = ObservedGuest(id=guest.id, power=REACHED[guest.power], generation=guest.generation, hypervisor="qemu", **counters)
     server = Server(
         id=guest.id,

@@ -157,7 +157,8 @@ class FinishIncoming(Model, frozen=True, kw_only=True, tag="finish_incoming"):
 
 
 class ResumeOutgoing(Model, frozen=True, kw_only=True, tag="resume_outgoing"):
-    """To a source that is SWITCHED, when the destination is known to be gone and never ran: go on here. Reply: GuestReply."""
+    """To a source that is SWITCHED, when the destination is known to be gone and never ran: go on here. In POST_COPY there is no way back:
+    the guest is ended, with an error that says so, and its disks are whole. Reply: GuestReply."""
 
     migration_id: str
     guest_id: str
