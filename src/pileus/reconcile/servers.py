@@ -21,6 +21,7 @@ from pileus.reconcile import server_resize
 from pileus.reconcile.liveness import Liveness
 from pileus.reconcile.observations import EVENTS, record_on
 from pileus.reconcile.placing import Placing
+from pileus.reconcile.readings import Readings
 from pileus.reconcile.scope import EVERYTHING
 from pileus.reconcile.server_inputs import guest_on
 from pileus.store import actions, allocations, images, migration_records, ports, servers
@@ -53,6 +54,7 @@ class Servers:
         self.ingest = ingest
         self.placing = Placing(db, config)
         self.liveness = Liveness(bus, config.node_silence)
+        self.readings = Readings()
         self._purged_at = 0.0
         self._under_way = 0  # steps that do something now
         self.actions: dict[Next, Callable[[Server], Coroutine[Any, Any, Server | None]]] = {
@@ -119,7 +121,7 @@ class Servers:
     async def _apply(self, server: Server) -> Server | None:
         """Tell the host what is wanted, with the networks that it needs; record what it then sees."""
         assert server.host is not None  # next_step says so
-        guest, domains = await guest_on(self.db, self.config, server, server.host)
+        guest, domains = await guest_on(self.db, self.config, server, server.host, self.readings.begin())
         request = ApplyGuest(guest=guest, domains=domains, seen=server.observed)
         try:
             reply = await self.bus.request(server.host, request, timeout=APPLY_TIMEOUT)
