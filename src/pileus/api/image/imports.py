@@ -8,8 +8,9 @@ from typing import Any
 
 from pileus import clock
 from pileus.api.cloud import Cloud
-from pileus.api.image import content, downloads, files, writers
+from pileus.api.image import content, downloads, files, unpacking, writers
 from pileus.api.image.images import IMPORT_METHODS, STORE, add, drafted, isotime, load_own
+from pileus.api.image.unpacking import Taken
 from pileus.api.request import Request, Response
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, Invalid, NotFound, PileusError, TooLarge
@@ -94,7 +95,7 @@ async def _take_staged(request: Request, image: Image) -> Response:
     await request.cloud.db.write(begin)
     staged = request.cloud.images / files.STAGED / image.id
     try:
-        await content.ingest_file(request.cloud, image.id, staged)
+        await content.ingest_file(request.cloud, image.id, staged, unpack=True)
     except PileusError as error:
         await _end(request.cloud, task, error.message)
         raise
@@ -151,7 +152,8 @@ async def _fetch(cloud: Cloud, task: ImageTask, upload: str, uri: str) -> None:
         if image is None or image.upload != upload:
             message = "The image was deleted during its import."
             return
-        await content.activate(cloud, image, upload, intake.path, found, intake.inspector)
+        taken = await content.unpacked(cloud, image, Taken(intake.path, found, intake.inspector, {}))
+        await content.activate(cloud, image, upload, taken)
         message = ""
     except PileusError as error:
         message = error.message
@@ -163,6 +165,7 @@ async def _fetch(cloud: Cloud, task: ImageTask, upload: str, uri: str) -> None:
     finally:
         if intake:
             await asyncio.to_thread(intake.discard)
+            unpacking.remove(intake.path)
         await _settle(cloud, task, upload, message)
 
 
