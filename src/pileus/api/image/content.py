@@ -102,7 +102,7 @@ async def activate(cloud: Cloud, image: Image, upload: str, taken: Taken) -> Ima
     async def finish(tx: Transaction) -> Image | None:
         return await store.end_upload(
             tx, image.id, upload, status=ImageStatus.ACTIVE, size=found.size, virtual_size=virtual_size, checksum=found.md5,
-            os_hash_algo="sha512", os_hash_value=found.sha512, content=found.sha256, **changes,
+            content=found.sha256, **{"os_hash_algo": "sha512", "os_hash_value": found.sha512, **changes},
         )  # fmt: skip
 
     async with files.naming(cloud.images):
