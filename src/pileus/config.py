@@ -50,6 +50,7 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     project_requests: float = 0.0  # requests a second of one project, administrators' not counted; 0: no limit
     body_limit: int = 2 * MIB  # of a JSON body
     image_size_limit: int = 1 << 40
+    image_import_format: Literal["raw", "qcow2"] | None = None  # of imported disks; None: VMDK, VDI, VHD, VHDX become qcow2, others stay
     import_hosts: list[str] = []  # HOST or HOST:PORT that images may be imported from though they are not public, port 80 or 443
     cpu_allocation_ratio: float = 4.0
     memory_allocation_ratio: float = 1.0
