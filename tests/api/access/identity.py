@@ -6,7 +6,14 @@ from pileus.api.identity.policy import POLICY
 from tests.api.access import ADMIN, READERS
 from tests.api.harness import TestCloud
 
-OPEN = {"GET /", "GET /v3", "POST /v3/auth/tokens", "POST /v3/users/{user_id}/password"}
+OPEN = {
+    "GET /",
+    "GET /v3",
+    "POST /v3/auth/tokens",
+    "POST /v3/users/{user_id}/password",
+    "POST /v3/OS-OAUTH1/request_token",
+    "POST /v3/OS-OAUTH1/access_token",
+}
 
 WITH_A_TOKEN = {
     "identity:auth",
@@ -36,6 +43,7 @@ WITH_A_TOKEN = {
     "identity:ec2_get_credential",
     "identity:ec2_delete_credential",
     "identity:list_trusts",
+    "identity:delete_access_token",
     "identity:get_security_compliance_domain_config",
     "identity:get_limit_model",
     "identity:get_limit",
@@ -63,6 +71,16 @@ ADMINS = {
         "create_domain_config",
         "update_domain_config",
         "delete_domain_config",
+        "list_consumers",
+        "get_consumer",
+        "create_consumer",
+        "update_consumer",
+        "delete_consumer",
+        "authorize_request_token",
+        "list_access_tokens",
+        "get_access_token",
+        "list_access_token_roles",
+        "get_access_token_role",
         "create_limits",
         "update_limit",
         "delete_limit",

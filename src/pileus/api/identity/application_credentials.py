@@ -80,8 +80,8 @@ def _own(request: Request) -> bool:
 
 def _unrestricted_only(request: Request, credential: ApplicationCredential | None) -> None:
     """A token of a restricted application credential, or of a trust, must not make or end one."""
-    if request.identity.trust_id:
-        raise Forbidden("A token of a trust can't manage application credentials.")
+    if request.identity.is_delegated and not request.identity.application_credential_id:
+        raise Forbidden("A token of a trust, an access token or an EC2 key can't manage application credentials.")
     if request.identity.application_credential_id and (credential is None or not credential.unrestricted):
         raise Forbidden("An application credential that is not unrestricted can't manage application credentials.")
 

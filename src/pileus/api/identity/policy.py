@@ -102,6 +102,18 @@ POLICY: dict[str, str] = {
     "identity:create_credential": ANYONE,
     "identity:update_credential": ANYONE,
     "identity:delete_credential": ANYONE,
+    # OAuth 1.
+    "identity:list_consumers": "cloud_reader",
+    "identity:get_consumer": "cloud_reader",
+    "identity:create_consumer": "cloud_admin",
+    "identity:update_consumer": "cloud_admin",
+    "identity:delete_consumer": "cloud_admin",
+    "identity:authorize_request_token": "project_admin",
+    "identity:list_access_tokens": "project_admin",
+    "identity:get_access_token": "project_admin",
+    "identity:list_access_token_roles": "project_admin",
+    "identity:get_access_token_role": "project_admin",
+    "identity:delete_access_token": NOT_OF_A_DOMAIN,
     # Unified limits: whoever has a token reads its own.
     "identity:get_limit_model": ANYONE,
     "identity:get_limit": ANYONE,

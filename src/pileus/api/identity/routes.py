@@ -27,6 +27,7 @@ from pileus.api.identity.domain_routes import DOMAIN_ROUTES
 from pileus.api.identity.grants import grant_routes
 from pileus.api.identity.limit_routes import LIMIT_ROUTES
 from pileus.api.identity.login_bodies import AuthBody
+from pileus.api.identity.oauth1_routes import OAUTH1_ROUTES
 from pileus.api.identity.policy import POLICY
 from pileus.api.identity.role_assignments import list_role_assignments
 from pileus.api.identity.unavailable import unavailable_routes
@@ -152,6 +153,7 @@ ROUTES = [
     *CATALOG_ROUTES,
     *LIMIT_ROUTES,
     *DOMAIN_ROUTES,
+    *OAUTH1_ROUTES,
     *unavailable_routes(),
 ]
 # fmt: on

@@ -8,7 +8,6 @@ from pileus.model.errors import NotImplementedYet
 
 PLACES = {
     "/v3/OS-FEDERATION": "Federated identity is not available; make users in a domain of their own.",
-    "/v3/OS-OAUTH1": "OAuth 1 is not available; use an application credential.",
     "/v3/OS-OAUTH2": "OAuth 2 is not available; use an application credential.",
     "/v3/OS-ENDPOINT-POLICY": "Endpoint policies are not available.",
     "/v3/OS-SIMPLE-CERT": "Tokens are not signed by certificates here.",

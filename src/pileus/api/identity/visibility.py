@@ -38,9 +38,9 @@ def demand(allowed: bool, action: str) -> None:
 
 
 def lasting(request: Request) -> None:
-    """Forbidden for a token of a trust or an application credential: what was lent must not be made to last."""
-    if request.identity.trust_id or request.identity.application_credential_id:
-        raise Forbidden("A token of a trust or of an application credential can't do this; log in by password.")
+    """Forbidden for a token of a trust, an application credential, an access token or an EC2 key: what was lent must not last."""
+    if request.identity.is_delegated:
+        raise Forbidden("A token of a trust, an application credential, an access token or an EC2 key can't do this; log in by password.")
 
 
 def own_domain(request: Request) -> str | None:

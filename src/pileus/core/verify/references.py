@@ -180,6 +180,18 @@ REFERENCES = [
         table="passcode_uses", column="credential_id", to="credentials", key=("credential_id",),
     ),
     Reference(
+        name="access_tokens_have_consumers", sentence="Every access token is of a consumer that exists.",
+        table="oauth_access_tokens", column="consumer_id", to="oauth_consumers",
+    ),
+    Reference(
+        name="access_tokens_have_users", sentence="Every access token is of a user that exists.",
+        table="oauth_access_tokens", column="user_id", to="users",
+    ),
+    Reference(
+        name="request_tokens_have_consumers", sentence="Every request token is of a consumer that exists.",
+        table="oauth_request_tokens", column="consumer_id", to="oauth_consumers",
+    ),
+    Reference(
         name="options_have_domains", sentence="Every option of a domain has its domain.",
         table="domain_options", column="domain_id", to="projects", key=("domain_id", "section", "option"),
     ),
