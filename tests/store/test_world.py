@@ -144,6 +144,17 @@ DANGLING: dict[str, list[str]] = {
         "INSERT INTO oauth_request_tokens (id, created_at, updated_at, generation, consumer_id, project_id, sealed_secret, expires_at,"
         " role_ids) VALUES ('x', 1, 1, 0, 'gone', 'p1', '', 9, '[]')"
     ],
+    "identity_providers_have_domains": [
+        "INSERT INTO identity_providers (id, created_at, updated_at, generation, domain_id, enabled, remote_ids)"
+        " VALUES ('x', 1, 1, 0, 'gone', 1, '[]')"
+    ],
+    "protocols_have_identity_providers": [
+        "INSERT INTO federation_protocols (id, created_at, updated_at, generation, idp_id, name, mapping_id)"
+        " VALUES ('x', 1, 1, 0, 'gone', 'x', 'm')"
+    ],
+    "associations_have_policies": [
+        "INSERT INTO policy_associations (endpoint_id, service_id, region_id, policy_id) VALUES ('e', '', '', 'x')"
+    ],
     "options_have_domains": ["INSERT INTO domain_options (domain_id, section, option, value) VALUES ('gone', 'ldap', 'url', '1')"],
     "limits_are_registered": [f"{LIMIT} ('x', 1, 1, 0, 'gone', 'p1', NULL, 5)"],
     "limits_have_projects": [REGISTERED, f"{LIMIT} ('x', 1, 1, 0, 'r', 'gone', NULL, 5)"],
@@ -328,13 +339,14 @@ def test_an_allocation_of_a_provider_that_is_gone_is_repaired(tmp_path: Path) ->
 
 UNSEEN = {
     "admissions": "keys of hosts, each on its own",
-    "catalog_policies": "documents for other services",
     "deleted_images": "what is shown of images that are gone",
     "idempotency_answers": "answers for a repeated request, for a day",
     "image_members": "the database itself keeps them with their images",
     "join_tokens": "each on its own, for a while",
     "keypairs": "they stay when their user goes, as in Nova",
     "login_failures": "a count for a user's name",
+    "federation_mappings": "documents; a protocol whose mapping is gone lets nobody in, as in Keystone",
+    "service_providers": "documents, each on its own",
     "oauth_nonces": "numbers that were seen once, for a while",
     "metadef_items": "the database itself keeps them with their namespaces",
     "metadef_namespaces": "documents, each on its own",

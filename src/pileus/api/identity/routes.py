@@ -24,6 +24,7 @@ from pileus.api.identity import application_credentials as appcreds
 from pileus.api.identity.auth import create_token
 from pileus.api.identity.catalog_routes import CATALOG_ROUTES
 from pileus.api.identity.domain_routes import DOMAIN_ROUTES
+from pileus.api.identity.federation_routes import FEDERATION_ROUTES
 from pileus.api.identity.grants import grant_routes
 from pileus.api.identity.limit_routes import LIMIT_ROUTES
 from pileus.api.identity.login_bodies import AuthBody
@@ -153,6 +154,7 @@ ROUTES = [
     *CATALOG_ROUTES,
     *LIMIT_ROUTES,
     *DOMAIN_ROUTES,
+    *FEDERATION_ROUTES,
     *OAUTH1_ROUTES,
     *unavailable_routes(),
 ]
