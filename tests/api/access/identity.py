@@ -18,6 +18,7 @@ OPEN = {
 WITH_A_TOKEN = {
     "identity:auth",
     "identity:unavailable",
+    "identity:look_up",
     "identity:get_domain",
     "identity:get_project",
     "identity:list_project_tags",
@@ -149,6 +150,8 @@ ADMINS = {
         "add_user_to_group",
         "remove_user_from_group",
         "list_roles",
+        "list_domain_roles",
+        "get_domain_role",
         "get_role",
         "list_implied_roles",
         "get_implied_role",

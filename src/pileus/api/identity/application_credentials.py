@@ -104,8 +104,9 @@ async def show_credential(request: Request) -> Document:
 
 async def _find(request: Request, db: Reader) -> ApplicationCredential:
     key = request.params["credential_id"]
-    one = await APPLICATION_CREDENTIALS.get(db, key)
-    return found(one if one and one.user_id == request.params["user_id"] else None, "application credential", key)
+    one = found(await APPLICATION_CREDENTIALS.get(db, key), "application credential", key)
+    may.demand(one.user_id == request.params["user_id"], request.route.policy)  # under one's own name as well
+    return one
 
 
 async def create_credential(request: Request) -> Document:

@@ -14,6 +14,8 @@ POLICY: dict[str, str] = {
     "identity:validate_token": "identity_validator",
     "identity:revoke_token": "admin",
     "identity:unavailable": ANYONE,
+    # That it is not there comes before that the caller may not: the handler asks for the action once it has found it.
+    "identity:look_up": ANYONE,
     # Domains: the holder of a token reads the token's domain.
     "identity:list_domains": "domain_reader",
     "identity:get_domain": ANYONE,
@@ -52,6 +54,8 @@ POLICY: dict[str, str] = {
     "identity:add_user_to_group": "domain_manager",
     "identity:remove_user_from_group": "domain_manager",
     # Roles: a domain's manager sees them, to hand some out.
+    "identity:list_domain_roles": "cloud_reader",
+    "identity:get_domain_role": "cloud_reader",
     "identity:list_roles": "identity_role_reader",
     "identity:get_role": "identity_role_reader",
     "identity:create_role": "cloud_admin",

@@ -44,9 +44,12 @@ def lasting(request: Request) -> None:
 
 
 def own_domain(request: Request) -> str | None:
-    """The domain that the caller's lists are confined to; None: no bound. Forbidden for who may list nothing."""
+    """The domain that the caller's lists are confined to; None: no bound. Forbidden for who may list nothing.
+
+    With a token of a domain an admin lists that domain as well, though it may read and change what is elsewhere.
+    """
     if sees_all(request):
-        return None
+        return request.identity.domain_id
     if request.identity.domain_id is None or not request.identity.has("reader"):
         raise Forbidden("You are not authorized to perform the requested action: a token of the system or of a domain is needed.")
     return request.identity.domain_id
