@@ -65,10 +65,15 @@ def sealed(request: Request, blob: str) -> str:
     return _ring(request).encrypt(blob.encode()).decode()
 
 
+def opened_text(request: Request, sealed: str) -> str:
+    """What was encrypted by `sealed`; InvalidToken when its key is missing."""
+    return _ring(request).decrypt(sealed.encode()).decode()
+
+
 def opened(request: Request, one: Credential) -> str:
     """A credential's content; Unavailable when its key is missing."""
     try:
-        return _ring(request).decrypt(one.sealed_blob.encode()).decode()
+        return opened_text(request, one.sealed_blob)
     except InvalidToken as error:
         raise Unavailable(f"Credential {one.id} can't be decrypted: its key is missing in secrets/credential-keys.") from error
 

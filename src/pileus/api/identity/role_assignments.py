@@ -68,6 +68,8 @@ async def list_role_assignments(request: Request) -> Document:
     db = request.cloud.db
     places = {place for place in (filters.project_id, filters.domain_id) if place}
     if filters.subtree:
+        own = await _domain_of(db, Target.PROJECT, filters.project_id or "")
+        may.demand(may.sees_all(request) or own == request.identity.domain_id, "identity:list_role_assignments_for_tree")
         places |= set(await descendants(db, filters.project_id or ""))
     assignments = await _matching(db, filters, places)
     shower = _Shower(request, filters.names)

@@ -169,7 +169,8 @@ async def create_user(request: Request) -> Document:
     if body.password is not None:
         password_rules.check_strength(request, body.password)
     domain_id = body.domain_id or request.identity.domain_id or request.identity.project_domain_id or DEFAULT_DOMAIN
-    may.demand(may.manages_domain(request, domain_id), "identity:create_user")
+    named = request.identity.is_admin or body.domain_id is not None  # a domain's manager has to say that it means its domain
+    may.demand(named and may.manages_domain(request, domain_id), "identity:create_user")
     hashed = await passwords.hash_password(body.password) if body.password is not None else None
     user = User(
         **fresh(),
