@@ -31,7 +31,7 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_format: Literal["text", "json"] = "text"  # of DIR/log/pileus.log
     public_url: str | None = None  # None: the address that the client used
     trusted_proxies: list[str] = []  # addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed
-    privilege_separation: bool = True  # a real cloud on one machine, as root: requests are parsed by a process without privileges
+    privilege_separation: bool = True  # of managers that root has started: requests are parsed by a process without privileges
     tls_certificate: str | None = None
     tls_key: str | None = None
     region: str = "RegionOne"

@@ -301,6 +301,7 @@ def test_a_clouds_files_are_handed_over_once_and_commands_of_root_do_not_lock_it
         cloud.stop()
         for command in (("db", "check"), ("db", "restore", "--yes"), ("verify",)):
             cloud.run(*command)
+        assert {one.stat().st_uid for one in state.glob("pileus.db*")} == {user}, "restored with its rights"
         cloud.start()
         assert (state / "secrets" / "passwords.json").read_text() == before
         owned = {path.name: path.stat().st_uid for path in [*state.glob("pileus.db*"), *(state / "secrets").rglob("*")]}

@@ -173,7 +173,8 @@ def test_when_one_is_killed_the_other_ends_and_starting_again_is_the_recovery(se
     separated.begin(one)
     assert other_of(one) != other
     assert separated.cloud.api().get("/compute/v2.1/servers")["servers"] == []
-    if role == "cloud":
+    if killed == "root":
         command = [sys.executable, "-m", "pileus.cli.main", "--state", str(one.state), "status", "--json"]
         said = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
+        assert said["api"] == (f"http://{one.listen}" if role == "cloud" else None)
         assert said["processes"] == {"supervisor, as root": root_of(one), "managers, without privileges": other_of(one)}

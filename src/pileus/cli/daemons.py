@@ -141,11 +141,12 @@ class Postgresql:
 
 
 class Nats:
-    """A NATS server of the cloud's own, with TLS, on one address."""
+    """A NATS server of the cloud's own, with TLS, on one address; `user`: as whom it runs, when not as this process."""
 
-    def __init__(self, directory: Path, listen: str) -> None:
+    def __init__(self, directory: Path, listen: str, user: int | None = None) -> None:
         self.directory = directory / "nats"
         self.listen = listen
+        self.user = user
 
     def start(self, authority: "BusAuthority", revoked: dict[str, int]) -> str:
         """Start it where it does not run, with what its configuration is now; says what was done."""
@@ -155,8 +156,8 @@ class Nats:
         if self.pid() is not None:
             return "runs already"
         log = subprocess.DEVNULL
-        command = ["nats-server", "-c", str(self.directory / "nats.conf")]
-        process = subprocess.Popen(command, stdin=log, stdout=log, stderr=log, start_new_session=True)
+        command = [*self._unprivileged(), "nats-server", "-c", str(self.directory / "nats.conf")]
+        process = subprocess.Popen(command, stdin=log, stdout=log, stderr=log, start_new_session=True, cwd="/")
         (self.directory / "pid").write_text(f"{process.pid}\n")
         host, _, port = self.listen.rpartition(":")
         wait_for(lambda: reachable(host, int(port)), f"NATS did not start; see {self.directory / 'nats.log'}")
@@ -165,6 +166,11 @@ class Nats:
     def configure(self, authority: "BusAuthority", revoked: dict[str, int]) -> None:
         """Write its configuration; a server that runs reads it at once. `revoked`: public keys of removed hosts, and when."""
         self.directory.mkdir(mode=0o700, exist_ok=True)
+        if self.user is not None:  # it reads what is here, and writes its log, which lies there already
+            os.chown(self.directory, 0, self.user)
+            self.directory.chmod(0o750)
+            (self.directory / "nats.log").touch(mode=0o640)
+            os.chown(self.directory / "nats.log", self.user, self.user)
         certificate, key = self.directory / "certificate.pem", self.directory / "key.pem"
         if not certificate.exists():
             made = authority.certificate_for([self.listen.rpartition(":")[0], socket.gethostname()])
@@ -172,9 +178,20 @@ class Nats:
             write_private(certificate, made[0])
         server = authority.server(self.listen, str(certificate), str(key), revoked)
         write_private(self.directory / "nats.conf", text(server) + f'log_file: "{self.directory / "nats.log"}"\n')
+        if self.user is not None:
+            for file in (certificate, key, self.directory / "nats.conf"):
+                os.chown(file, 0, self.user)
+                file.chmod(0o640)
         pid = self.pid()
         if pid is not None:
             os.kill(pid, signal.SIGHUP)
+
+    def _unprivileged(self) -> list[str]:
+        """What goes before its command, so that it has no rights but those to its own files."""
+        if self.user is None:
+            return []
+        user = [f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]
+        return ["setpriv", *user, "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
 
     def stop(self) -> None:
         """Stop it; fine when it does not run."""

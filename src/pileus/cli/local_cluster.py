@@ -20,7 +20,7 @@ import msgspec
 from pileus.cli.daemons import Nats, Postgresql, command_line, database_url, wait_for
 from pileus.cli.progress import step
 from pileus.cli.public_network import routed
-from pileus.cli.separation.ownership import user_of
+from pileus.cli.separation.ownership import bus_user_of, user_of
 from pileus.cli.serve import read_pid
 from pileus.cli.settings import remember
 from pileus.config import Config
@@ -67,7 +67,7 @@ class LocalCluster:
         address = str(config.host_listen).rpartition(":")[0]
         self.range = ipaddress.IPv4Network(f"{address}/24", strict=False)
         self.postgresql = Postgresql(config.directory, user_of(config))
-        self.nats = Nats(config.directory, f"{address}:{BUS_PORT}")
+        self.nats = Nats(config.directory, f"{address}:{BUS_PORT}", bus_user_of(config))
 
     def prepare(self) -> None:
         """Networks, daemons, and the directories in whose place nobody else may put one, before the managers start."""

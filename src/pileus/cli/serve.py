@@ -112,11 +112,14 @@ def _hold(config: Config, work: Callable[[], Coroutine[None, None, None]], stopp
 def be_host(config: Config, ticket: tuple[str, str] | None, cluster: str | None, shared_disks: str | None) -> None:
     """Join, when a ticket (token, address of the API) is given, and be a Computer Manager."""
     from pileus.cli import node_process
+    from pileus.cli.separation.node_part import keep_what_a_node_needs
 
     if ticket is not None:
         token = os.environ.get("PILEUS_JOIN_TOKEN", "") if ticket[0] == "-" else ticket[0]
         node_process.join(config.directory, token, ticket[1], cluster=cluster, shared_disks=shared_disks)
     node_process.membership(config.directory)
+    if os.geteuid() == 0:
+        keep_what_a_node_needs()
     _hold(config, lambda: node_process.run(config))
 
 

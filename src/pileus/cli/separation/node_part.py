@@ -1,12 +1,14 @@
 """The node's part of a separated cloud, in root's process: it drives this machine for managers that may do nothing to it."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Callable
 from typing import Any
 
 from pileus.bus.pair import NodeBus
+from pileus.cli.separation import kernel
 from pileus.config import Config
 from pileus.ending import end
 
@@ -17,6 +19,13 @@ CAPABILITIES = {
     "NET_ADMIN": 12, "NET_RAW": 13, "SYS_PTRACE": 19, "SYS_ADMIN": 21,
 }  # fmt: skip
 """What it keeps, and its programs may have; why each: ADR 0016."""
+
+
+def keep_what_a_node_needs() -> None:
+    """Give up all other capabilities, for this process and for every program that it starts."""
+    with contextlib.suppress(PermissionError):  # a container that may not bound them has bounded us
+        kernel.bound_capabilities(CAPABILITIES.values())
+    kernel.set_capabilities(CAPABILITIES.values())
 
 
 class NodePart:

@@ -29,6 +29,11 @@ def user_of(config: Config) -> int:
     return group if FIRST_USER <= group < FIRST_USER + TAGS else own
 
 
+def bus_user_of(config: Config) -> int:
+    """The user id, and group id, of the message bus's server of `up --hosts`."""
+    return FIRST_USER + TAGS + int(config.tag, 16)
+
+
 def hand_over(config: Config) -> None:
     """Give the other process what is its own, also where an older version, or a command of root, has made it. Twice: the same.
 

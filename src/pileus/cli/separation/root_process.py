@@ -101,11 +101,13 @@ def _listening(
 
 def _kept(config: Config) -> Collection[int] | None:
     """The capabilities that root's process, and its programs, keep; None: all, as a command of the operator's may need any."""
-    from pileus.cli.separation import fencing, node_part
-
     if config.bus is None:
-        return node_part.CAPABILITIES.values()
-    return None if fencing.runs_commands(config) else OF_SUPERVISOR.values()
+        from pileus.cli.separation.node_part import CAPABILITIES
+
+        return CAPABILITIES.values()
+    from pileus.cli.separation.fencing import runs_commands
+
+    return None if runs_commands(config) else OF_SUPERVISOR.values()
 
 
 def _part(config: Config, half: socket.socket, ready: Callable[[], None]) -> Part:
