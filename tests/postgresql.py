@@ -37,6 +37,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="pileus-pg-"))
+        self.directory.chmod(0o711)  # managers that have given up root reach its socket
         self._folder = folder
         self._as: dict[str, Any] = {}
         if os.geteuid() == 0:

@@ -9,6 +9,8 @@ import msgspec
 from pileus.model.base import Model
 
 MIB = 1 << 20
+ROLES = ("cloud", "cluster", "node")
+"""What a process may be: Cloud Manager, Cluster Manager, Computer Manager."""
 
 
 class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,7 +31,7 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_format: Literal["text", "json"] = "text"  # of DIR/log/pileus.log
     public_url: str | None = None  # None: the address that the client used
     trusted_proxies: list[str] = []  # addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed
-    privilege_separation: bool = True  # a real cloud on one machine, as root: requests are parsed by a process without privileges
+    privilege_separation: bool = True  # of managers that root has started: requests are parsed by a process without privileges
     tls_certificate: str | None = None
     tls_key: str | None = None
     region: str = "RegionOne"
@@ -48,6 +50,7 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     project_requests: float = 0.0  # requests a second of one project, administrators' not counted; 0: no limit
     body_limit: int = 2 * MIB  # of a JSON body
     image_size_limit: int = 1 << 40
+    image_import_format: Literal["raw", "qcow2"] | None = None  # of imported disks; None: VMDK, VDI, VHD, VHDX become qcow2, others stay
     import_hosts: list[str] = []  # HOST or HOST:PORT that images may be imported from though they are not public, port 80 or 443
     cpu_allocation_ratio: float = 4.0
     memory_allocation_ratio: float = 1.0

@@ -5,17 +5,20 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
 
 from pileus.cli.progress import Step, step
 from pileus.model.errors import Unavailable
-from tests.conformance import environment, outcome, tempest_config
+from tests.conformance import environment, outcome, tempest_config, warm_client
 from tests.conformance.cloud import Place
 from tests.conformance.suites import CLIENTS, Suite
 
 STESTR = "[DEFAULT]\ntest_path={path}\ntop_dir={top}\ngroup_regex=([^\\.]*\\.)*\n"
+LOADING = 120.0
 CLOUDS = {"OS_CLOUD": "devstack-admin", "OS_TEST_TIMEOUT": "120", "OPENSTACKSDK_FUNC_TEST_TIMEOUT": "120", "LC_ALL": "C.UTF-8"}
 
 
@@ -41,7 +44,8 @@ def run(suite: Suite, place: Place, judge: Path, folder: Path, asked: Asked) -> 
             return outcome.Outcome(suite.title)
         (folder / "tests.txt").write_text("".join(f"^{re.escape(outcome.bare(name))}(\\[|$)\n" for name in listed))
         started = time.monotonic()
-        output = follow(judge, folder, environ, asked, (current, len(listed)))
+        with warm(suite, judge, folder, environ):
+            output = follow(judge, folder, environ, asked, (current, len(listed)))
         found = outcome.read(suite.title, output, listed)
         found.seconds = time.monotonic() - started
         current.note(f"{len(found.passed)} passed, {len(found.failed) + len(found.lost)} failed, {len(found.skipped)} skipped")
@@ -57,8 +61,9 @@ def settings(suite: Suite, place: Place, judge: Path, folder: Path, workers: int
     if not (folder / ".stestr").exists():
         subprocess.run([judge / "bin" / "stestr", "init"], cwd=folder, check=True, capture_output=True)
     if suite.part == CLIENTS:
-        tempest_config.write_clouds(place.state, folder)
-        return environ | CLOUDS | {"OS_CLIENT_CONFIG_FILE": str(folder / "clouds.yaml")}
+        image = tempest_config.write_clouds(place.state, folder)
+        (folder / "CONTRIBUTING.rst").write_text("What openstacksdk's tests upload: a file of this name in their source tree.\n")
+        return environ | CLOUDS | {"OS_CLIENT_CONFIG_FILE": str(folder / "clouds.yaml"), "OPENSTACKSDK_IMAGE": image}
     users = tempest_config.accounts(place.state, workers) if suite.accounts else None
     path = tempest_config.write(folder, tempest_config.settings(place.state, place.image_url), users)
     return environ | {"TEMPEST_CONFIG_DIR": str(path.parent), "TEMPEST_CONFIG": path.name}
@@ -74,6 +79,32 @@ def tests(suite: Suite, judge: Path, folder: Path, environ: dict[str, str], aske
     chosen = re.compile(suite.pattern)
     names = [line.strip() for line in done.stdout.splitlines() if chosen.search(line.strip())]
     return [name for name in names if re.search(asked.regex, name) and (asked.names is None or outcome.bare(name) in asked.names)]
+
+
+@contextmanager
+def warm(suite: Suite, judge: Path, folder: Path, environ: dict[str, str]) -> Iterator[None]:
+    """For the tests of the command line client: its program answers from a process that has loaded it (`warm_client.py`)."""
+    if suite.part != CLIENTS or not suite.pattern.startswith("^openstackclient"):
+        yield
+        return
+    path = folder / "client.sock"
+    path.unlink(missing_ok=True)
+    program = folder / "bin" / "openstack"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(warm_client.CALL.format(python=judge / "bin" / "python", path=str(path)))
+    program.chmod(0o755)
+    environ["PATH"] = f"{program.parent}:{environ['PATH']}"
+    process = subprocess.Popen([judge / "bin" / "python", warm_client.__file__, path], cwd=folder, stdin=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + LOADING
+        while not path.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise Unavailable("The openstack client of the suites' environment can't be loaded.")
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def follow(judge: Path, folder: Path, environ: dict[str, str], asked: Asked, shown: tuple[Step, int]) -> str:
@@ -99,6 +130,7 @@ def follow(judge: Path, folder: Path, environ: dict[str, str], asked: Asked, sho
         with (folder / "output.txt").open("w") as kept:
             for line in process.stdout:
                 kept.write(line)
+                kept.flush()
                 lines.append(line)
                 if match := outcome.LINE.match(line.rstrip("\n")):
                     done += 1

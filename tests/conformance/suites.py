@@ -33,16 +33,17 @@ def _plugin(name: str) -> Suite:
     return Suite(f"{name}-tempest-plugin", PLUGINS, "tempest/test_discover", rf"^{name}_tempest_plugin\.tests\.(api|rbac)\.")
 
 
-def _clients(service: str, ours: str) -> tuple[Suite, Suite]:
+def _clients(service: str, ours: str) -> tuple[Suite, ...]:
     sdk, command = "openstack/tests/functional", "openstackclient/tests/functional"
     return (
-        Suite("openstacksdk", CLIENTS, sdk, rf"^openstack\.tests\.functional\.({service}\.|cloud\.test_{service}\.)"),
-        Suite("python-openstackclient", CLIENTS, command, rf"^openstackclient\.tests\.functional\.{ours}\."),
+        Suite("openstacksdk", CLIENTS, f"{sdk}/{service}", rf"^openstack\.tests\.functional\.{service}\."),
+        Suite("openstacksdk, cloud layer", CLIENTS, f"{sdk}/cloud", rf"^openstack\.tests\.functional\.cloud\.test_{service}\."),
+        Suite("python-openstackclient", CLIENTS, f"{command}/{ours}", rf"^openstackclient\.tests\.functional\.{ours.replace('/', '.')}\."),
     )
 
 
 SERVICES: dict[str, tuple[Suite, ...]] = {
-    "identity": (*_tempest("identity"), _plugin("keystone"), *_clients("identity", r"identity\.v3")),
+    "identity": (*_tempest("identity"), _plugin("keystone"), *_clients("identity", "identity/v3")),
     "image": (*_tempest("image"), _plugin("glance"), *_clients("image", "image")),
     "compute": _tempest("compute"),
     "network": _tempest("network"),

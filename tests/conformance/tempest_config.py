@@ -177,8 +177,11 @@ def _user(admin: Connection, name: str) -> tuple[Any, dict[str, Any]]:
     return admin.identity.create_user(name=name, password=password, domain_id="default"), {"username": name, "password": password}
 
 
-def write_clouds(state: Path, folder: Path) -> None:
-    """folder/clouds.yaml with the names that the clients' own tests use: two users, administrators of a project and of the system."""
+def write_clouds(state: Path, folder: Path) -> str:
+    """folder/clouds.yaml with the names that the clients' own tests use: two users, administrators of a project and of the system.
+
+    Returns the name of an image for them.
+    """
     admin, entry = connect(state, "pileus-admin")
     clouds: dict[str, Any] = yaml.safe_load((state / "clouds.yaml").read_text())["clouds"]
     named = {"devstack-admin": entry, "devstack-system-admin": clouds["pileus-system"]}
@@ -187,8 +190,8 @@ def write_clouds(state: Path, folder: Path) -> None:
         user, login = _user(admin, project.name)
         admin.identity.assign_project_role_to_user(project, user, admin.identity.find_role("member", ignore_missing=False))
         named[name] = {**entry, "auth": {**entry["auth"], **login, "project_name": project.name}}
-    images(admin)
     _private(folder / "clouds.yaml", yaml.safe_dump({"clouds": named}))
+    return str(admin.image.get_image(images(admin)[0]).name)
 
 
 def write(workspace: Path, sections: dict[str, dict[str, Any]], users: list[dict[str, Any]] | None = None) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pileus.core.network_plan import ports_of
 from pileus.model.errors import NodeFailed
 from pileus.model.guests import ConsoleKind, Guest, GuestDisk, ObservedGuest, ObservedPower, Power
 from pileus.model.hosts import Capability, DriverCapabilities, HostReport
@@ -35,7 +36,8 @@ from pileus.model.messages import (
     SnapshotDone,
 )
 from pileus.model.routing import DomainPort, RoutingDomain
-from pileus.node.agent import TRIES, Agent
+from pileus.node import agent as agent_module
+from pileus.node.agent import Agent
 from pileus.node.hypervisor.driver import DISKS_LOST
 from pileus.node.hypervisor.registry import find_drivers, load_driver
 from pileus.node.hypervisor.simulated import FAIL, SimulatedDriver
@@ -50,6 +52,7 @@ class FakeNetwork:
 
     def __init__(self) -> None:
         self.applied: dict[str, str] = {}
+        self.domains: dict[str, RoutingDomain] = {}
         self.connected: dict[str, list[str]] = {}
         self.failure: str | None = None
         self.metadata_of: MetadataOf | None = None
@@ -67,17 +70,22 @@ class FakeNetwork:
     async def apply(self, domain: RoutingDomain) -> str:
         if self.failure:
             raise NodeFailed(self.failure, detail="what nft said")
+        self.domains[domain.id] = domain
         self.applied[domain.id] = f"digest of {len(domain.ports)}"
         return self.applied[domain.id]
 
+    def read_at(self, domain_id: str) -> int:
+        return self.domains[domain_id].read_at if domain_id in self.domains else 0
+
     async def remove(self, domain_id: str) -> None:
         self.applied.pop(domain_id, None)
+        self.domains.pop(domain_id, None)
 
     def open_tap(self, domain_id: str, port_id: str) -> int:
         raise NodeFailed("There are no taps here.")
 
     def ports_of(self, guest_id: str) -> dict[str, tuple[str, list[str]]]:
-        return {f"{guest_id}-port": ("d", ["10.0.0.5"])}
+        return {f"{guest_id}-port": ("d", ["10.0.0.5"])} | ports_of(self.domains.values(), guest_id)
 
     async def connections(self, domain_id: str, addresses: list[str]) -> list[str]:
         if self.failure:
@@ -366,24 +374,68 @@ def test_drivers_are_found_by_name() -> None:
         load_driver("abacus")
 
 
-@pytest.mark.parametrize(("comes", "asked"), [(1, 2), (9, TRIES), (0, 1)])
-def test_a_guest_whose_networks_an_older_word_takes_away_is_started_with_them_once_more(comes: int, asked: int) -> None:
-    """`comes`: how often it does, each time between the networks and the guest."""
+def domain(read_at: int, ports: int = 1) -> RoutingDomain:
+    """As it was read then, with so many ports of the guest."""
+    mine = [DomainPort(id=f"p{number}", network_id="n", mac="fa:16:3e:00:00:01", guest_id="guest-1") for number in range(ports)]
+    return RoutingDomain(id="domain-1", ports=mine, read_at=read_at)
 
+
+def test_of_two_words_on_a_domain_the_one_that_was_read_later_counts() -> None:
     async def scenario(bench: Bench) -> None:
-        apply, tried = bench.driver.apply, []
+        assert await bench.ask(ApplyDomain(domain=domain(20))) == DomainReply(domain_id="domain-1", digest="digest of 1")
+        kept = DomainReply(domain_id="domain-1", digest="digest of 1", read_at=20)
+        assert await bench.ask(ApplyDomain(domain=domain(10, 0))) == kept
+        assert await bench.ask(RemoveDomain(domain_id="domain-1", read_at=19)) == kept
+        assert bench.network.applied == {"domain-1": "digest of 1"}
+        assert await bench.ask(ApplyDomain(domain=domain(20, 2))) == DomainReply(domain_id="domain-1", digest="digest of 2")
+        # of an earlier version's word it is not said
+        assert await bench.ask(ApplyDomain(domain=domain(0, 3))) == DomainReply(
+            domain_id="domain-1", digest="digest of 3"
+        )  # it is not said
+        assert await bench.ask(RemoveDomain(domain_id="domain-1", read_at=30)) == Done()
+        gone = DomainReply(domain_id="domain-1", digest="", read_at=30)
+        assert await bench.ask(ApplyDomain(domain=domain(29))) == gone, "it would be left over"
+        assert bench.network.applied == {}
+        assert await bench.ask(ApplyDomain(domain=domain(31))) == DomainReply(domain_id="domain-1", digest="digest of 1")
+
+    run(scenario)
+
+
+def test_an_older_word_takes_no_network_from_a_guest_that_starts() -> None:
+    async def scenario(bench: Bench) -> None:
+        apply = bench.driver.apply
 
         async def start(guest: Guest) -> ObservedGuest:
-            tried.append(dict(bench.network.applied))
-            if len(tried) > comes:
-                return await apply(guest)
-            await bench.ask(ApplyDomain(domain=RoutingDomain(id="domain-1")))
-            return ObservedGuest(id=guest.id, power=ObservedPower.STOPPED, error="The guest's QEMU did not start.")
+            await bench.ask(ApplyDomain(domain=domain(10, 0)))  # it comes between the networks and the guest
+            assert bench.network.applied == {"domain-1": "digest of 1"}
+            return await apply(guest)
 
         bench.driver.apply = start  # type: ignore[method-assign]
-        port = DomainPort(id="p", network_id="n", mac="fa:16:3e:00:00:01")
-        reply = await bench.ask(ApplyGuest(guest=guest(), domains=[RoutingDomain(id="domain-1", ports=[port])]))
-        assert isinstance(reply, GuestReply) and (reply.guest.error is None) == (comes < TRIES)
-        assert tried == [{"domain-1": "digest of 1"}] * asked
+        reply = await bench.ask(ApplyGuest(guest=guest(), domains=[domain(11)]))
+        assert isinstance(reply, GuestReply) and reply.guest.error is None
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("has", "after"), [(2, "digest of 2"), (0, "digest of 1")])
+def test_a_guest_that_comes_with_an_older_word_keeps_the_later_one_unless_that_lacks_its_ports(has: int, after: str) -> None:
+    """It lacks them where numbers began anew: by a clock that was set back, in another process."""
+
+    async def scenario(bench: Bench) -> None:
+        await bench.ask(ApplyDomain(domain=domain(50, has)))
+        reply = await bench.ask(ApplyGuest(guest=guest(), domains=[domain(10)]))
+        assert isinstance(reply, GuestReply) and reply.guest.error is None
+        assert bench.network.applied == {"domain-1": after}
+
+    run(scenario)
+
+
+def test_what_was_removed_is_remembered_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent_module, "GONE_KEPT", 3)
+
+    async def scenario(bench: Bench) -> None:
+        for number in range(5):
+            assert await bench.ask(RemoveDomain(domain_id=f"d{number}", read_at=100)) == Done()
+        assert list(bench.agent._gone) == ["d2", "d3", "d4"]
 
     run(scenario)

@@ -103,8 +103,9 @@ class Process:
 class Host:
     """An agent with simulated guests in a thread of its own; it has the bus and the first API, and no file of the managers."""
 
-    def __init__(self, folder: Path, authority: BusAuthority, bus: str, api: str) -> None:
+    def __init__(self, folder: Path, authority: BusAuthority, bus: str, api: str, shared_disks: bool = False) -> None:
         self.folder = folder
+        self._shared_disks = shared_disks
         seed = nkeys.new_seed("user")
         self._credentials = BusCredentials(
             url=bus, cloud=authority.cloud, claims=authority.admit("one", nkeys.public_key(seed)), seed=seed,
@@ -118,6 +119,7 @@ class Host:
 
     async def _run(self) -> None:
         agent = Agent("one", [SimulatedDriver()], SimulatedNetwork(), SimulatedMachine(), period=2.0)
+        agent.shared_disks = self._shared_disks
         fetcher = ImageFetcher(self.folder / "fetched", self._api, self.folder / "base")
         sender = SnapshotSender(self.folder / "snapshots", self._api)
         bus = NatsBus(self._credentials, "one")

@@ -53,6 +53,17 @@ def test_applying_twice_changes_nothing(host: Any) -> None:
     assert host.do(host.driver.apply(domain)) == host.do(host.driver.apply(domain))
 
 
+def test_when_it_was_read_is_known_and_no_part_of_the_state(host: Any) -> None:
+    domain = domains.isolated(21)
+    assert host.driver.read_at(domain.id) == 0
+    first = host.do(host.driver.apply(replace(domain, read_at=7)))
+    assert host.driver.read_at(domain.id) == 7
+    assert host.do(host.driver.apply(replace(domain, read_at=9))) == first
+    assert host.driver.read_at(domain.id) == 9
+    host.do(host.driver.remove(domain.id))
+    assert host.driver.read_at(domain.id) == 0
+
+
 def test_another_state_has_another_digest_and_the_same_state_the_same(host: Any) -> None:
     domain = domains.isolated(21)
     other = domains.with_port(domain, 0, up=False)

@@ -422,6 +422,13 @@ def test_a_packet_filter_that_was_flushed_is_seen_at_the_next_start(host: Host) 
     assert host.restart() == {domain.id: digest}
 
 
+def test_when_a_domain_was_read_is_known_after_a_restart(host: Host) -> None:
+    domain = domains.isolated(21)
+    host.apply(replace(domain, read_at=7))
+    host.restart()
+    assert host.driver.read_at(domain.id) == 7
+
+
 def test_a_removed_domain_leaves_nothing_and_its_neighbour_goes_on(host: Host) -> None:
     kept, gone = domains.isolated(21), domains.routed(host)
     host.apply(kept)

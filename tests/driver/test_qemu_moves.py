@@ -437,6 +437,32 @@ def test_a_busy_guest_goes_on_in_post_copy_where_the_kernel_allows_it(tmp_path: 
     play(tmp_path, guest, scenario)
 
 
+def test_a_busy_guest_whose_destination_is_lost_in_post_copy_is_ended_and_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QEMU as root, as above."""
+    monkeypatch.setattr(qemu, "Confinement", lambda tag: Confinement(tag, privileged=False))
+    guest = boot_sectors.guest(tmp_path, boot_sectors.BUSY)
+
+    async def scenario(source: Host, destination: Host) -> None:
+        await boot(source, guest)
+        await goes_on(source, guest)
+        target = await begin(source, destination, guest, msgspec.structs.replace(BUSY_OPTIONS, bandwidth=100_000, deadline=1.0))
+        if not target.post_copy:
+            pytest.skip("this kernel has no userfaultfd for QEMU")
+        await source.reach(guest, MovePhase.POST_COPY)
+        await destination.driver.remove(guest.id)
+        assert (await source.driver.moves.cancel(MOVE, guest.id)).phase is MovePhase.POST_COPY
+        with pytest.raises(NodeFailed, match="Its disks are whole"):
+            await source.driver.moves.resume_outgoing(MOVE, guest.id)
+        assert [one.power for one in await source.driver.observe()] == [ObservedPower.CRASHED]
+        assert await source.phase(guest) is MovePhase.FAILED
+        await boot(source, later(guest))
+        assert await runs(guest, source, destination) == ["a"]
+
+    play(tmp_path, guest, scenario)
+
+
 def test_a_paused_guest_arrives_paused_and_goes_on_when_it_is_told_to(tmp_path: Path) -> None:
     guest = counting(tmp_path)
 

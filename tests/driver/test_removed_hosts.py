@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -15,7 +16,12 @@ from pileus.bus import nkeys
 from pileus.bus.authority import BusAuthority, new_authority
 from pileus.bus.connection import BusCredentials, Connection
 from pileus.cli.daemons import Nats
+from pileus.cli.separation.ownership import bus_user_of
+from pileus.config import Config
 from tests.driver.test_nats_bus import until
+from tests.driver.test_separation import of_status, state
+
+__all__ = ["state"]
 
 
 class Bus:
@@ -122,3 +128,38 @@ def test_half_a_certificate_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pileus.cli.main", "--state", str(tmp_path / "s"), "bus", "config", "--listen", "127.0.0.1:4222"]
     done = subprocess.run([*command, "--certificate", "x"], timeout=60, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "together" in done.stderr
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a process that gives it up")
+def test_a_server_of_the_clouds_own_has_no_rights_but_to_its_own_files_and_takes_a_new_configuration(state: Path) -> None:
+    bus = Bus(state)
+    bus.nats.user = bus_user_of(Config(state=str(state)))
+    (state / "nats").mkdir(mode=0o700)
+    (state / "nats" / "nats.log").touch(mode=0o600)  # as an older version has left them
+    bus.nats.start(bus.authority, {})
+    try:
+        pid = bus.nats.pid()
+        assert pid is not None
+        status = of_status(pid)
+        assert status["Uid"].split() == status["Gid"].split() == [str(bus.nats.user)] * 4
+        assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+        assert (status["Groups"], status["NoNewPrivs"]) == ("", "1")
+        assert {one.name: one.stat().st_mode & 0o077 for one in (state / "nats").iterdir() if one.stat().st_uid == 0} == {
+            "nats.conf": 0o040, "key.pem": 0o040, "certificate.pem": 0o040, "pid": 0o044,
+        }  # fmt: skip
+        removed = nkeys.new_seed("user")
+
+        async def run() -> None:
+            connection = Connection(bus.host("bad", removed), "bad")
+            await connection.open()
+            assert connection.connected, connection.problem
+            began = int(time.time())
+            await until(lambda: int(time.time()) > began)
+            bus.nats.configure(bus.authority, {nkeys.public_key(removed): int(time.time())})
+            await until(lambda: not connection.connected and "uthorization" in connection.problem)
+            await connection.close()
+
+        asyncio.run(run())
+    finally:
+        bus.nats.stop()

@@ -19,8 +19,8 @@ import pytest
 
 from pileus.cli import separation
 from pileus.cli.separation.child import pid_of_other
+from pileus.cli.separation.node_part import CAPABILITIES
 from pileus.cli.separation.ownership import hand_over, user_of
-from pileus.cli.separation.root_process import CAPABILITIES
 from pileus.cli.settings import load
 from pileus.config import Config
 
@@ -301,6 +301,7 @@ def test_a_clouds_files_are_handed_over_once_and_commands_of_root_do_not_lock_it
         cloud.stop()
         for command in (("db", "check"), ("db", "restore", "--yes"), ("verify",)):
             cloud.run(*command)
+        assert {one.stat().st_uid for one in state.glob("pileus.db*")} == {user}, "restored with its rights"
         cloud.start()
         assert (state / "secrets" / "passwords.json").read_text() == before
         owned = {path.name: path.stat().st_uid for path in [*state.glob("pileus.db*"), *(state / "secrets").rglob("*")]}

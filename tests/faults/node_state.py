@@ -8,15 +8,32 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pileus.core.network_names import namespace_name, tap
-from pileus.model.guests import Guest, Power
+from pileus.core.servers import REACHED, derive
+from pileus.core.verify import World, guests, migrations, ports, servers
+from pileus.model.census import Census
+from pileus.model.guests import Guest, ObservedGuest, Power
+from pileus.model.hosts import Host
 from pileus.model.routing import RoutingDomain
+from pileus.model.servers import Server, ServerFlavor
 from pileus.node.network import namespaces
 from pileus.node.network.linux import _instances
 from pileus.node.storage.shared import FILE as OWNER
+from pileus.store.world import view_of
 from tests.faults.node_life import Node
 
 ON = (Power.RUNNING, Power.PAUSED)
+ON_HOSTS = (
+    ports.namespaces_are_wanted, ports.wanted_namespaces_exist, ports.taps_have_ports, ports.namespaces_are_filtered,
+    ports.guests_are_given_their_addresses, ports.nobody_else_is_given_addresses,
+)  # fmt: skip
+"""Of the invariants of ports, those that look at hosts; the others are of records that these tests have none of."""
+INVARIANTS = [
+    *(one for subject in (guests, servers, migrations) for one in subject.INVARIANTS),
+    *(one for one in ports.INVARIANTS if one.check in ON_HOSTS),
+]
 TRANSIENT = (".log", ".sock", "lock", "pid")
 """Ends of names of files that change while nothing is done."""
 
@@ -52,7 +69,45 @@ def wrong_with(node: Node, guest: Guest | None, domain: RoutingDomain | None) ->
         "control groups": _groups(node) or ([guest.id] if guest and guest.power not in ON else []),  # of one that is off there may be none
         "memory": [size for pids in census.processes.values() for pid in pids for size in _memory(pid)],
     }
-    return [f"{name}: {found[name]} where {wanted[name]} is wanted" for name in wanted if found[name] != wanted[name]]
+    differs = [f"{name}: {found[name]} where {wanted[name]} is wanted" for name in wanted if found[name] != wanted[name]]
+    return differs + breaches([(node, guest, domain)], {node.name: census})
+
+
+def breaches(hosts: list[tuple[Node, Guest | None, RoutingDomain | None]], known: dict[str, Census] | None = None) -> list[str]:
+    """What `verify` finds on hosts that are to have these guests and domains, by its own invariants: records against what is there."""
+    placed = [server_of(guest, node.name) for node, guest, _ in hosts if guest is not None]
+    known_hosts = [Host(id=node.name, name=node.name, number=1, service_id=node.name) for node, _, _ in hosts]
+    world = World(hosts=known_hosts, servers=placed, settled=frozenset(one.id for one in placed))
+    censuses = known or {node.name: node.census() for node, _, _ in hosts}
+    views = [view_of(world, node.name, censuses[node.name], [domain] if domain else []) for node, _, domain in hosts]
+    world = msgspec.structs.replace(world, views=views)
+    return [f"{one.name}: {one.evidence}" for invariant in INVARIANTS for one in invariant.breaches(world)]
+
+
+def server_of(guest: Guest, host: str) -> Server:
+    """The record of a server that has reached what is wanted of it."""
+    flavor = ServerFlavor(id="f", name="f", vcpus=guest.vcpus, ram=guest.memory_mib, disk=0)
+    counters: dict[str, Any] = {"reboots_soft": guest.reboots_soft, "reboots_hard": guest.reboots_hard, "builds": guest.builds}
+    seen = ObservedGuest(id=guest.id, power=REACHED[guest.power], generation=guest.generation, hypervisor="qemu", **counters)
+    server = Server(
+        id=guest.id,
+        project_id=guest.project_id,
+        user_id="u",
+        name=guest.name,
+        hostname="guest",
+        host=host,
+        availability_zone="nova",
+        vcpus=guest.vcpus,
+        memory_mib=guest.memory_mib,
+        flavor=flavor,
+        power=guest.power,
+        generation=guest.generation,
+        observed=seen,
+        launched_at=1.0,
+        request_id="r",
+        **counters,
+    )
+    return derive(server)
 
 
 def _groups(node: Node) -> list[str]:

@@ -93,6 +93,13 @@ REGISTERED = (
     "INSERT INTO registered_limits (id, created_at, updated_at, generation, service_id, resource_name, default_limit)"
     " VALUES ('r', 1, 1, 0, 's', 'n', 5)"
 )
+ACCESS = (
+    "INSERT INTO oauth_access_tokens (id, created_at, updated_at, generation, consumer_id, project_id, user_id, role_ids, sealed_secret,"
+    " expires_at) VALUES"
+)
+CONSUMER_OF_OAUTH = (
+    "INSERT INTO oauth_consumers (id, created_at, updated_at, generation, sealed_secret, extra) VALUES ('c', 1, 1, 0, '', '{}')"
+)
 DANGLING: dict[str, list[str]] = {
     "servers_have_actions": ["DELETE FROM server_actions"],
     "actions_have_servers": [
@@ -131,6 +138,23 @@ DANGLING: dict[str, list[str]] = {
     "endpoints_have_regions": [SERVICE, f"{CATALOG} ('x', 1, 1, 0, 'cs', 'public', 'u', 'gone', 1, '{{}}')"],
     "regions_have_parents": ["UPDATE regions SET parent_region_id = 'gone' WHERE id = 'Below'"],
     "passcodes_have_credentials": ["INSERT INTO passcode_uses (credential_id, step) VALUES ('gone', 1)"],
+    "access_tokens_have_consumers": [f"{ACCESS} ('x', 1, 1, 0, 'gone', 'p1', 'u1', '[]', '', 9)"],
+    "access_tokens_have_users": [CONSUMER_OF_OAUTH, f"{ACCESS} ('x', 1, 1, 0, 'c', 'p1', 'gone', '[]', '', 9)"],
+    "request_tokens_have_consumers": [
+        "INSERT INTO oauth_request_tokens (id, created_at, updated_at, generation, consumer_id, project_id, sealed_secret, expires_at,"
+        " role_ids) VALUES ('x', 1, 1, 0, 'gone', 'p1', '', 9, '[]')"
+    ],
+    "identity_providers_have_domains": [
+        "INSERT INTO identity_providers (id, created_at, updated_at, generation, domain_id, enabled, remote_ids)"
+        " VALUES ('x', 1, 1, 0, 'gone', 1, '[]')"
+    ],
+    "protocols_have_identity_providers": [
+        "INSERT INTO federation_protocols (id, created_at, updated_at, generation, idp_id, name, mapping_id)"
+        " VALUES ('x', 1, 1, 0, 'gone', 'x', 'm')"
+    ],
+    "associations_have_policies": [
+        "INSERT INTO policy_associations (endpoint_id, service_id, region_id, policy_id) VALUES ('e', '', '', 'x')"
+    ],
     "options_have_domains": ["INSERT INTO domain_options (domain_id, section, option, value) VALUES ('gone', 'ldap', 'url', '1')"],
     "limits_are_registered": [f"{LIMIT} ('x', 1, 1, 0, 'gone', 'p1', NULL, 5)"],
     "limits_have_projects": [REGISTERED, f"{LIMIT} ('x', 1, 1, 0, 'r', 'gone', NULL, 5)"],
@@ -315,13 +339,15 @@ def test_an_allocation_of_a_provider_that_is_gone_is_repaired(tmp_path: Path) ->
 
 UNSEEN = {
     "admissions": "keys of hosts, each on its own",
-    "catalog_policies": "documents for other services",
     "deleted_images": "what is shown of images that are gone",
     "idempotency_answers": "answers for a repeated request, for a day",
     "image_members": "the database itself keeps them with their images",
     "join_tokens": "each on its own, for a while",
     "keypairs": "they stay when their user goes, as in Nova",
     "login_failures": "a count for a user's name",
+    "federation_mappings": "documents; a protocol whose mapping is gone lets nobody in, as in Keystone",
+    "service_providers": "documents, each on its own",
+    "oauth_nonces": "numbers that were seen once, for a while",
     "metadef_items": "the database itself keeps them with their namespaces",
     "metadef_namespaces": "documents, each on its own",
     "revocation_events": "they outlive what they are about",

@@ -24,6 +24,7 @@ PREDICATES: dict[str, Predicate] = {
     "reader": lambda who: who.is_admin or (who.project_id is not None and who.has("reader")),
     "service": lambda who: who.is_admin or who.has("service"),
     "project_admin_or_service": lambda who: who.project_id is not None and (who.is_admin or who.has("service")),
+    "project_admin": lambda who: who.project_id is not None and who.is_admin,
     "project_service": lambda who: who.project_id is not None and who.has("service"),
     "project_reader_or_service": lambda who: who.project_id is not None and (who.is_admin or who.has("service") or who.has("reader")),
     "system_admin": lambda who: who.system and who.is_admin,

@@ -10,7 +10,7 @@ import logging
 import math
 import resource
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import msgspec
 
 from pileus import clock
 from pileus.bus import encoding
+from pileus.bus.line import LARGEST, LATE, Line
+from pileus.bus.line import encode as _encode
 from pileus.bus.local import CONSOLE_TIMEOUT, Handle, Listener
 from pileus.bus.streams import PATIENCE, BusStream, ByteStream, couple, to_socket
 from pileus.core import request_ids
@@ -29,12 +31,9 @@ from pileus.model.messages import ConsoleEndpoint, Failed, NodeReply, NodeReques
 
 log = logging.getLogger(__name__)
 
-LARGEST = 32 << 20
-"""Bytes of a message."""
 AT_ONCE, HELD = 1024, 256 << 20
 """Requests that the host works on, and their bytes; further ones wait in the socket."""
 STREAMS = 512
-LATE = "The node process does not run."
 
 
 class Ask(Model, frozen=True, kw_only=True, tag="ask", forbid_unknown_fields=True):
@@ -85,79 +84,6 @@ class Ready(Model, frozen=True, kw_only=True, tag="ready", forbid_unknown_fields
 
 _to_node: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Ask | Carry | Ready)
 _to_managers: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Answer | Say | Carry | Hosts | Used)
-_encode = msgspec.msgpack.Encoder().encode
-
-
-class _Line:
-    """One end of the pair: sends messages, hands those that come to `take`, and says once when it is over."""
-
-    def __init__(self, end: socket.socket, decoder: "msgspec.msgpack.Decoder[Any]", take: Callable[[Any], Awaitable[None]]) -> None:
-        self._socket = end
-        self._decoder = decoder
-        self._take = take
-        self._writer: asyncio.StreamWriter | None = None
-        self._reading: asyncio.Task[None] | None = None
-        self._turn = asyncio.Lock()
-        self.over = asyncio.Event()
-
-    async def open(self) -> None:
-        """Begin to read."""
-        reader, self._writer = await asyncio.open_unix_connection(sock=self._socket)
-        self._reading = asyncio.create_task(self._read(reader))
-
-    async def close(self) -> None:
-        """Let go of the socket."""
-        await end([self._reading])
-        if self._writer is not None:
-            self._writer.close()
-        self.over.set()
-
-    @property
-    def waiting(self) -> int:
-        """Bytes that the other side has not taken yet, beyond what the socket holds."""
-        return 0 if self._writer is None else self._writer.transport.get_write_buffer_size()
-
-    def post(self, message: Model) -> None:
-        """Send without waiting; Unavailable when nobody is there, Invalid when it is too large."""
-        data = _encode(message)
-        if len(data) > LARGEST:
-            raise Invalid(f"A message to the other process has {len(data)} bytes, more than {LARGEST}.")
-        if self._writer is None or self.over.is_set() or self._writer.is_closing():
-            raise Unavailable(LATE)
-        self._writer.writelines((len(data).to_bytes(4), data))
-
-    async def send(self, message: Model) -> None:
-        """Send; waits while the other side does not read."""
-        try:
-            async with self._turn:  # of many that wait, one message at a time beyond what the socket takes
-                self.post(message)
-                assert self._writer is not None
-                await self._writer.drain()
-        except OSError as error:
-            raise Unavailable(LATE) from error
-
-    async def _read(self, reader: asyncio.StreamReader) -> None:
-        try:
-            while True:
-                size = int.from_bytes(await reader.readexactly(4))
-                if size > LARGEST:
-                    log.error("a message of %d bytes is larger than any of ours; the connection between the processes ends", size)
-                    return
-                data = await reader.readexactly(size)
-                try:
-                    message = self._decoder.decode(data)
-                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                    log.error("a message is none of ours; the connection between the processes ends: %s", error)
-                    return
-                await self._take(message)
-        except (OSError, asyncio.IncompleteReadError):
-            return  # the other process has ended
-        except Invalid as error:
-            log.error("%s; the connection between the processes ends", error.message)
-        finally:
-            self.over.set()
-            if self._writer is not None:
-                self._writer.close()
 
 
 class ManagersBus:
@@ -168,7 +94,7 @@ class ManagersBus:
         self.listeners: list[Listener] = []
         self.came_back: list[Callable[[], None]] = []
         self.used: Used | None = None  # by the node process, as it said last
-        self._line = _Line(end, _to_managers, self._take)
+        self._line = Line(end, _to_managers, self._take)
         self._hosts: set[str] = set()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[NodeReply]] = {}
@@ -273,7 +199,7 @@ class NodeBus:
     """The host's end. `ready` is called when the managers say that the API answers."""
 
     def __init__(self, end: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
-        self._line = _Line(end, _to_node, self._take)
+        self._line = Line(end, _to_node, self._take)
         self._ready = ready
         self._agents: dict[str, Handle] = {}
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -8,6 +8,7 @@ import click
 from pileus.bus.authority import BusAuthority
 from pileus.cli.credentials import write_private
 from pileus.cli.main import state_of
+from pileus.cli.separation.ownership import as_its_user
 from pileus.cli.settings import database_option, remember
 from pileus.cli.shared_secrets import agree, authority_of
 from pileus.config import Config
@@ -56,6 +57,11 @@ def certificate(ctx: click.Context, names: tuple[str, ...], certificate: str, ke
 
 async def found(config: Config) -> tuple[BusAuthority, dict[str, int]]:
     """The cloud's authority, and the keys of removed hosts; before the first process has started there are none."""
+    with as_its_user(config):
+        return await _found(config)
+
+
+async def _found(config: Config) -> tuple[BusAuthority, dict[str, int]]:
     if config.database is None:
         return authority_of(config.directory), {}
     db = open_database(config)

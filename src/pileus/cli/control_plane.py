@@ -17,9 +17,11 @@ from pileus.api.cloud import Cloud
 from pileus.api.metrics import RequestMetrics
 from pileus.bus.authority import BusAuthority
 from pileus.bus.local import LocalBus
+from pileus.bus.pair import ManagersBus
+from pileus.bus.supervision import Supervised
 from pileus.cli.credentials import Credentials
 from pileus.cli.metrics import audit, of_control_plane
-from pileus.config import Config
+from pileus.config import ROLES, Config
 from pileus.ending import end
 from pileus.model.errors import PileusError
 from pileus.model.guests import Guest
@@ -32,13 +34,11 @@ from pileus.store.database import Database
 from pileus.store.open import open_database
 
 if TYPE_CHECKING:
-    from pileus.bus.pair import ManagersBus
     from pileus.reconcile.verification import Verifier
     from pileus.simulation.faults import Faults
 
 log = logging.getLogger("pileus.serve")
 SERVICES = ("identity", "image", "compute", "network", "placement", "console", "cluster")
-ROLES = ("cloud", "cluster", "node")
 DAY, FIRST_BACKUP = 86400.0, 3600.0
 """Seconds between two copies of the database; from the first start to the first one, or from one that failed to the next."""
 REFRESH = 5.0
@@ -51,13 +51,17 @@ FIRST_LOOK = 120.0
 class ControlPlane:
     """The roles of one process. Without a bus they are all here; with one, hosts are processes of their own."""
 
-    def __init__(self, config: Config, roles: tuple[str, ...] = ROLES, apart: "ManagersBus | None" = None) -> None:
-        """`apart`: the bus to the process that drives this machine, where that is another one."""
+    def __init__(
+        self, config: Config, roles: tuple[str, ...] = ROLES, root: "ManagersBus | Supervised | None" = None, holder: int | None = None
+    ) -> None:
+        """`root`: the way to root's process, where that is another one, whose id is then `holder`: it drives this machine, or fences."""
         self.config = config
         self.roles = tuple(role for role in roles if role != "node" or config.bus is None)
-        self.apart = apart
+        self.root = root
+        self.apart = root if isinstance(root, ManagersBus) else None
+        self.holder = f"{socket.gethostname()}/{holder or os.getpid()}"
         self.faults = planned_faults(config)
-        self.bus: Any = apart or (self.faults.bus if self.faults else LocalBus())
+        self.bus: Any = self.apart or (self.faults.bus if self.faults else LocalBus())
         if config.database is None:
             backups.refuse_damaged(config.directory / "pileus.db")
         self.db = self._open_database()
@@ -85,7 +89,7 @@ class ControlPlane:
         await (schema.migrate(self.db) if "cloud" in self.roles else schema.check(self.db))
         authority = await self._shared() if self.config.database is not None else None
         await bootstrap(self.db, self.credentials, self.config)
-        if self.apart is None:  # else that is for whom it belongs to: root
+        if self.root is None:  # else that is for whom it belongs to
             self.credentials.write_clouds(self.config)
         tokens = FernetTokens(self.config.directory / "secrets" / "fernet", self.db)
         await tokens.load()
@@ -112,12 +116,12 @@ class ControlPlane:
             if self.config.bus is None:
                 await self._lead()
             else:
-                name = f"{socket.gethostname()}/{os.getpid()}"
-                self.leadership = Leadership(self.db, f"cluster/{self.config.cluster}", name, self._lead, self._follow)
+                self.leadership = Leadership(self.db, f"cluster/{self.config.cluster}", self.holder, self._lead, self._follow)
                 await self.leadership.start()
         if self.apart is not None:
             self.apart.came_back.append(lambda: self.engine.retry() if self.engine else None)
-            await self.apart.open()
+        if self.root is not None:
+            await self.root.open()
         if "node" in self.roles:
             from pileus.cli.agents import make_agents
 
@@ -148,6 +152,8 @@ class ControlPlane:
             await agent.close()
         if not isinstance(self.bus, LocalBus):
             await self.bus.close()
+        if isinstance(self.root, Supervised):
+            await self.root.close()
         await self.db.close()
         if self._audit is not None:
             self._audit.close()
@@ -184,6 +190,9 @@ class ControlPlane:
             engine.reconcilers[one.name] = one
         hosts: Any = engine.reconcilers["hosts"]
         hosts.came = engine.retry
+        if isinstance(self.root, Supervised):
+            availability: Any = engine.reconcilers["availability"]
+            availability.fencer = self.root.fence
         if self.faults is not None:
             servers: Any = engine.reconcilers["servers"]
             self.faults.hold(servers)

@@ -10,13 +10,15 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pileus.bus.authority import BusAuthority
 from pileus.cli.credentials import write_private
 from pileus.core.nats_config import text
 from pileus.model.errors import Invalid, Unavailable
+
+if TYPE_CHECKING:
+    from pileus.bus.authority import BusAuthority
 
 PATIENCE = 30.0
 
@@ -26,11 +28,16 @@ def database_url(directory: Path) -> str:
     return f"postgresql://pileus@/pileus?host={quote(str(directory / 'postgresql' / 'run'))}"
 
 
-class Postgresql:
-    """A server of the cloud's own: on a Unix socket alone, which root and nobody else may use as `pileus`."""
+ADMITTED = "local all postgres peer map=ours\nlocal pileus pileus trust\n"
+"""Who comes to the socket as `pileus` is believed: the socket's directory lets in nobody but root and the process of the managers."""
 
-    def __init__(self, directory: Path) -> None:
+
+class Postgresql:
+    """A server of the cloud's own: on a Unix socket alone, which root, the group of the managers' process and nobody else may use."""
+
+    def __init__(self, directory: Path, group: int = 0) -> None:
         self.directory = directory / "postgresql"
+        self.group = group
         found = [one.parent for one in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
         self.programs = max(found, key=lambda one: float(one.parent.name), default=None)
 
@@ -38,12 +45,13 @@ class Postgresql:
         """Start it where it does not run; says what was done."""
         if self.programs is None:
             raise Unavailable("PostgreSQL's server is missing: apt-get install postgresql")
-        if self.pid() is not None:
-            return "runs already"
         data = self.directory / "data"
         made = not (data / "PG_VERSION").exists()
         if made:
             self._make(data)
+        self._admit(data)
+        if self.pid() is not None:
+            return "runs already"
         began: list[subprocess.Popen[bytes]] = []
 
         def ready() -> bool:
@@ -87,15 +95,13 @@ class Postgresql:
             if not parent.stat().st_mode & 0o001:
                 raise Invalid(f"PostgreSQL runs as its own user, who can't get into {parent}. Choose another directory with --state DIR.")
         user = self._user()
-        for folder in (self.directory, self.directory / "run"):
-            folder.mkdir(mode=0o711, exist_ok=True)
-            os.chown(folder, user["user"], user["group"])
+        self.directory.mkdir(mode=0o711, exist_ok=True)
+        os.chown(self.directory, user["user"], user["group"])
         whole, data = data, self.directory / "data.new"
         shutil.rmtree(data, ignore_errors=True)  # what an interrupted attempt left
         (self.directory / "log").touch()
         self._run("initdb", "-D", str(data), "-A", "peer", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8")
-        (data / "pg_ident.conf").write_text("ours root pileus\nours root postgres\nours postgres postgres\n")
-        (data / "pg_hba.conf").write_text("local all all peer map=ours\n")
+        (data / "pg_ident.conf").write_text("ours root postgres\nours postgres postgres\n")
         with (data / "postgresql.auto.conf").open("a") as file:
             file.write("log_min_messages = warning\n")
         single = [str(self.programs / "postgres"), "--single", "-D", str(data), "postgres"]  # type: ignore[operator]
@@ -103,6 +109,19 @@ class Postgresql:
         if done.returncode != 0:
             raise Unavailable(f"PostgreSQL's first role could not be made: {done.stderr.strip()[-300:]}")
         data.rename(whole)
+
+    def _admit(self, data: Path) -> None:
+        """Say who may come in; a server that runs, of an older version of ours too, hears it at once. In its directory it writes itself."""
+        run, rules, user = self.directory / "run", data / "pg_hba.conf", self._user()
+        run.mkdir(mode=0o710, exist_ok=True)
+        os.chown(run, user["user"], self.group, follow_symlinks=False)
+        if run.lstat().st_mode & 0o777 != 0o710:
+            subprocess.run(["chmod", "710", str(run)], check=True, **user)
+        if rules.read_text() == ADMITTED:
+            return
+        subprocess.run(["tee", str(rules)], input=ADMITTED, text=True, stdout=subprocess.DEVNULL, check=True, **user)
+        if (pid := self.pid()) is not None:
+            os.kill(pid, signal.SIGHUP)
 
     def _run(self, program: str, *arguments: str) -> None:
         assert self.programs is not None
@@ -122,13 +141,14 @@ class Postgresql:
 
 
 class Nats:
-    """A NATS server of the cloud's own, with TLS, on one address."""
+    """A NATS server of the cloud's own, with TLS, on one address; `user`: as whom it runs, when not as this process."""
 
-    def __init__(self, directory: Path, listen: str) -> None:
+    def __init__(self, directory: Path, listen: str, user: int | None = None) -> None:
         self.directory = directory / "nats"
         self.listen = listen
+        self.user = user
 
-    def start(self, authority: BusAuthority, revoked: dict[str, int]) -> str:
+    def start(self, authority: "BusAuthority", revoked: dict[str, int]) -> str:
         """Start it where it does not run, with what its configuration is now; says what was done."""
         if shutil.which("nats-server") is None:
             raise Unavailable("NATS's server is missing: apt-get install nats-server")
@@ -136,16 +156,21 @@ class Nats:
         if self.pid() is not None:
             return "runs already"
         log = subprocess.DEVNULL
-        command = ["nats-server", "-c", str(self.directory / "nats.conf")]
-        process = subprocess.Popen(command, stdin=log, stdout=log, stderr=log, start_new_session=True)
+        command = [*self._unprivileged(), "nats-server", "-c", str(self.directory / "nats.conf")]
+        process = subprocess.Popen(command, stdin=log, stdout=log, stderr=log, start_new_session=True, cwd="/")
         (self.directory / "pid").write_text(f"{process.pid}\n")
         host, _, port = self.listen.rpartition(":")
         wait_for(lambda: reachable(host, int(port)), f"NATS did not start; see {self.directory / 'nats.log'}")
         return "started"
 
-    def configure(self, authority: BusAuthority, revoked: dict[str, int]) -> None:
+    def configure(self, authority: "BusAuthority", revoked: dict[str, int]) -> None:
         """Write its configuration; a server that runs reads it at once. `revoked`: public keys of removed hosts, and when."""
         self.directory.mkdir(mode=0o700, exist_ok=True)
+        if self.user is not None:  # it reads what is here, and writes its log, which lies there already
+            os.chown(self.directory, 0, self.user)
+            self.directory.chmod(0o750)
+            (self.directory / "nats.log").touch(mode=0o640)
+            os.chown(self.directory / "nats.log", self.user, self.user)
         certificate, key = self.directory / "certificate.pem", self.directory / "key.pem"
         if not certificate.exists():
             made = authority.certificate_for([self.listen.rpartition(":")[0], socket.gethostname()])
@@ -153,9 +178,20 @@ class Nats:
             write_private(certificate, made[0])
         server = authority.server(self.listen, str(certificate), str(key), revoked)
         write_private(self.directory / "nats.conf", text(server) + f'log_file: "{self.directory / "nats.log"}"\n')
+        if self.user is not None:
+            for file in (certificate, key, self.directory / "nats.conf"):
+                os.chown(file, 0, self.user)
+                file.chmod(0o640)
         pid = self.pid()
         if pid is not None:
             os.kill(pid, signal.SIGHUP)
+
+    def _unprivileged(self) -> list[str]:
+        """What goes before its command, so that it has no rights but those to its own files."""
+        if self.user is None:
+            return []
+        user = [f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]
+        return ["setpriv", *user, "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
 
     def stop(self) -> None:
         """Stop it; fine when it does not run."""

@@ -70,7 +70,9 @@ def restore_command(ctx: click.Context, file: Path | None, yes: bool) -> None:
     chosen = file or copies[0]
     if not yes:
         click.confirm(f"Go back to {chosen}? What was recorded since then is forgotten", abort=True)
-    with only_one(config):
+    if file is None and chosen.is_symlink():
+        raise Invalid(f"{chosen} is a link, which no copy of ours is. Name the file that it leads to, after a look at it.")
+    with only_one(config), as_its_user(config):
         aside = backups.restore(path, chosen)
         contents = backups.keep_contents(path, config.directory / "images")
     if aside:

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from pileus.cli.main import state_of
+from pileus.cli.settings import load
 from pileus.config import Config
 from pileus.model.errors import PileusError
 from pileus.model.hosts import Capability
@@ -41,27 +42,30 @@ async def examine(state: Path) -> list[Capability]:
         network = LinuxNetwork(Path(scratch), "dctr")
         accelerators = await examine_accelerators(state / "node" if state.exists() else Path(scratch))
         tools = await asyncio.to_thread(examine_tools, state)
-        apart = await asyncio.to_thread(separated, Config(state=scratch))
+        apart = await asyncio.to_thread(separated, load(state), scratch)
         return [*accelerators, *tools, *await network.probe(), apart, *await examine_cloud(state)]
 
 
-def separated(config: Config) -> Capability:
+def separated(cloud: Config, scratch: str) -> Capability:
     """Whether what parses requests can be a process without privileges, tried with one that does nothing else. Blocks."""
     from pileus.cli.separation.child import attempt
+    from pileus.cli.separation.ownership import user_of
     from pileus.cli.separation.sandbox import WRITTEN
 
     name = "API without privileges"
     if os.geteuid() != 0:
         return Capability(name=name, works=False, detail="only root can become another user", remedy="run as root")
+    config = Config(state=scratch, database=cloud.database)
     for folder in ("node", *WRITTEN):
         (config.directory / folder).mkdir(exist_ok=True)
     config.directory.chmod(0o711)
     try:
-        found = attempt(config)
+        found = attempt(config, user_of(cloud))
     except PileusError as error:
         return Capability(name=name, works=False, detail=error.message, remedy="see what it printed")
     if found.error:
-        return Capability(name=name, works=False, detail=found.error, remedy="let every user read where the program is (chmod -R go+rX)")
+        remedy = found.remedy or "run where a process of root may become another user"
+        return Capability(name=name, works=False, detail=found.error, remedy=remedy)
     if found.missing:
         detail = "; ".join(f"without {what}: {why}" for what, why in found.missing.items())
         return Capability(name=name, works=False, detail=detail, remedy="run where root may make mount namespaces")

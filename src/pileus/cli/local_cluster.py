@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pileus.cli.client import Api
 from pileus.cli.daemons import Nats, Postgresql, command_line, database_url, wait_for
 from pileus.cli.progress import step
 from pileus.cli.public_network import routed
+from pileus.cli.separation.ownership import bus_user_of, user_of
 from pileus.cli.serve import read_pid
 from pileus.cli.settings import remember
 from pileus.config import Config
@@ -30,6 +30,7 @@ from pileus.model.routing import Uplink
 
 if TYPE_CHECKING:
     from pileus.bus.authority import BusAuthority
+    from pileus.cli.client import Api
     from pileus.node.network.uplinks import Uplinks
 
 BUS_PORT = 4222
@@ -65,11 +66,13 @@ class LocalCluster:
         self.hosts = [f"h{number}" for number in range(1, config.hosts + 1)]
         address = str(config.host_listen).rpartition(":")[0]
         self.range = ipaddress.IPv4Network(f"{address}/24", strict=False)
-        self.postgresql = Postgresql(config.directory)
-        self.nats = Nats(config.directory, f"{address}:{BUS_PORT}")
+        self.postgresql = Postgresql(config.directory, user_of(config))
+        self.nats = Nats(config.directory, f"{address}:{BUS_PORT}", bus_user_of(config))
 
     def prepare(self) -> None:
-        """Networks and daemons, before the managers start."""
+        """Networks, daemons, and the directories in whose place nobody else may put one, before the managers start."""
+        for name in ("hosts", "shared"):
+            (self.config.directory / name).mkdir(mode=0o711, exist_ok=True)
         with step("Networks") as current:
             self._bridges()
             for number, host in enumerate(self.hosts, 1):
@@ -93,6 +96,8 @@ class LocalCluster:
 
     def start_hosts(self) -> None:
         """Start the agents that do not run; returns when all have reported."""
+        from pileus.cli.client import Api
+
         api = Api(self.config, "admin", "admin")
         with step("Hosts") as current:
             for host in self.hosts:
@@ -177,7 +182,7 @@ class LocalCluster:
 
     # -- agents ----------------------------------------------------------------------------------------------------------------------
 
-    def start(self, host: str, api: Api, cluster: str = "default") -> None:
+    def start(self, host: str, api: "Api", cluster: str = "default") -> None:
         """Start a host's agent; where it has not joined yet, it joins this cluster of the cloud."""
         directory = self.directory(host)
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)

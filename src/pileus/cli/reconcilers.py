@@ -10,6 +10,7 @@ from pileus.bus.local import Bus
 from pileus.reconcile.availability import Availability
 from pileus.reconcile.hosts import Hosts
 from pileus.reconcile.migrations import Migrations
+from pileus.reconcile.readings import Readings
 from pileus.reconcile.routing import Routing
 from pileus.reconcile.scope import EVERYTHING, Scope
 from pileus.reconcile.servers import Servers
@@ -31,6 +32,7 @@ def reconcilers(cloud: Cloud, bus: Bus, wake: Callable[[str, str], None], scope:
         Migrations(cloud.db, bus, cloud.config, wake),
         Availability(cloud.db, bus, cloud.config, wake),
     ]
+    readings = Readings()
     for one in made:
-        one.scope = scope
+        one.scope, one.readings = scope, readings
     return made

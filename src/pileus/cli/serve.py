@@ -1,11 +1,11 @@
-"""Runs the roles of a process until it is told to stop: listening sockets, signals, the lock of the state directory, the log."""
+"""Runs the roles of a process until it is told to stop: listening sockets, the lock of the state directory, the log, one process or two.
 
-import asyncio
+It imports none of what managers are made of, which root's process beside them would hold for nothing.
+"""
+
 import contextlib
 import fcntl
-import gc
 import os
-import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -13,129 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pileus import threads
-from pileus.api.chain import App
-from pileus.cli.control_plane import ROLES, ControlPlane
 from pileus.cli.logs import log_to
 from pileus.cli.main import state_of
-from pileus.cli.metrics_listener import MetricsListener
 from pileus.cli.settings import bus_options, database_option, prepare_directory, remember
-from pileus.config import Config
+from pileus.config import ROLES, Config
 from pileus.model.errors import Invalid, PileusError, Unavailable
 
 if TYPE_CHECKING:
-    import uvicorn
-
-    from pileus.bus.pair import ManagersBus
-
-
-class Given:
-    """What a process of managers works with: sockets that listen, and, where another process drives the machine, the bus to it."""
-
-    def __init__(
-        self,
-        listeners: list[socket.socket],
-        metrics: socket.socket | None,
-        bus: "ManagersBus | None" = None,
-        roles: tuple[str, ...] = ROLES,
-    ) -> None:
-        self.listeners = listeners
-        self.metrics = metrics
-        self.bus = bus
-        self.roles = roles if bus is None else ("cloud", "cluster")
-
-
-async def run(config: Config, ready: Callable[[ControlPlane], None] | None = None, roles: tuple[str, ...] = ROLES) -> None:
-    """Serve until SIGINT or SIGTERM. `ready` is called, in the event loop, when requests are answered."""
-    metrics = listen(config.metrics_listen) if config.metrics_listen else None
-    listeners = [listen(address) for address in (config.listen, config.host_listen) if address] if "cloud" in roles else []
-    await run_given(config, Given(listeners, metrics, roles=roles), ready)
-
-
-def _begin_threads_of_services() -> None:
-    from pileus.api.identity import passwords
-    from pileus.api.image import downloads
-
-    passwords.begin()
-    downloads.begin()
-
-
-async def run_given(config: Config, given: Given, ready: Callable[[ControlPlane], None] | None = None) -> None:
-    """Serve, on sockets that are there already, until SIGINT, SIGTERM or the end of the process that drives the machine."""
-    listeners, bus = given.listeners, given.bus
-    stopped = asyncio.Event()
-    control = ControlPlane(config, given.roles, bus)
-    metrics = MetricsListener(given.metrics, control.metrics.text) if given.metrics else None
-    threads.begin_own()
-    try:
-        await control.prepare()
-        if listeners:
-            _begin_threads_of_services()
-        if metrics:
-            await metrics.start()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        server = api_server(control, config) if listeners else None
-        serving = asyncio.create_task(server.serve(sockets=listeners) if server else stopped.wait())
-        while server and not server.started and not serving.done():  # noqa: ASYNC110 uvicorn sets a flag, no event
-            await asyncio.sleep(0.005)
-        await control.start()
-        settle_memory()
-        if ready:
-            ready(control)
-        waiting = [asyncio.create_task(one.wait()) for one in (stopped, *([bus.over] if bus else []))]
-        if bus:
-            bus.ready()
-        await asyncio.wait([serving, *waiting], return_when=asyncio.FIRST_COMPLETED)
-        stopped.set()
-        for one in waiting:
-            one.cancel()
-        if server:
-            server.should_exit = True
-        await serving
-    finally:
-        if metrics:
-            await metrics.close()
-        await control.close()
-        for listener in listeners:
-            listener.close()
-
-
-def settle_memory() -> None:
-    """What was imported and made up to now stays, and what an answer is made of has hardly any cycles: Python's collector looks less often.
-
-    Measured: 10-25 % of the CPU of a long answer went into looking for garbage that was not there.
-    """
-    gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
-
-
-def api_server(control: ControlPlane, config: Config) -> "uvicorn.Server":
-    """The server of the API, without signal handlers of its own."""
-    import uvicorn
-
-    from pileus.api.compute.console_proxy import SPEAKERS
-    from pileus.api.listener import BoundedProtocol
-
-    server = uvicorn.Server(
-        uvicorn.Config(
-            App(control.cloud, SPEAKERS) if control.faults is None else control.faults.app(control.cloud, SPEAKERS),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            proxy_headers=bool(config.trusted_proxies),  # uvicorn believes whoever comes from 127.0.0.1 otherwise
-            forwarded_allow_ips=config.trusted_proxies,
-            http=BoundedProtocol,
-            ws="websockets-sansio",
-            ws_max_size=1 << 20,
-            ssl_certfile=config.tls_certificate,
-            ssl_keyfile=config.tls_key,
-            timeout_graceful_shutdown=3,
-        )
-    )
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
-    return server
+    from pileus.cli.control_plane import ControlPlane
 
 
 def listen(address: str) -> socket.socket:
@@ -188,7 +73,7 @@ def read_pid(directory: Path) -> int | None:
 
 def run_until_stopped(
     config: Config,
-    ready: Callable[[ControlPlane], None] | None = None,
+    ready: "Callable[[ControlPlane], None] | None" = None,
     stopping: Callable[[], None] | None = None,
     roles: tuple[str, ...] = ROLES,
 ) -> None:
@@ -196,12 +81,16 @@ def run_until_stopped(
     _hold(config, lambda: _work(config, ready, roles), stopping)
 
 
-def _work(config: Config, ready: Callable[[ControlPlane], None] | None, roles: tuple[str, ...]) -> Coroutine[None, None, None]:
-    """What this process does: all of it, or, where it is root, the node's part beside a process without privileges."""
+def _work(config: Config, ready: "Callable[[ControlPlane], None] | None", roles: tuple[str, ...]) -> Coroutine[None, None, None]:
+    """What this process does: all of it, or, where it is root, what needs privileges beside a process without any."""
     from pileus.cli.separation import root_process
 
-    apart = root_process.start(config, ready, listen) if roles == ROLES and root_process.applies(config) else None
-    return apart or run(config, ready, roles)
+    apart = root_process.start(config, roles, ready, listen) if root_process.applies(config) else None
+    if apart:
+        return apart
+    from pileus.cli.serving import run
+
+    return run(config, ready, roles)
 
 
 def _hold(config: Config, work: Callable[[], Coroutine[None, None, None]], stopping: Callable[[], None] | None = None) -> None:
@@ -223,11 +112,14 @@ def _hold(config: Config, work: Callable[[], Coroutine[None, None, None]], stopp
 def be_host(config: Config, ticket: tuple[str, str] | None, cluster: str | None, shared_disks: str | None) -> None:
     """Join, when a ticket (token, address of the API) is given, and be a Computer Manager."""
     from pileus.cli import node_process
+    from pileus.cli.separation.node_part import keep_what_a_node_needs
 
     if ticket is not None:
         token = os.environ.get("PILEUS_JOIN_TOKEN", "") if ticket[0] == "-" else ticket[0]
         node_process.join(config.directory, token, ticket[1], cluster=cluster, shared_disks=shared_disks)
     node_process.membership(config.directory)
+    if os.geteuid() == 0:
+        keep_what_a_node_needs()
     _hold(config, lambda: node_process.run(config))
 
 

@@ -41,9 +41,11 @@ database_option = click.option(
 
 
 def _take_bus(ctx: click.Context, parameter: click.Parameter, url: str | None) -> str | None:
+    if url is None:
+        return None
     from pileus.bus.connection import check_url as check_bus
 
-    return None if url is None else check_bus(url)
+    return check_bus(url)
 
 
 def bus_options(command: Any) -> Any:

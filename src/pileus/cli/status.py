@@ -13,11 +13,12 @@ from pileus import __version__
 from pileus.cli.client import Api
 from pileus.cli.credentials import base_url
 from pileus.cli.main import me, state_of
-from pileus.cli.separation.child import pid_of_other
+from pileus.cli.separation.child import pid_of_other, user_of_process
 from pileus.cli.separation.ownership import as_its_user
 from pileus.cli.serve import read_pid
 from pileus.cli.settings import load
 from pileus.config import Config
+from pileus.model.errors import Unavailable
 from pileus.model.verification import Verification
 from pileus.store import schema, verifications
 from pileus.store.open import open_database
@@ -42,24 +43,37 @@ def status(config: Config) -> dict[str, Any]:
     if pid is None:
         return found
     other = pid_of_other(config.directory)
+    try:
+        found |= _said_by_api(config)
+    except Unavailable as error:
+        if config.bus is None or config.hosts:
+            raise
+        found |= {"api": None, "note": error.message, "hosts": [], "servers": []}  # a Cluster Manager has none
+    return found | {
+        "clouds_yaml": str(config.directory / "clouds.yaml"),
+        "roles": ["cloud", "cluster", "node"] if config.bus is None else ["cloud", "cluster"],
+        "memory_mib": round(sum(proportional_memory(one) for one in (pid, other) if one), 1),
+        "verification": _verifications(config),
+        "processes": parsing(config, pid, other) | (_processes(config) if config.hosts else {}),
+    }
+
+
+def _said_by_api(config: Config) -> dict[str, Any]:
     api = Api(config, "admin", "admin")
     services = api.get("/compute/v2.1/os-services")["services"]
     hypervisors = api.get("/compute/v2.1/os-hypervisors/detail")["hypervisors"]
     servers = api.get("/compute/v2.1/servers/detail?all_tenants=1")["servers"]
-    found |= {
-        "api": base_url(config),
-        "clouds_yaml": str(config.directory / "clouds.yaml"),
-        "roles": ["cloud", "cluster", "node"] if config.bus is None else ["cloud", "cluster"],
-        "memory_mib": round(sum(proportional_memory(one) for one in (pid, other) if one), 1),
-        "hosts": [_host(one, hypervisors) for one in services if one["binary"] == "nova-compute"],
-        "servers": [_server(one) for one in servers],
-        "verification": _verifications(config),
-    }
+    hosts = [_host(one, hypervisors) for one in services if one["binary"] == "nova-compute"]
+    return {"api": base_url(config), "hosts": hosts, "servers": [_server(one) for one in servers]}
+
+
+def parsing(config: Config, pid: int, other: int | None) -> dict[str, int | None]:
+    """The processes of the control plane, and with which rights: one that parses requests as root is one too many."""
     if other:
-        found["processes"] = {"node, as root": pid, "API, without privileges": other}
-    if config.hosts:
-        found["processes"] = _processes(config)
-    return found
+        node = config.bus is None
+        return {"node, as root" if node else "supervisor, as root": pid, f"{'API' if node else 'managers'}, without privileges": other}
+    as_root = not config.simulate and user_of_process(pid) == 0
+    return {"all, as root": pid} if as_root else {}
 
 
 def _verifications(config: Config) -> list[Any]:
@@ -121,7 +135,8 @@ def text(found: dict[str, Any]) -> str:
     """The document as a person reads it."""
     if not found["running"]:
         return f"pileus {found['version']}: the control plane in {found['state']} does not run; start it with: {me(found['state'])} up"
-    lines = [f"pileus {found['version']}  {found['api']}  pid {found['pid']}  {found['memory_mib']} MiB  at {time.strftime('%H:%M:%S')}"]
+    where = found["api"] or f"{found['state']} (no API here)"
+    lines = [f"pileus {found['version']}  {where}  pid {found['pid']}  {found['memory_mib']} MiB  at {time.strftime('%H:%M:%S')}"]
     for name, pid in found.get("processes", {}).items():
         lines.append(f"  process {name:<24} {_colour('up' if pid else 'down')} {f'pid {pid}' if pid else 'start it again with up'}")
     for host in found["hosts"]:

@@ -11,16 +11,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from pileus.cli import fault_plan, settings
-from pileus.cli.client import Api
 from pileus.cli.credentials import Credentials, base_url
 from pileus.cli.daemons import database_url
-from pileus.cli.demo import Demo
 from pileus.cli.down import stop
 from pileus.cli.local_cluster import LocalCluster
 from pileus.cli.local_cluster import settings as cluster_settings
@@ -32,6 +30,9 @@ from pileus.cli.serve import listen as bind
 from pileus.cli.serve import read_pid, run_until_stopped
 from pileus.config import Config
 from pileus.model.errors import Conflict, Invalid, PileusError, Unavailable
+
+if TYPE_CHECKING:
+    from pileus.cli.demo import Demo
 
 PATIENCE = 60.0
 
@@ -191,6 +192,8 @@ def _wait_until_it_answers(config: Config, process: subprocess.Popen[bytes] | No
 
 def why_silent(config: Config) -> str:
     """Why the API of this state directory gives no token; empty when it does."""
+    from pileus.cli.client import Api
+
     if read_pid(config.directory) is None:
         return "it does not run"
     try:
@@ -219,6 +222,8 @@ def _furnish_or_say_what_stays(config: Config, demo: bool, beside: bool) -> None
 
 def furnish(config: Config, demo: bool, beside: bool = False) -> None:
     """Flavors, networks, image, and (with `demo`) the first server; then say where all is."""
+    from pileus.cli.demo import Demo
+
     clouds = Credentials(config.directory).write_clouds(config)
     work = Demo(config)
     with step("Flavors") as current:
@@ -241,7 +246,7 @@ def furnish(config: Config, demo: bool, beside: bool = False) -> None:
         click.echo("  Ctrl-C stops the control plane; servers go on.\n", err=True)
 
 
-def furnish_image(config: Config, work: Demo) -> None:
+def furnish_image(config: Config, work: "Demo") -> None:
     """The guest image: built where there is none yet, and uploaded. Simulated guests have a disk of nothing."""
     if config.simulate:
         with step("Image pileus-guest") as current:
@@ -259,7 +264,7 @@ def furnish_image(config: Config, work: Demo) -> None:
         work.image(built.disk, current)
 
 
-def furnish_server(config: Config, work: Demo, network: dict[str, Any]) -> list[str]:
+def furnish_server(config: Config, work: "Demo", network: dict[str, Any]) -> list[str]:
     """The first server and its floating IP; returns how it is reached."""
     with step("Server hello") as current:
         server = work.wait_active(work.server(network)["id"], current)

@@ -1,5 +1,6 @@
 """The rules of an image's attributes: which may be given, changed or removed, and with what values (Image API v2, create and update)."""
 
+import re
 from typing import Annotated, Any, cast
 
 import msgspec
@@ -19,6 +20,9 @@ RESERVED = frozenset(("location", "deleted", "deleted_at"))
 ATTRIBUTES = frozenset(
     ("id", "name", "owner", "visibility", "protected", "os_hidden", "container_format", "disk_format", "min_disk", "min_ram", "tags")
 )  # what an image always has; everything else is a property of the user's
+DIGESTS = {"sha256": 64, "sha512": 128}
+Digest = tuple[str, str]
+"""Algorithm and value, in hex."""
 OPERATIONS = ("add", "remove", "replace")
 
 Text = Annotated[str, Meta(max_length=255)]
@@ -82,6 +86,16 @@ def check_name(name: str) -> None:
         raise Forbidden(f"Attribute '{name}' is reserved.", field=name)
     if name == "locations":
         raise Forbidden("It's not allowed to add, replace or remove locations if locations are invisible.", field=name)
+
+
+def check_digest(algorithm: str | None, value: str | None) -> Digest | None:
+    """The hash that content is to have, when one was named. Invalid when it is none that is counted here."""
+    if algorithm is None and value is None:
+        return None
+    if algorithm not in DIGESTS or value is None or not re.fullmatch(rf"[0-9a-fA-F]{{{DIGESTS[algorithm]}}}", value):
+        known = ", ".join(f"{name} ({length} hex digits)" for name, length in DIGESTS.items())
+        raise Invalid(f"os_hash_algo and os_hash_value must both be given and fit together: {known}.", field="validation_data")
+    return algorithm, value.lower()
 
 
 def limit_tags(tags: list[str]) -> list[str]:

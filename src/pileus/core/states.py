@@ -165,7 +165,8 @@ MOVES = [
     Row(
         state=MovePhase.POST_COPY,
         seconds=30.0,
-        then="A source that is lost for so long is given up: the guest is ended, its disks are whole.",
+        then="A source that is lost for so long is given up: the guest is ended, its disks are whole. So it is where the destination is "
+        "lost before it has begun.",
         user=DELETE,
     ),
     Row(state=MovePhase.SWITCHED, then="The control plane has it finished at the destination, or resumed here.", user=DELETE),

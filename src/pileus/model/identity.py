@@ -24,12 +24,19 @@ class Identity(Model, frozen=True, kw_only=True):
     expires_at: float = 0.0
     application_credential_id: str | None = None
     access_rules: tuple[tuple[str, str, str], ...] | None = None  # service, method, path; None: no bound
+    access_token_id: str | None = None  # of OAuth 1
     trust_id: str | None = None
     trust_user_id: str | None = None  # the other party: who acts where user_id is the trustor, else the trustor
 
     def has(self, role: str) -> bool:
         """Whether the token carries the role (implied roles were added when it was made)."""
         return role in self.roles
+
+    @property
+    def is_delegated(self) -> bool:
+        """Whether it is of what a user has lent: it must not make more of its kind, or anything that lasts longer."""
+        lent = self.trust_id or self.application_credential_id or self.access_token_id
+        return bool(lent) or "ec2credential" in self.methods
 
     @property
     def is_admin(self) -> bool:

@@ -12,7 +12,8 @@ from pileus.model.routing import RoutingDomain
 
 
 class ApplyGuest(Model, frozen=True, kw_only=True, tag="apply_guest"):
-    """Bring a guest to this state, one step nearer at least. `domains` are those that its cards need, applied first.
+    """Bring a guest to this state, one step nearer at least. `domains` are those that its cards need, applied first, where the host has
+    none that were read later and have its ports.
 
     `seen` is the guest as it was known when this was decided: one that has changed by itself since keeps the power that it has.
     """
@@ -29,15 +30,17 @@ class RemoveGuest(Model, frozen=True, kw_only=True, tag="remove_guest"):
 
 
 class ApplyDomain(Model, frozen=True, kw_only=True, tag="apply_domain"):
-    """Bring a routing domain to this state."""
+    """Bring a routing domain to this state, unless the host has a later one. Reply: DomainReply."""
 
     domain: RoutingDomain
 
 
 class RemoveDomain(Model, frozen=True, kw_only=True, tag="remove_domain"):
-    """Leave nothing of a routing domain on the host."""
+    """Leave nothing of a routing domain on the host. `read_at`: when it was found that it is not needed, as in RoutingDomain; a host that
+    has been told of it later keeps it. Reply: Done, or a DomainReply that says so."""
 
     domain_id: str
+    read_at: int = 0
 
 
 class Observe(Model, frozen=True, kw_only=True, tag="observe"):
@@ -154,7 +157,8 @@ class FinishIncoming(Model, frozen=True, kw_only=True, tag="finish_incoming"):
 
 
 class ResumeOutgoing(Model, frozen=True, kw_only=True, tag="resume_outgoing"):
-    """To a source that is SWITCHED, when the destination is known to be gone and never ran: go on here. Reply: GuestReply."""
+    """To a source that is SWITCHED, when the destination is known to be gone and never ran: go on here. In POST_COPY there is no way back:
+    the guest is ended, with an error that says so, and its disks are whole. Reply: GuestReply."""
 
     migration_id: str
     guest_id: str
@@ -213,10 +217,11 @@ class GuestReply(Model, frozen=True, kw_only=True, tag="guest"):
 
 
 class DomainReply(Model, frozen=True, kw_only=True, tag="domain"):
-    """The digest of the domain as applied."""
+    """The digest of the domain as applied. `read_at`: of the later word that the host keeps instead of this one; 0: it is as asked."""
 
     domain_id: str
     digest: str
+    read_at: int = 0
 
 
 class CensusReply(Model, frozen=True, kw_only=True, tag="census"):

@@ -139,6 +139,7 @@ class RoutingDomain(Model, frozen=True, kw_only=True):
 
     `remotes` are the addresses of the other hosts that have the domain, `address` is this host's among them: they send each other frames
     over VXLAN. Both are empty while no other host has it.
+    `read_at` numbers the reading of the records of which this was made (0: it is not said): a host that has a later one keeps that.
     """
 
     id: str
@@ -149,3 +150,4 @@ class RoutingDomain(Model, frozen=True, kw_only=True):
     routers: list[DomainRouter] = []
     security_groups: list[DomainSecurityGroup] = []
     uplinks: list[Uplink] = []
+    read_at: int = 0

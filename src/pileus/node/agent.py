@@ -61,8 +61,8 @@ Report = Callable[[HostReport], None]
 
 PROBE_PATIENCE = 0.1
 """Seconds that the first report waits for the drivers' probes; what takes longer is in a later report."""
-TRIES = 3
-"""Of an apply whose networks were changed under it."""
+GONE_KEPT = 1000
+"""Domains that were removed last, of which an older word may still be on its way."""
 
 
 class Agent:
@@ -91,6 +91,7 @@ class Agent:
         self._wanted: dict[str, Guest] = {}  # as asked for last
         self._drivers: dict[str, HypervisorDriver] = {}  # guest id -> where it runs
         self._domains: dict[str, str] = {}
+        self._gone: dict[str, int] = {}  # domains that were removed -> the number of the reading that said so
         self._capabilities: dict[str, DriverCapabilities] = {}
         self._report: Report | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -163,12 +164,9 @@ class Agent:
             case RemoveGuest(guest_id=guest_id):
                 return await self._remove_guest(guest_id)
             case ApplyDomain(domain=domain):
-                return DomainReply(domain_id=domain.id, digest=await self._apply_domain(domain))
-            case RemoveDomain(domain_id=domain_id):
-                async with self._turn(domain_id):
-                    await self._network.remove(domain_id)
-                    self._domains.pop(domain_id, None)
-                return Done()
+                return await self._apply_domain(domain)
+            case RemoveDomain():
+                return await self._remove_domain(request)
             case Observe():
                 return ReportReply(report=await self._complete())
             case TakeCensus():
@@ -224,19 +222,11 @@ class Agent:
             self._wanted[guest.id] = guest
             guest = crossed(guest, before, await self._observed(guest.id), request.seen)
             self._guests[guest.id] = guest  # before it boots, so that its first question to the metadata service is answered
-            return await self._applied(guest, request.domains)
-
-    async def _applied(self, guest: Guest, domains: list[RoutingDomain]) -> GuestReply:
-        """Its networks, then the guest. A word on a domain that was read before this one, and comes in between, takes the guest's taps
-        away: then it is told once more."""
-        tries = TRIES
-        while True:
-            digests = {domain.id: await self._apply_domain(domain) for domain in domains}
+            replies = [await self._apply_domain(domain, guest.id) for domain in request.domains]
             driver = self._drivers.get(guest.id) or self._choose(guest)
             self._drivers[guest.id] = driver
-            observed, tries = await driver.apply(guest), tries - 1
-            if observed.error is None or not tries or all(self._domains.get(id) == digest for id, digest in digests.items()):
-                return GuestReply(guest=observed, domains=digests)
+            applied = {one.domain_id: one.digest for one in replies if not one.read_at}
+            return GuestReply(guest=await driver.apply(guest), domains=applied)
 
     async def _prepare_incoming(self, request: PrepareIncoming) -> NodeReply:
         """The guest is in our books from now on, so that the metadata service answers it from its first moment here."""
@@ -244,7 +234,7 @@ class Agent:
         async with self._turn(guest.id):
             known = guest.id in self._guests
             for domain in request.domains:
-                await self._apply_domain(domain)
+                await self._apply_domain(domain, guest.id)
             driver = self._drivers.get(guest.id) or self._choose(guest)
             self._drivers[guest.id] = driver
             if not known:
@@ -289,11 +279,39 @@ class Agent:
             self._wanted.pop(guest_id, None)
         return Done()
 
-    async def _apply_domain(self, domain: RoutingDomain) -> str:
+    async def _apply_domain(self, domain: RoutingDomain, guest_id: str = "") -> DomainReply:
+        """Unless what is here was read later. With a guest, that has the guest's ports, as these were written before any reading that tells
+        of them; where it lacks them, the numbers began anew, and the word counts."""
         async with self._turn(domain.id):
+            later = self._read_later(domain.id, domain.read_at)
+            if later and (not guest_id or self._has_ports(domain, guest_id)):
+                return DomainReply(domain_id=domain.id, digest=self._domains.get(domain.id, ""), read_at=later)
             digest = await self._network.apply(domain)
             self._domains[domain.id] = digest
-            return digest
+            self._gone.pop(domain.id, None)
+            return DomainReply(domain_id=domain.id, digest=digest)
+
+    def _has_ports(self, domain: RoutingDomain, guest_id: str) -> bool:
+        """Whether the domain that is here is in place, with all that this word says of the guest's ports."""
+        own = {port.id for port in domain.ports if port.local and port.guest_id == guest_id}
+        return bool(self._domains.get(domain.id)) and own <= self._network.ports_of(guest_id).keys()
+
+    async def _remove_domain(self, request: RemoveDomain) -> NodeReply:
+        domain_id = request.domain_id
+        async with self._turn(domain_id):
+            if later := self._read_later(domain_id, request.read_at):
+                return DomainReply(domain_id=domain_id, digest=self._domains.get(domain_id, ""), read_at=later)
+            await self._network.remove(domain_id)
+            self._domains.pop(domain_id, None)
+            self._gone[domain_id] = request.read_at
+            if len(self._gone) > GONE_KEPT:
+                del self._gone[next(iter(self._gone))]
+        return Done()
+
+    def _read_later(self, domain_id: str, read_at: int) -> int:
+        """The number of the word on a domain that was heeded last, if it was read later than this one; else 0."""
+        known = max(self._network.read_at(domain_id), self._gone.get(domain_id, 0))
+        return known if 0 < read_at < known else 0
 
     def _choose(self, guest: Guest) -> HypervisorDriver:
         """The first driver that says it runs such guests; with a single driver, that one."""

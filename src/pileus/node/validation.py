@@ -66,8 +66,9 @@ def check(request: NodeRequest, bounds: Bounds) -> None:
                 _domain(domain, bounds)
         case ApplyDomain(domain=domain):
             _domain(domain, bounds)
-        case RemoveDomain(domain_id=domain_id):
+        case RemoveDomain(domain_id=domain_id, read_at=read_at):
             _matches(ID, domain_id, "a domain's id")
+            _within(read_at, 0, 1 << 62, "the number of a reading")
         case Snapshot(guest_id=guest_id, destination=destination):
             _matches(ID, guest_id, "a guest's id")
             _snapshot(destination, bounds)
@@ -174,6 +175,7 @@ def _snapshot(destination: str, bounds: Bounds) -> None:
 
 def _domain(domain: RoutingDomain, bounds: Bounds) -> None:
     _matches(ID, domain.id, "a domain's id")
+    _within(domain.read_at, 0, 1 << 62, "the number of a reading")
     if domain.address or domain.remotes:
         raise Invalid("There is no other host that this one shares a network with.")
     for parts, most in ((domain.networks, 4096), (domain.ports, 100_000), (domain.routers, 4096), (domain.security_groups, 20_000)):

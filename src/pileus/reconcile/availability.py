@@ -5,7 +5,7 @@ A step's id is a host's name. What is to start elsewhere is what its policy says
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pileus import clock
@@ -31,6 +31,8 @@ from pileus.store.hosts import HOSTS, HostHead, every_head, is_up
 
 log = logging.getLogger(__name__)
 Wake = Callable[[str, str], None]
+Fencer = Callable[[str, str], Awaitable[str]]
+"""A host's name and address -> what was done; Unavailable or Invalid when it is not certain that the host runs nothing."""
 LOOK_AGAIN = 5.0
 ACTION = "evacuate"
 EVENT = "compute_rebuild_instance"
@@ -51,6 +53,7 @@ class Availability:
         self.config = config
         self.wake = wake
         self.liveness = Liveness(bus, config.node_silence)
+        self.fencer: Fencer | None = None  # who does it in our place, where this process may start no programs
 
     async def scan(self) -> list[str]:
         """Hosts that are down, and those to which an evacuation left something to remove."""
@@ -103,7 +106,9 @@ class Availability:
             try:
                 how = fence_of(host.name, self.config.fencing)
                 assert how is not None  # it has one
-                said = await fence(host.name, host.report.address if host.report else "", how, self.config.directory / "secrets")
+                address = host.report.address if host.report else ""
+                secrets = self.config.directory / "secrets"
+                said = await (self.fencer(host.name, address) if self.fencer else fence(host.name, address, how, secrets))
             except (Unavailable, Invalid) as error:
                 log.warning("%s", error.message)
                 changes = {"fence_error": error.message}

@@ -7,9 +7,7 @@ import json
 import os
 import shlex
 import signal
-import ssl
-import urllib.error
-import urllib.request
+import stat
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -99,6 +97,9 @@ async def _killed(starting: asyncio.Future[asyncio.subprocess.Process]) -> None:
 
 def _call(host: str, url: str, word: str, body: dict[str, Any] | None) -> dict[str, Any]:
     """Blocks. Boards have certificates of their own making: the address is the operator's word, and the network that of the boards."""
+    import ssl
+    import urllib.request
+
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     data = None if body is None else json.dumps(body).encode()
@@ -115,8 +116,20 @@ def _call(host: str, url: str, word: str, body: dict[str, Any] | None) -> dict[s
 
 
 def _password(host: str, secrets: Path) -> str:
+    """Of a file of this process's own user; where another may write in the directory, what it puts there is not believed."""
+    file = secrets / "fencing.json"
     try:
-        found = json.loads((secrets / "fencing.json").read_text())
-    except (OSError, ValueError):
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
         return ""
+    except OSError as error:
+        raise Unavailable(f"Host {host} could not be fenced: {file} can't be read: {error.strerror}.") from error
+    with os.fdopen(descriptor, "rb") as opened:
+        about = os.fstat(descriptor)
+        if about.st_uid != os.geteuid() or not stat.S_ISREG(about.st_mode):
+            raise Unavailable(f"Host {host} could not be fenced: {file} is not this user's own file. Use chown, after a look at it.")
+        try:
+            found = json.loads(opened.read())
+        except ValueError:
+            return ""
     return str(found.get(host, found.get("*", ""))) if isinstance(found, dict) else ""

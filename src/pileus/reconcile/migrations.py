@@ -41,6 +41,7 @@ from pileus.reconcile import migration_outcomes, migration_place
 from pileus.reconcile.liveness import Liveness
 from pileus.reconcile.migration_place import is_live, keeps_memory
 from pileus.reconcile.move_keys import BothKeys, make_keys
+from pileus.reconcile.readings import Readings
 from pileus.reconcile.scope import EVERYTHING
 from pileus.reconcile.server_inputs import guest_on
 from pileus.store import migration_records as records
@@ -74,6 +75,7 @@ class Migrations:
         self.config = config
         self.wake = wake
         self.liveness = Liveness(bus, config.node_silence)
+        self.readings = Readings()
         self._noted: dict[str, tuple[float, MovePhase, int]] = {}
         self._carried: dict[str, dict[str, list[str]]] = {}  # connections of guests that are between their hosts
         self.actions: dict[MigrationStep, Action] = {
@@ -165,7 +167,7 @@ class Migrations:
 
     async def _stop(self, migration: Migration, server: Server) -> float | None:
         """Shut the guest down where it is, cleanly."""
-        guest, domains = await guest_on(self.db, self.config, server, migration.sender)
+        guest, domains = await guest_on(self.db, self.config, server, migration.sender, self.readings.begin())
         off = msgspec.structs.replace(guest, power=Power.STOPPED)
         reply = await self._reply(migration.sender, ApplyGuest(guest=off, domains=domains, seen=server.observed), GuestReply, APPLY_TIMEOUT)
         if reply.guest.error is not None:
@@ -475,7 +477,7 @@ class Migrations:
 
     async def _guest(self, migration: Migration, server: Server, host: str) -> tuple[Guest, list[RoutingDomain]]:
         """The guest as it is now, not as it is to be next: that is applied once it is there."""
-        guest, domains = await guest_on(self.db, self.config, server, host)
+        guest, domains = await guest_on(self.db, self.config, server, host, self.readings.begin())
         seen = server.observed
         changes = {} if seen is None else {"generation": seen.generation}
         power = Power.STOPPED if server.resize is not None else guest.power

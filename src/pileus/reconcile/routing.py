@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
+
 from pileus import clock
 from pileus.bus.local import Bus
 from pileus.core.routing import Candidate, Component, Divided, DomainRows, assigned, digest, router_host
@@ -23,6 +25,7 @@ from pileus.model.messages import ApplyDomain, DomainReply, RemoveDomain
 from pileus.model.routing import RoutingDomain
 from pileus.reconcile.lately import Lately
 from pileus.reconcile.liveness import Liveness
+from pileus.reconcile.readings import Readings
 from pileus.reconcile.scope import EVERYTHING
 from pileus.reconcile.tells import Tells
 from pileus.store import routing
@@ -60,14 +63,14 @@ class Routing:
         self.sent: dict[tuple[str, str], str] = {}  # (host, domain) -> our digest of what was applied last
         self.replied: dict[tuple[str, str], str] = {}  # the host's own digest of that
         self._contents: dict[tuple[str, str], tuple[str, ...]] = {}  # the domain's networks then
-        self._snapshots: dict[tuple[str, str], int] = {}  # (host, network or domain) -> number of the newest snapshot that was sent
+        self._snapshots: dict[tuple[str, str], int] = {}  # (host, network or domain) -> number of the step that sent it last
         self._changed_at: dict[tuple[str, str], float] = {}  # when a host's domain was applied or removed; older reports say nothing of it
         self.tells = Tells(self._took)
-        self._number = 0
+        self.readings = Readings()
         self._lately = Lately(self._look)
         self._reported = Lately(self._by_domain)
         self._known = KnownPorts()
-        self._fresh: dict[Component, asyncio.Future[Divided]] = {}
+        self._fresh: dict[Component, asyncio.Future[tuple[int, Divided]]] = {}
         self._marks: dict[Key, tuple[str, str]] = {}  # of what was sent, and its digest: the same mark makes the same digest
         self._under_way: dict[Key, asyncio.Task[None]] = {}  # what hosts are being told
         self._missed: set[Key] = set()  # what took too long and failed then
@@ -130,8 +133,7 @@ class Routing:
 
     async def _bring(self, domain_id: str) -> None:
         """Bring a whole domain to its hosts."""
-        self._number += 1
-        number = self._number
+        number = self.readings.begin()
         hosts, up = await self._lately()
         component = await routing.component_of(self.db, domain_id)
         old = {domain_id}
@@ -265,6 +267,7 @@ class Routing:
 
     async def _send(self, host: str, component: Component, domain: RoutingDomain, wanted: str, number: int) -> None:
         reply = await self.bus.request(host, ApplyDomain(domain=domain))
+        self.readings.heard(host, reply)
         for part in ((host, component.id), *((host, network) for network in component.networks)):
             self._snapshots[part] = number
         self.sent[host, domain.id] = wanted
@@ -279,8 +282,7 @@ class Routing:
         where that is less work, or where it concerns others as well."""
         hosts = self._said.pop(domain_id, set[str]())
         few = not self._steps_under_way and len(hosts) * MANY <= self._apart.get(domain_id, 0)
-        self._number += 1
-        number = self._number  # of now: a step of the whole domain that begins later knows more
+        number = self.readings.begin()  # of now: a step of the whole domain that begins later knows more
         for host in sorted(hosts):
             if not (few and await self._told_alone(host, domain_id, number)):
                 self.wake(self.name, domain_id)
@@ -290,6 +292,7 @@ class Routing:
         async with self._turn(host):
             if self._snapshots.get((host, domain_id), 0) > number:
                 return True
+            read_at = self.readings.begin()
             component = await routing.component_of(self.db, domain_id)
             if component is None or component.networks != self._contents.get((host, domain_id)) or not await self.scope.owns(host):
                 return False
@@ -297,7 +300,7 @@ class Routing:
             if domain is None or domain.id != domain_id:
                 return False
             try:
-                await self._send(host, component, domain, digest(domain), number)
+                await self._send(host, component, msgspec.structs.replace(domain, read_at=read_at), digest(domain), number)
             except PileusError as error:  # a step of the whole domain is patient with it
                 log.info("domain %s on host %s: %s", domain_id, host, error)
                 return False
@@ -308,15 +311,17 @@ class Routing:
         if reading is None:  # one for all hosts that are told in this turn of the event loop, no longer
             reading = self._fresh[component] = asyncio.ensure_future(self._read_now(component))
             asyncio.get_running_loop().call_soon(self._fresh.pop, component, None)
-        return (await asyncio.shield(reading)).on(host)
+        number, divided = await asyncio.shield(reading)
+        return msgspec.structs.replace(divided.on(host), read_at=number)
 
-    async def _read_now(self, component: Component) -> Divided:
+    async def _read_now(self, component: Component) -> tuple[int, Divided]:
+        number = self.readings.begin()
         if await routing.component_of(self.db, component.id) != component:
             raise Conflict(f"The routing domain {component.id} has changed meanwhile.", stale=True)
         version, known = self._read.get(component, (None, None))
         if known is None or version is None or version != await self.db.version():
-            return await self._divided(component)
-        return known
+            known = await self._divided(component)
+        return number, known
 
     async def _record(self, component: Component, rows: DomainRows, realized: bool) -> None:
         """Ports of routers and DHCP, and floating addresses, are ACTIVE once every host that needs them has them; where no guest needs them
@@ -341,7 +346,7 @@ class Routing:
         async with self._turn(host):
             if self._snapshots.get((host, domain_id), 0) > number:
                 return
-            await self.bus.request(host, RemoveDomain(domain_id=domain_id))
+            self.readings.heard(host, await self.bus.request(host, RemoveDomain(domain_id=domain_id, read_at=number)))
             for known in (self.sent, self.replied, self._contents, self._marks):
                 known.pop((host, domain_id), None)
             self._touched.discard((host, domain_id))

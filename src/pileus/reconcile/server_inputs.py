@@ -53,9 +53,10 @@ async def _hosts_of(db: Reader, server_ids: list[str], project_id: str | None) -
 
 
 async def guest_on(
-    db: Reader, config: Config, server: Server, host: str, known: KnownPorts | None = None
+    db: Reader, config: Config, server: Server, host: str, read_at: int = 0, known: KnownPorts | None = None
 ) -> tuple[Guest, list[RoutingDomain]]:
-    """The server's guest as a host is told of it, with the domains that its cards need there. `known`: what was read for others before."""
+    """The server's guest as a host is told of it, with the domains that its cards need there; `read_at` is the number of this reading.
+    `known`: what was read for others before."""
     plugged = await PORTS.find(db, "device_id = ? ORDER BY created_at, id", server.id)
     found = await routing.with_rows(db, sorted({port.network_id for port in plugged}), host, config.physical_networks, known)
     home = {network.id: (domain.id, rows) for domain, rows in found for network in domain.networks}
@@ -71,7 +72,8 @@ async def guest_on(
     password = seal_of(config.directory).open(server.admin_password) if server.admin_password else None
     tags = await device_tags.of_server(db, server.id)
     facts = Facts(server=server, ports=cards, subnets=subnets, groups=groups, password=password, tags=tags)
-    return guest_of(server, plugs, config.directory / "images", documents(facts)), [domain for domain, _ in found]
+    domains = [msgspec.structs.replace(domain, read_at=read_at) for domain, _ in found]
+    return guest_of(server, plugs, config.directory / "images", documents(facts)), domains
 
 
 def _card(port: Port, rows: DomainRows) -> ServerPort:

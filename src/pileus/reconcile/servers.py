@@ -20,6 +20,7 @@ from pileus.reconcile import server_resize
 from pileus.reconcile.liveness import Liveness
 from pileus.reconcile.observations import EVENTS, record_on
 from pileus.reconcile.placing import Placing
+from pileus.reconcile.readings import Readings
 from pileus.reconcile.scope import EVERYTHING
 from pileus.reconcile.server_inputs import guest_on
 from pileus.reconcile.tells import Tells
@@ -57,6 +58,7 @@ class Servers:
         self.liveness = Liveness(bus, config.node_silence)
         self.tells = Tells()
         self._known = KnownPorts(KNOWN_PORTS)
+        self.readings = Readings()
         self._purged_at = 0.0
         self._under_way = 0  # steps that do something now
         self.actions: dict[Next, Callable[[Server], Coroutine[Any, Any, Server | None]]] = {
@@ -124,7 +126,7 @@ class Servers:
         """Tell the host what is wanted, with the networks that it needs; record what it then sees."""
         assert server.host is not None  # next_step says so
         with self.tells.telling(server.host) as tell:
-            guest, domains = await guest_on(self.db, self.config, server, server.host, self._known)
+            guest, domains = await guest_on(self.db, self.config, server, server.host, self.readings.begin(), self._known)
             request = ApplyGuest(guest=guest, domains=domains, seen=server.observed)
             try:
                 reply = await self.bus.request(server.host, request, timeout=APPLY_TIMEOUT)

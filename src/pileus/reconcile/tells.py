@@ -1,4 +1,4 @@
-"""Who tells a host of its domains at the moment: what two say at once may arrive in another order than it was read in."""
+"""Who tells a host of its domains at the moment: of what two say at once it keeps what was read later, and neither knows which that is."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

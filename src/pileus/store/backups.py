@@ -13,6 +13,8 @@ from pileus.store.schema import migrations
 KEPT = 7
 AT_ONCE = 256
 """Pages that are copied before writers get their turn."""
+ALONE = "mode=ro&immutable=1"
+"""To read a file as it is, without what may lie beside it, and write nothing beside it."""
 CHECKED_AT_START = 64 << 20
 """Bytes up to which a file is looked through before it is used: a tenth of a second."""
 
@@ -27,10 +29,10 @@ def found(path: Path) -> list[Path]:
     return sorted(directory_of(path).glob("pileus-*.db"), reverse=True)
 
 
-def problems(path: Path, most: int = 20) -> list[str]:
+def problems(path: Path, most: int = 20, options: str = "mode=ro") -> list[str]:
     """What is wrong with a database file, in SQLite's words; empty when it is whole. Reads all of it."""
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True)) as connection:
             text = "\n".join(str(row[0]) for row in connection.execute(f"PRAGMA quick_check({most})"))
             return [] if text == "ok" else [line for line in text.splitlines() if not line.startswith("***")]
     except sqlite3.Error as error:
@@ -85,9 +87,9 @@ def restore(path: Path, copy: Path) -> Path | None:
     """Put a copy in the database's place, whose files go aside; returns where they are now. The cloud must be stopped."""
     if not copy.is_file():
         raise NotFound(f"There is no file {copy}.")
-    if wrong := problems(copy, 1):
+    if wrong := problems(copy, 1, ALONE):
         raise Invalid(f"{copy} is damaged itself: {wrong[0]}.")
-    with contextlib.closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+    with contextlib.closing(sqlite3.connect(f"{copy.absolute().as_uri()}?{ALONE}", uri=True)) as connection:
         try:
             have = {str(row[0]) for row in connection.execute("SELECT name FROM schema_migrations")}
         except sqlite3.Error as error:

@@ -2,6 +2,7 @@
 
 from pileus.model.catalog import CatalogService, Endpoint, EndpointGroup, Policy, Region
 from pileus.store.database import Reader, Transaction
+from pileus.store.policy_associations import forget_associations
 from pileus.store.tables import ResourceTable
 
 REGIONS = ResourceTable("regions", Region)
@@ -17,12 +18,14 @@ async def delete_service(tx: Transaction, service_id: str) -> bool:
     """Remove a service with its endpoints; False when there was none."""
     for row in await tx.all("SELECT id FROM catalog_endpoints WHERE service_id = ?", service_id):
         await delete_endpoint(tx, row[0])
+    await forget_associations(tx, "service_id", service_id)
     return await SERVICES.delete(tx, service_id)
 
 
 async def delete_endpoint(tx: Transaction, endpoint_id: str) -> None:
     """Remove an endpoint, also from the projects that it was given to."""
     await tx.execute("DELETE FROM project_endpoints WHERE endpoint_id = ?", endpoint_id)
+    await forget_associations(tx, "endpoint_id", endpoint_id)
     await ENDPOINTS.delete(tx, endpoint_id)
 
 

@@ -3,6 +3,7 @@
 from pileus.model.projects import Project
 from pileus.store.database import Reader, Transaction
 from pileus.store.domain_options import forget_options
+from pileus.store.federation import delete_identity_providers_of
 from pileus.store.groups import delete_group
 from pileus.store.projects import PROJECTS, delete_project, descendants
 from pileus.store.revocations import revoke
@@ -31,5 +32,6 @@ async def delete_domain(tx: Transaction, domain_id: str) -> None:
         await delete_role(tx, role)
     for project_id in reversed(await descendants(tx, domain_id)):
         await delete_project(tx, project_id)
+    await delete_identity_providers_of(tx, domain_id)
     await forget_options(tx, domain_id)
     await delete_project(tx, domain_id)

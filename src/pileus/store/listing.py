@@ -116,6 +116,11 @@ async def _after_marker(db: Reader, table: Table[Any], sort: list[tuple[str, str
     row = await table.get(db, marker)
     if row is None:
         raise Invalid(f"marker [{marker}] not found", field="marker")
+    directions = {direction for _, direction in sort}
+    if len(directions) == 1 and not any(column in table.nullable for column, _ in sort):  # in one comparison, which an index serves
+        names = ", ".join(f"{table.name}.{column}" for column, _ in sort)
+        operator = ">" if directions == {"asc"} else "<"
+        return f"({names}) {operator} ({', '.join('?' * len(sort))})", [table.encode(column, getattr(row, column)) for column, _ in sort]
     alternatives: list[str] = []
     args: list[Any] = []
     equal: list[tuple[str, Any]] = []

@@ -173,6 +173,22 @@ class Connections:
         return Unavailable(f"The database {self.address} can't be used: {reason.rstrip('.')}; {remedy}.", public=AWAY)
 
 
+async def refusal(url: str) -> str:
+    """Why the server does not take this process's user for who it may be; empty when it does, and when nobody can say now."""
+    try:
+        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT)
+    except asyncpg.InvalidPasswordError:
+        return ""  # the same for every user
+    except asyncpg.InvalidAuthorizationSpecificationError as error:
+        return str(error).rstrip(".")
+    except (PermissionError, FileNotFoundError) as error:
+        return f"its socket can't be used: {error.strerror}"
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return ""
+    await _end(connection)
+    return ""
+
+
 async def _end(connection: Any) -> None:
     with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
         await connection.close(timeout=2)

@@ -3,6 +3,7 @@
 from pileus.model.projects import Project
 from pileus.store.database import Reader, Transaction
 from pileus.store.limits import forget_limits
+from pileus.store.oauth1 import delete_access_tokens
 from pileus.store.revocations import revoke
 from pileus.store.tables import ResourceTable
 from pileus.store.trusts import delete_trusts_of
@@ -57,6 +58,7 @@ async def delete_project(tx: Transaction, project_id: str) -> None:
     await delete_trusts_of(tx, project_id=project_id)
     await tx.execute("DELETE FROM endpoint_group_projects WHERE project_id = ?", project_id)
     await tx.execute("DELETE FROM project_endpoints WHERE project_id = ?", project_id)
+    await delete_access_tokens(tx, "project_id", project_id)
     await forget_limits(tx, project_id)
     await tx.execute("DELETE FROM quotas WHERE project_id = ?", project_id)
     await tx.execute("UPDATE users SET default_project_id = NULL WHERE default_project_id = ?", project_id)

@@ -1,7 +1,8 @@
 """Revoked tokens: a key says which tokens, a time until when they were issued.
 
-Keys: `audit:`, `chain:`, `user:`, `project:`, `domain:`, `role:`, `appcred:`, `trust:` with an id; `user-project:`, `user-domain:` with two
-ids and a colon between; `user-system:`. A token knows its own keys (`keys_of`), so that a check is a look into a dictionary for each.
+Keys: `audit:`, `chain:`, `user:`, `project:`, `domain:`, `role:`, `appcred:`, `oauth:`, `trust:` with an id; `user-project:`,
+`user-domain:` with two ids and a colon between; `user-system:`. A token knows its own keys (`keys_of`), so that a check is a look into a
+dictionary for each.
 """
 
 from pileus import clock
@@ -30,6 +31,8 @@ def keys_of(identity: Identity) -> tuple[str, ...]:
     if identity.trust_id:
         other = identity.trust_user_id
         keys += [f"trust:{identity.trust_id}", f"user:{other}", f"user-project:{other}:{identity.project_id}"]
+    if identity.access_token_id:
+        keys.append(f"oauth:{identity.access_token_id}")
     if identity.application_credential_id:
         keys.append(f"appcred:{identity.application_credential_id}")
     keys += [f"role:{name}" for name in identity.roles]

@@ -2,6 +2,7 @@
 
 from pileus.model.users import User
 from pileus.store.database import Reader, Transaction
+from pileus.store.oauth1 import delete_access_tokens
 from pileus.store.passwords import forget_passwords
 from pileus.store.revocations import revoke
 from pileus.store.tables import ResourceTable
@@ -24,6 +25,7 @@ async def delete_user(tx: Transaction, user_id: str) -> None:
     await tx.execute("DELETE FROM passcode_uses WHERE credential_id IN (SELECT id FROM credentials WHERE user_id = ?)", user_id)
     await tx.execute("DELETE FROM credentials WHERE user_id = ?", user_id)
     await tx.execute("DELETE FROM access_rules WHERE user_id = ?", user_id)
+    await delete_access_tokens(tx, "user_id", user_id)
     await forget_passwords(tx, user_id)
     await delete_trusts_of(tx, user_id=user_id)
     await USERS.delete(tx, user_id)

@@ -243,7 +243,12 @@ def _contents(folder: Path) -> dict[str, int]:
 
 async def view(db: Reader, world: World, host: str, census: Census) -> View:
     """What a host has, with what records want there."""
-    wanted = {namespace_name(census.tag, domain.id): domain for domain in await routing.all_domains(db, host)}
+    return view_of(world, host, census, await routing.all_domains(db, host))
+
+
+def view_of(world: World, host: str, census: Census, wanted_domains: list[RoutingDomain]) -> View:
+    """The same, where it is known which domains the records want there."""
+    wanted = {namespace_name(census.tag, domain.id): domain for domain in wanted_domains}
     domains = {name: [tap(port.id) for port in domain.ports if port.local] for name, domain in wanted.items()}
     built = frozenset(one.id for one in world.settled_on.get(host, []) if one.fault is None and one.observed is not None)
     guests = (world.server_of.get(one) for one in census.guest_directories)

@@ -22,7 +22,7 @@ ACCESS = {
     "add_member": MEMBERS,
     "modify_member": MEMBERS,
     "delete_member": MEMBERS,
-    "get_image_location": MEMBERS,
+    "get_image_location": ADMIN,
     "set_image_location": MEMBERS,
     "stores_info": READERS,
     "tasks_api_access": ADMIN,

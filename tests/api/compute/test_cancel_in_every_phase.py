@@ -5,11 +5,13 @@ ends on one host, with one copy of its guest and all that it holds in one place,
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pileus.model.migrations import MigrationStep
+from tests.api.compute.losing import Losing, looks_often  # noqa: F401 a fixture
 from tests.api.compute.moving import Moving
 from tests.api.compute.test_delete_in_every_state import gone, hold
 from tests.api.compute.test_server_migrate import fill
@@ -22,14 +24,21 @@ OFF = (MigrationStep.PLACE, MigrationStep.STOP, MigrationStep.PREPARE, Migration
 BACK = (MigrationStep.REVERT, MigrationStep.RESUME)
 LIVE = (*BEFORE, SENDING, ABORTED, MigrationStep.FINISH, MigrationStep.CLEAN)
 COLD = (*OFF, WAITS, MigrationStep.CLEAN, *BACK)
-PHASES = [*(("live", one) for one in LIVE), *(("migrate", one) for one in COLD), *(("resize", one) for one in (*OFF[1:], WAITS))]
+SENT_BACK = (MigrationStep.REVERT, *OFF[1:], MigrationStep.CLEAN)
+PHASES = [
+    *(("live", one) for one in LIVE),
+    *(("migrate", one) for one in COLD),
+    *(("resize", one) for one in (*OFF[1:], WAITS)),
+    *(("sent back", one) for one in SENT_BACK),
+]
+"""Kind and phase. "sent back": a cold migration that is reverted where the disks are shared, which is a move of its own."""
 WORDS = ["abort", "abort before 2.65", "force_complete", "confirmResize", "revertResize", "delete", "reset"]
 
 
 @pytest.fixture
-def moving(cloud: TestCloud) -> Iterator[Moving]:
-    """Two hosts."""
-    made = Moving(cloud)
+def moving(cloud: TestCloud, request: pytest.FixtureRequest) -> Iterator[Moving]:
+    """Two hosts; where servers are sent back, they share the disks."""
+    made = Moving(cloud, shared_disks=request.node.callspec.params.get("kind") == "sent back")
     yield made
     made.close()
 
@@ -39,13 +48,17 @@ class Held:
 
     def __init__(self, moving: Moving, kind: str, phase: str) -> None:
         self.moving = moving
-        self.phase = phase
+        self.phase, self.kind = phase, kind
         never_ends = phase in (SENDING, ABORTED)
         self.server = moving.placed("dirty" if never_ends else "one", "dirty" if never_ends else "1")
         self.source, self.destination = str(moving.record(self.server).host), moving.other(self.server)
-        self.release = self._hold()
+        self.release = self._hold() if kind != "sent back" else lambda: None
         self._begin(kind)
-        if phase in (*BACK, MigrationStep.CLEAN) and kind != "live":
+        if kind == "sent back":
+            moving.wait(self.server, "VERIFY_RESIZE")
+            self.release = self._hold()
+            assert moving.act(self.server, "revertResize").status == 202
+        elif phase in (*BACK, MigrationStep.CLEAN) and kind != "live":
             moving.wait(self.server, "VERIFY_RESIZE")
             word = "confirmResize" if phase is MigrationStep.CLEAN else "revertResize"
             assert moving.act(self.server, word).status in (202, 204)
@@ -68,7 +81,7 @@ class Held:
         moving, server = self.moving, self.server
         if kind == "live":
             answer = moving.act(server, "os-migrateLive", {"host": None, "block_migration": "auto"}, who="admin")
-        elif kind == "migrate":
+        elif kind in ("migrate", "sent back"):
             answer = moving.act(server, "migrate", who="admin")
         else:
             fill(moving, self.source)
@@ -77,17 +90,7 @@ class Held:
 
     def ask(self, word: str) -> int:
         """The status of the answer."""
-        path = f"/servers/{self.server}/migrations/{self.moving.migration(self.server).number}"
-        if word.startswith("abort"):
-            version = "2.64" if word.endswith("2.65") else "2.104"
-            return int(self.moving.call("DELETE", path, who="admin", version=version).status)
-        if word == "force_complete":
-            return int(self.moving.call("POST", f"{path}/action", {word: None}, who="admin").status)
-        if word == "delete":
-            return int(self.moving.call("DELETE", f"/servers/{self.server}").status)
-        if word == "reset":
-            return int(self.moving.act(self.server, "os-resetState", {"state": "error"}, who="admin").status)
-        return int(self.moving.act(self.server, word).status)
+        return ask(self.moving, self.server, word)
 
     def ends_at(self, host: str) -> None:
         """The server runs there, once, and nothing is left of the move."""
@@ -101,7 +104,7 @@ class Held:
 
     def ends_by_itself(self) -> None:
         """As if nothing had been asked for; what waits for a word is confirmed."""
-        if self.phase in (ABORTED, *BACK):
+        if self.phase in (ABORTED, *BACK) or self.kind == "sent back":
             self.ends_at(self.source)
             return
         if self.phase == SENDING:
@@ -110,6 +113,23 @@ class Held:
             self.moving.wait(self.server, "VERIFY_RESIZE")
             assert self.ask("confirmResize") == 204
         self.ends_at(self.destination)
+
+
+def ask(moving: Moving, server: str, word: str) -> int:
+    """The status of the answer."""
+    if word == "evacuate":
+        return int(moving.act(server, word, {}, who="admin", version="2.94").status)
+    path = f"/servers/{server}/migrations/{moving.migration(server).number}"
+    if word.startswith("abort"):
+        version = "2.64" if word.endswith("2.65") else "2.104"
+        return int(moving.call("DELETE", path, who="admin", version=version).status)
+    if word == "force_complete":
+        return int(moving.call("POST", f"{path}/action", {word: None}, who="admin").status)
+    if word == "delete":
+        return int(moving.call("DELETE", f"/servers/{server}").status)
+    if word == "reset":
+        return int(moving.act(server, "os-resetState", {"state": "error"}, who="admin").status)
+    return int(moving.act(server, word).status)
 
 
 def answer(kind: str, phase: str, word: str) -> int:
@@ -168,3 +188,47 @@ def _reset(moving: Moving, held: Held) -> None:
     assert moving.act(held.server, "os-resetState", {"state": "active"}, who="admin").status == 202
     held.phase = held.phase if held.phase != SENDING else MigrationStep.FINISH
     held.ends_by_itself()
+
+
+@pytest.fixture
+def losing(tmp_path: Path) -> Iterator[Losing]:
+    """Three hosts that share disks, of which none is fenced."""
+    cloud = TestCloud(evacuate="none")
+    made = Losing(cloud, tmp_path)
+    yield made
+    made.close()
+    cloud.close()
+
+
+@pytest.mark.parametrize("word", [*WORDS, "evacuate"])
+@pytest.mark.parametrize("phase", [MigrationStep.PLACE, MigrationStep.CLEAN])
+def test_whatever_is_asked_for_while_it_is_evacuated(losing: Losing, phase: MigrationStep, word: str) -> None:
+    """Before there is a host for it, and while what its lost host has of it is still to be removed."""
+    server = losing.placed()
+    lost = str(losing.record(server).host)
+    others = [name for name in losing.names if name != lost]
+    for host in others:
+        losing.service(host, status="disabled" if phase is MigrationStep.PLACE else "enabled")
+    losing.lose(lost, power_off=False)
+    assert ask(losing, server, "evacuate") == 200
+    losing.until(lambda: losing.evacuation(server).step == phase, phase)  # type: ignore[union-attr]
+    if phase is MigrationStep.CLEAN:
+        losing.wait(server)
+    asked = ask(losing, server, word)
+    wanted = {"delete": 204, "reset": 202, "evacuate": 409 if phase is MigrationStep.PLACE else 400}
+    assert asked == wanted.get(word, 409), losing.told()
+    if word == "reset":
+        assert losing.act(server, "os-resetState", {"state": "active"}, who="admin").status == 202
+    for host in others:
+        losing.service(host, status="enabled")
+    if word == "delete":
+        losing.until(lambda: losing.record(server).removed_at, "it is gone, with its host still down")
+        losing.regain(lost)
+        losing.until(lambda: losing.guests(server) == {}, "nothing is left of it")
+    else:
+        there = losing.elsewhere(server, lost)
+        losing.regain(lost)
+        losing.until(lambda: losing.guests(server) == {there: "running"}, "one copy is left")
+    losing.until(lambda: losing.evacuation(server).step == "done", "the evacuation is over")  # type: ignore[union-attr]
+    losing.verified()
+    losing.until(lambda: not losing.engine.failing, "nothing fails any more")

@@ -8,9 +8,9 @@ import pytest
 
 from pileus.model.errors import Conflict, NodeFailed
 from pileus.model.guests import ObservedGuest
-from pileus.model.messages import FinishIncoming
+from pileus.model.messages import FinishIncoming, MoveReply, NodeReply, NodeRequest
 from pileus.model.migrations import MigrationStatus
-from pileus.model.moves import MoveProgress
+from pileus.model.moves import MovePhase, MoveProgress
 from pileus.reconcile import migrations
 from pileus.store.ports import ports_of
 from tests.api.compute.moving import Moving
@@ -282,6 +282,37 @@ def test_a_destination_that_is_lost_before_the_switch_leaves_the_server_where_it
     moving.come_back(destination)
     moving.until(lambda: moving.migration(server).step == "done", "the destination forgets it")
     assert moving.guests(server) == {source: "running"}
+
+
+def test_a_destination_that_is_lost_in_post_copy_ends_the_guest_and_a_reboot_starts_it_anew() -> None:
+    cloud = TestCloud(move_deadline=0.2)
+    moving = Moving(cloud)
+    try:
+        server = moving.placed(flavor="dirty")
+        source, destination = str(moving.record(server).host), moving.other(server)
+        request = cloud.bus.request
+
+        async def lost(host: str, message: NodeRequest, timeout: float = 120.0) -> NodeReply:
+            reply = await request(host, message, timeout)
+            if isinstance(reply, MoveReply) and reply.progress.phase is MovePhase.POST_COPY:
+                moving.away.add(destination)
+            return reply
+
+        cloud.bus.request = lost  # type: ignore[method-assign]
+        assert live(moving, server).status == 202
+        migration = moving.wait_move(server, "error")
+        moving.wait(server, "ERROR")
+        assert "The destination is gone" in migration.error
+        assert "lost in post-copy" in moving.show(server)["fault"]["message"]
+        assert moving.record(server).host == source and moving.guests(server)[source] == "crashed"
+        assert moving.act(server, "reboot", {"type": "HARD"}).status == 202
+        moving.wait(server)
+        moving.come_back(destination)
+        moving.until(lambda: moving.guests(server) == {source: "running"}, "the destination forgets it")
+        moving.verified()
+    finally:
+        moving.close()
+        cloud.close()
 
 
 def test_a_source_that_is_lost_after_the_switch_does_not_hold_the_server_up(moving: Moving) -> None:

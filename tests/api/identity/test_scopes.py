@@ -56,7 +56,7 @@ def test_a_domains_manager_keeps_its_projects_and_people(cloud: TestCloud, other
     token = manager(cloud)
     made = cloud.call("POST", f"{V3}/projects", token=token, json={"project": {"name": "p"}})
     assert made.status == 201 and made.json["project"]["domain_id"] == "default"
-    assert cloud.call("POST", f"{V3}/users", token=token, json={"user": {"name": "u"}}).status == 201
+    assert cloud.call("POST", f"{V3}/users", token=token, json={"user": {"name": "u", "domain_id": "default"}}).status == 201
     assert cloud.call("POST", f"{V3}/groups", token=token, json={"group": {"name": "g"}}).status == 201
     for plural, kind in (("projects", "project"), ("users", "user"), ("groups", "group")):
         body = {kind: {"name": "x", "domain_id": other}}
@@ -86,7 +86,7 @@ def test_everyone_reads_itself(cloud: TestCloud) -> None:
 
 def test_an_admin_of_a_domain_keeps_its_people_but_not_the_cloud(cloud: TestCloud) -> None:
     token = cloud.token("admin", roles={"admin", "manager", "member", "reader"}, domain_id="default")
-    assert cloud.call("POST", f"{V3}/users", token=token, json={"user": {"name": "u"}}).status == 201
+    assert cloud.call("POST", f"{V3}/users", token=token, json={"user": {"name": "u", "domain_id": "default"}}).status == 201
     bodies: dict[str, dict[str, str]] = {
         "role": {"name": "r"},
         "domain": {"name": "d"},

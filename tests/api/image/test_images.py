@@ -166,12 +166,8 @@ def test_versions_and_descriptions(shared_cloud: TestCloud) -> None:
         assert shared_cloud.call("GET", f"/image/v2/schemas/{name}", token="member").json["name"] == name
     assert shared_cloud.call("GET", "/image/v2/schemas/none", token="member").status == 404
     methods = shared_cloud.call("GET", "/image/v2/info/import", token="member").json["import-methods"]
-    assert methods["value"] == ["glance-direct", "web-download"]
+    assert methods["value"] == ["glance-direct", "web-download", "glance-download", "copy-image"]
     assert shared_cloud.call("GET", "/image/v2/info/stores", token="member").json["stores"][0]["id"] == "local"
-
-
-def test_what_is_not_done_says_so(shared_cloud: TestCloud) -> None:
-    assert shared_cloud.call("GET", "/image/v2/cache", token="admin").status == 501
 
 
 def test_who_does_not_see_an_image_is_told_that_it_is_not_there_whatever_is_asked(cloud: TestCloud) -> None:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from pileus.api.identity import login_limits, passwords
 from pileus.api.identity.login_limits import LoginLimits
-from pileus.cli.serve import api_server
+from pileus.cli.serving import api_server
 from pileus.config import Config
 from pileus.core.login_limits import CLOUD_FREE, FORGET, FREE, LONGEST_WAIT
 from tests.api.harness import PASSWORD, Answer, TestCloud

@@ -1,5 +1,6 @@
 """Processes that are killed during a move, a bus that hangs, a host that is lost: one copy of the guest, where the records say."""
 
+import asyncio
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ import pytest
 from tests.real.cluster.host_cluster import HOSTS, Cluster, Connection
 from tests.real.real_cloud import until
 
+TRIES = 6
 PARTIES = ("managers", "source", "destination", "guest at the destination", "bus", "database")
 
 
@@ -94,6 +96,60 @@ def test_a_guest_that_dies_while_it_moves_is_off_where_its_disk_is_and_starts_ag
         compute.wait_for_server(compute.get_server(server.id), status="ACTIVE", wait=60)
     assert cluster.ssh(cluster.address(), "hostname", timeout=120) == "hello"
     cluster.verify()
+
+
+async def _reaches(url: str, server_id: str, step: str, within: float = 60.0) -> None:
+    """Until the records say that a server's newest migration is at a step; looked at as often as that is possible."""
+    import asyncpg
+
+    connection = await asyncpg.connect(url)
+    newest = "SELECT step FROM server_migrations WHERE server_id = $1 ORDER BY number DESC LIMIT 1"
+    try:
+        async with asyncio.timeout(within):
+            while await connection.fetchval(newest, server_id) != step:
+                pass
+    finally:
+        await connection.close()
+
+
+def lose_at_the_switch(cluster: Cluster, source: str, destination: str) -> str:
+    """Move hello; the managers stand still once the records name the destination, which is lost meanwhile. How it ended, and where."""
+    fabric, server, managers = cluster.fabric, cluster.server_id, cluster.pid()
+    cluster.admin().compute.live_migrate_server(server, host=destination, block_migration="auto")
+    asyncio.run(_reaches(str(fabric.config.database), server, "finish"))
+    os.kill(managers, signal.SIGSTOP)
+    try:
+        kill(cluster, "destination", source, destination)
+        kill(cluster, "guest at the destination", source, destination)
+    finally:
+        os.kill(managers, signal.SIGCONT)
+    cluster.up("--hosts", str(HOSTS), "--no-demo")
+    return cluster.moved(server)
+
+
+def test_a_destination_that_is_lost_when_the_records_name_it_and_it_has_not_begun_gives_the_guest_back(cluster: Cluster) -> None:
+    """It may have begun by then, or be evacuated as it takes so long to come back: then the guest has died, and it is tried again."""
+    for _ in range(TRIES):
+        source = cluster.host()
+        destination = next(name for name in ("h1", "h2", "h3") if name != source)
+        connection = Connection(cluster)
+        try:
+            ended = lose_at_the_switch(cluster, source, destination)
+            newest = max(cluster.admin().compute.migrations(instance_uuid=cluster.server_id), key=lambda one: one.id)
+            print(f"{newest.status} on {cluster.host()}, from {source} to {destination}")
+            if ended == "error" and cluster.host() == source:
+                until(lambda: len(cluster.processes(cluster.server_id)) == 1, 60, "one copy alone")
+                connection.goes_on()
+                cluster.verify()
+                return
+        finally:
+            connection.close()
+        compute = cluster.admin().compute
+        if compute.get_server(cluster.server_id).status == "SHUTOFF":
+            compute.start_server(cluster.server_id)
+        compute.wait_for_server(compute.get_server(cluster.server_id), status="ACTIVE", wait=120)
+        assert cluster.ssh(cluster.address(), "hostname", timeout=180) == "hello"
+    pytest.fail(f"in {TRIES} moves the destination had always begun")
 
 
 def test_reads_and_writes_are_answered_while_the_bus_is_away_and_done_when_it_is_back(cluster: Cluster) -> None:

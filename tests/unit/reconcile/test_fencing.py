@@ -55,6 +55,26 @@ def script(directory: Path, text: str, name: str = "off") -> Path:
     return file
 
 
+# -- passwords ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("made", ["link", "pipe", "another's"])
+def test_passwords_that_another_user_may_have_put_there_are_not_used(secrets: Path, tmp_path: Path, made: str) -> None:
+    file = secrets / "fencing.json"
+    whole = file.rename(tmp_path / "kept")
+    if made == "link":
+        file.symlink_to(whole)
+    elif made == "pipe":
+        os.mkfifo(file)
+    elif os.geteuid() != 0:
+        pytest.skip("needs root: a file of another user")
+    else:
+        file.write_text("{}")
+        os.chown(file, 12345, 12345)
+    with pytest.raises(Unavailable, match=r"fencing\.json"):
+        fence(f"command:{script(tmp_path, '#!/bin/sh')}", secrets)
+
+
 # -- a command ------------------------------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from pileus.bus.local import LocalBus
 from pileus.core.routing import digest
-from pileus.model.errors import Unavailable
+from pileus.model.errors import Conflict, Unavailable
 from pileus.model.hosts import DRAIN, Host, HostReport
 from pileus.model.messages import ApplyDomain, DomainReply, Done, NodeReply, NodeRequest, RemoveDomain
 from pileus.model.networks import Network
@@ -240,6 +240,48 @@ def test_a_host_is_told_alone_only_of_the_domain_that_it_has(tmp_path: Path, cha
         assert nodes["h"].woken[-1] == "net" and len(nodes["h"].told) == 1
 
     large(tmp_path, story)
+
+
+class Knowing(Node):
+    """It has been told of everything at a time that is ahead of ours: before the clock was set back, or by a process that is gone."""
+
+    def __init__(self, ahead: int) -> None:
+        super().__init__()
+        self.known = ahead
+
+    async def handle(self, request: NodeRequest) -> NodeReply:
+        read_at = (
+            request.domain.read_at if isinstance(request, ApplyDomain) else request.read_at if isinstance(request, RemoveDomain) else 0
+        )
+        if read_at < self.known:
+            self.told.append(("refused", "net"))
+            return DomainReply(domain_id="net", digest="", read_at=self.known)
+        self.known = read_at
+        return await super().handle(request)
+
+
+def test_a_host_that_was_told_of_what_was_read_later_is_told_anew_with_a_larger_number(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, _: Node) -> None:
+        node = Knowing(int((time.time() + 3600) * 1e6))
+        routing.bus.attach("h", node.handle)  # type: ignore[attr-defined]
+        await db.write(boot)
+        with pytest.raises(Conflict) as caught:
+            await routing.step("net")
+        assert caught.value.data["stale"], "it is tried again without a word"
+        await routing.step("net")
+        assert node.told == [("refused", "net"), ("apply", "net")]
+        assert node.domains["net"].read_at == node.known
+        await routing.step("net")
+        assert len(node.told) == 2, "nothing has changed"
+        node.known += 3_600_000_000
+        await db.write(lambda tx: release_ports(tx, "server"))
+        with pytest.raises(Conflict):
+            await routing.step("net")
+        assert node.domains
+        await routing.step("net")
+        assert node.told[2:] == [("refused", "net"), ("remove", "net")]
+
+    play(tmp_path, story)
 
 
 async def with_a_guest(db: Database, routing: Routing, node: Node) -> bool:

@@ -80,8 +80,8 @@ def _own(request: Request) -> bool:
 
 def _unrestricted_only(request: Request, credential: ApplicationCredential | None) -> None:
     """A token of a restricted application credential, or of a trust, must not make or end one."""
-    if request.identity.trust_id:
-        raise Forbidden("A token of a trust can't manage application credentials.")
+    if request.identity.is_delegated and not request.identity.application_credential_id:
+        raise Forbidden("A token of a trust, an access token or an EC2 key can't manage application credentials.")
     if request.identity.application_credential_id and (credential is None or not credential.unrestricted):
         raise Forbidden("An application credential that is not unrestricted can't manage application credentials.")
 
@@ -104,8 +104,9 @@ async def show_credential(request: Request) -> Document:
 
 async def _find(request: Request, db: Reader) -> ApplicationCredential:
     key = request.params["credential_id"]
-    one = await APPLICATION_CREDENTIALS.get(db, key)
-    return found(one if one and one.user_id == request.params["user_id"] else None, "application credential", key)
+    one = found(await APPLICATION_CREDENTIALS.get(db, key), "application credential", key)
+    may.demand(one.user_id == request.params["user_id"], request.route.policy)  # under one's own name as well
+    return one
 
 
 async def create_credential(request: Request) -> Document:

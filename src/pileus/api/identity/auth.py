@@ -58,6 +58,7 @@ async def identify(request: Request, login: Login, scope: Scope) -> Identity:
         ),
         application_credential_id=credential.id if credential else None,
         access_rules=triples(rules) if credential and credential.access_rule_ids is not None else None,
+        access_token_id=login.access_token.id if login.access_token else None,
         trust_id=trust.id if trust else None,
         trust_user_id=(login.user.id if trust.impersonation else trust.trustor_user_id) if trust else None,
     )

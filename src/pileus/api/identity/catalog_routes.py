@@ -4,12 +4,18 @@ from functools import partial
 
 from pileus.api.identity import endpoint_groups as groups
 from pileus.api.identity import policies
+from pileus.api.identity import policy_associations as associations
 from pileus.api.routes import Route, route
 
 F = "/v3/OS-EP-FILTER"
 GROUP, PROJECT = F + "/endpoint_groups/{group_id}", F + "/projects/{project_id}"
 IN_GROUP, GIVEN, POLICY = GROUP + "/projects/{project_id}", PROJECT + "/endpoints/{endpoint_id}", "/v3/policies/{policy_id}"
 GROUPS, SINGLE = "endpoint_group", "endpoint"
+
+KINDS = {"endpoint": "/endpoints/{endpoint_id}", "service": "/services/{service_id}",
+         "region_and_service": "/services/{service_id}/regions/{region_id}"}  # fmt: skip
+VERBS = [("GET", associations.check, "check"), ("PUT", associations.give, "create"), ("DELETE", associations.take, "delete")]
+GIVEN_POLICY = POLICY + "/OS-ENDPOINT-POLICY"
 
 # fmt: off
 CATALOG_ROUTES: list[Route] = [
@@ -38,5 +44,10 @@ CATALOG_ROUTES: list[Route] = [
     route("GET",    POLICY,                          policies.show_policy, "identity:get_policy"),
     route("PATCH",  POLICY,                          policies.update_policy, "identity:update_policy", body=policies.UpdatePolicy),
     route("DELETE", POLICY,                          policies.remove_policy, "identity:delete_policy", success=204),
+    *(route(method, GIVEN_POLICY + place, handler, f"identity:{verb}_policy_association_for_{kind}", success=204)
+      for kind, place in KINDS.items() for method, handler, verb in VERBS),
+    route("GET",    GIVEN_POLICY + "/endpoints",     associations.endpoints_of_policy, "identity:list_endpoints_for_policy"),
+    route("GET",    "/v3/endpoints/{endpoint_id}/OS-ENDPOINT-POLICY/policy", associations.policy_of_endpoint,
+          "identity:get_policy_for_endpoint"),
 ]
 # fmt: on

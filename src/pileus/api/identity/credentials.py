@@ -1,6 +1,7 @@
 """Credentials for other systems; what they hold is encrypted in the database by keys that lie in the state directory."""
 
 import hashlib
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -8,15 +9,16 @@ from cryptography.fernet import InvalidToken
 from msgspec import UNSET, Meta, UnsetType
 
 from pileus.api.identity import visibility as may
-from pileus.api.identity.documents import Document, changes, collection, duplicate, extras, found, fresh, merged, self_link, wanted, write
+from pileus.api.identity.documents import Document, changes, duplicate, extras, found, fresh, merged, self_link, wanted, write
 from pileus.api.identity.keys import KeyRing, key_ring
+from pileus.api.identity.pages import listed
 from pileus.api.request import Request
 from pileus.model.base import Model
 from pileus.model.credentials import Credential
 from pileus.model.errors import Invalid, Unavailable
 from pileus.store.credentials import CREDENTIALS, delete_credential
 from pileus.store.database import Reader, Transaction
-from pileus.store.listing import Condition, Listing, list_rows
+from pileus.store.listing import Condition
 from pileus.store.projects import PROJECTS
 from pileus.store.users import USERS
 
@@ -63,10 +65,15 @@ def sealed(request: Request, blob: str) -> str:
     return _ring(request).encrypt(blob.encode()).decode()
 
 
+def opened_text(request: Request, sealed: str) -> str:
+    """What was encrypted by `sealed`; InvalidToken when its key is missing."""
+    return _ring(request).decrypt(sealed.encode()).decode()
+
+
 def opened(request: Request, one: Credential) -> str:
     """A credential's content; Unavailable when its key is missing."""
     try:
-        return _ring(request).decrypt(one.sealed_blob.encode()).decode()
+        return opened_text(request, one.sealed_blob)
     except InvalidToken as error:
         raise Unavailable(f"Credential {one.id} can't be decrypted: its key is missing in secrets/credential-keys.") from error
 
@@ -96,8 +103,7 @@ async def list_credentials(request: Request) -> Document:
     conditions = [Condition(column=name, value=value) for name, value in wanted(request, ("user_id", "type")).items()]
     if not may.sees_all(request):
         conditions.append(Condition(column="user_id", value=request.identity.user_id))
-    rows = await list_rows(request.cloud.db, CREDENTIALS, Listing(conditions=conditions, sort=[("created_at", "asc")]))
-    return collection(request, "credentials", [_document(request, row) for row in rows])
+    return await listed(request, "credentials", CREDENTIALS, conditions, partial(_document, request))
 
 
 async def show_credential(request: Request) -> Document:

@@ -125,7 +125,7 @@ def collection(request: Request, key: str, documents: list[Document]) -> Documen
     """A list as Keystone shows it: inexact filters, then marker and limit, then links."""
     kept = [one for one in documents if _matches(request, one)]
     page, following = _page(request, kept)
-    document: Document = {key: page, "links": {"next": following, "self": _address(request), "previous": None}}
+    document: Document = {key: page, "links": {"next": following, "self": address_of(request), "previous": None}}
     if following is not None:
         document["truncated"] = True
     return document
@@ -155,10 +155,11 @@ def _page(request: Request, documents: list[Document]) -> tuple[list[Document], 
     page = documents[: int(limit)] if int(limit) else documents
     if len(page) == len(documents) or "id" not in page[-1]:
         return page, None
-    return page, _address(request, page[-1]["id"])
+    return page, address_of(request, page[-1]["id"])
 
 
-def _address(request: Request, marker: str | None = None) -> str:
+def address_of(request: Request, marker: str | None = None) -> str:
+    """The list's own address; with a marker, that of what comes after it."""
     queries = [pair for pair in request.queries if marker is None or pair[0] != "marker"]
     if marker is not None:
         queries.append(("marker", marker))

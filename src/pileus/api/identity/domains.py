@@ -20,6 +20,7 @@ from pileus.api.identity.documents import (
     write,
 )
 from pileus.api.identity.options import IMMUTABLE, check_options, guard_immutable
+from pileus.api.policy import require
 from pileus.api.request import Request
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, Forbidden
@@ -144,6 +145,7 @@ async def update_domain(request: Request) -> Document:
 
     async def work(tx: Transaction) -> Project:
         domain = found(await get_domain(tx, domain_id), "domain", domain_id)
+        require(request, "identity:update_domain")
         guard_immutable("domain", domain_id, domain.options, sent)
         new = dict(sent)
         if "name" in new and new["name"] != domain.name and await domain_named(tx, new["name"]) is not None:

@@ -9,6 +9,7 @@ import msgspec
 from pileus.api.identity import visibility as may
 from pileus.api.identity.credentials import opened, sealed
 from pileus.api.identity.documents import Document, collection, found, fresh, self_link, write
+from pileus.api.policy import require
 from pileus.api.request import Request
 from pileus.model.base import Model
 from pileus.model.credentials import Credential
@@ -37,6 +38,7 @@ def _document(request: Request, one: Credential) -> Document:
 
 
 def _demand(request: Request, action: str, change: bool) -> None:
+    require(request, action)
     own = request.params["user_id"] == request.identity.user_id and (not change or request.identity.has("member"))
     may.demand(own or (request.identity.is_admin if change else may.sees_all(request)), action)
 
@@ -52,14 +54,16 @@ async def list_keys(request: Request) -> Document:
 async def _find(request: Request, db: Reader) -> Credential:
     access = request.params["access"]
     one = await CREDENTIALS.get(db, hashlib.sha256(access.encode()).hexdigest())
-    right = one is not None and one.type == "ec2" and one.user_id == request.params["user_id"]
-    return found(one if right else None, "credential", access)
+    one = found(one if one and one.type == "ec2" else None, "credential", access)
+    may.demand(one.user_id == request.params["user_id"] or request.identity.is_admin, request.route.policy)
+    return one
 
 
 async def show_key(request: Request) -> Document:
     """GET /v3/users/{user_id}/credentials/OS-EC2/{access}."""
+    one = await _find(request, request.cloud.db)
     _demand(request, "identity:ec2_get_credential", change=False)
-    return {"credential": _document(request, await _find(request, request.cloud.db))}
+    return {"credential": _document(request, one)}
 
 
 async def create_key(request: Request) -> Document:
@@ -88,9 +92,10 @@ async def create_key(request: Request) -> Document:
 
 async def remove_key(request: Request) -> None:
     """DELETE /v3/users/{user_id}/credentials/OS-EC2/{access}."""
-    _demand(request, "identity:ec2_delete_credential", change=True)
 
     async def work(tx: Transaction) -> None:
-        await CREDENTIALS.delete(tx, (await _find(request, tx)).id)
+        one = await _find(request, tx)
+        _demand(request, "identity:ec2_delete_credential", change=True)
+        await CREDENTIALS.delete(tx, one.id)
 
     await write(request, work)

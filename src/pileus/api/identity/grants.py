@@ -11,7 +11,6 @@ from pileus.model.assignments import SYSTEM_ALL, Actor, Assignment, Target
 from pileus.model.base import Model
 from pileus.model.errors import Forbidden, NotFound
 from pileus.model.groups import Group
-from pileus.model.roles import Role
 from pileus.model.users import User
 from pileus.store.assignments import ASSIGNMENTS, grant, is_granted, withdraw
 from pileus.store.database import Reader, Transaction
@@ -80,13 +79,15 @@ async def _grant_of(request: Request, db: Reader, kind: Kind, action: str) -> As
         raise Forbidden(f"You are not authorized to perform the requested action: {action}.", action=action) from error
     inside = parties.actor.domain_id == parties.target_domain == who.domain_id
     may.demand(who.is_admin or (inside and role.name in may.DELEGABLE), action)
-    _check_domain(role, parties)
     return _assignment(kind, parties, role.id)
 
 
-def _check_domain(role: Role, parties: Parties) -> None:
-    if role.domain_id and role.domain_id != parties.target_domain:
-        raise Forbidden(f"The role {role.id} belongs to the domain {role.domain_id} and can be given in it only.")
+async def _check_domain(db: Reader, kind: Kind, one: Assignment) -> None:
+    """A domain's role is for the projects of that domain, and for domains, as Keystone has it: for the system it is not."""
+    role = await find_role(db, one.role_id)
+    project = await PROJECTS.get(db, one.target_id) if kind.target is Target.PROJECT else None
+    if role.domain_id and kind.target is not Target.DOMAIN and (project is None or project.domain_id != role.domain_id):
+        raise Forbidden(f"The role {role.id} belongs to the domain {role.domain_id}: it can be given on that domain's projects only.")
 
 
 def _assignment(kind: Kind, parties: Parties, role_id: str) -> Assignment:
@@ -119,6 +120,7 @@ async def check_grant(kind: Kind, request: Request) -> None:
     """HEAD, GET .../roles/{role_id}."""
     parties = await _readable(request, kind, request.route.policy)
     role = await find_role(request.cloud.db, request.params["role_id"])
+    may.demand(may.sees_all(request) or role.domain_id in ("", request.identity.domain_id), request.route.policy)
     if not await is_granted(request.cloud.db, _assignment(kind, parties, role.id)):
         raise _no_grant(_assignment(kind, parties, role.id))
 
@@ -127,7 +129,9 @@ async def put_grant(kind: Kind, request: Request) -> None:
     """PUT .../roles/{role_id}."""
 
     async def work(tx: Transaction) -> None:
-        await grant(tx, await _grant_of(request, tx, kind, request.route.policy))
+        one = await _grant_of(request, tx, kind, request.route.policy)
+        await _check_domain(tx, kind, one)
+        await grant(tx, one)
 
     await write(request, work)
 

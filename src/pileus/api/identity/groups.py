@@ -1,5 +1,6 @@
 """Groups and who is in them."""
 
+from functools import partial
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -19,8 +20,10 @@ from pileus.api.identity.documents import (
     wanted,
     write,
 )
+from pileus.api.identity.pages import listed
 from pileus.api.identity.password_rules import is_enabled
 from pileus.api.identity.users import expiry_conditions, readable_user, user_document
+from pileus.api.policy import require
 from pileus.api.request import Request
 from pileus.model.assignments import Actor
 from pileus.model.base import Model
@@ -100,15 +103,14 @@ async def list_groups(request: Request) -> Document:
     conditions = [Condition(column=name, value=value) for name, value in wanted(request, ("name", "domain_id")).items()]
     if bound is not None:
         conditions.append(Condition(column="domain_id", value=bound))
-    rows = await list_rows(request.cloud.db, GROUPS, Listing(conditions=conditions, sort=[("created_at", "asc")]))
-    return collection(request, "groups", [group_document(request, row) for row in rows])
+    return await listed(request, "groups", GROUPS, conditions, partial(group_document, request))
 
 
 async def list_user_groups(request: Request) -> Document:
     """GET /v3/users/{user_id}/groups."""
     user = await readable_user(request, "identity:list_groups_for_user")
     where = "id IN (SELECT group_id FROM group_members WHERE user_id = ?) ORDER BY created_at, id"
-    rows = await GROUPS.find(request.cloud.db, where, user.id)
+    rows = [row for row in await GROUPS.find(request.cloud.db, where, user.id) if request.identity.domain_id in (None, row.domain_id)]
     for name, value in wanted(request, ("name",)).items():
         rows = [row for row in rows if getattr(row, name) == value]
     return collection(request, "groups", [group_document(request, row) for row in rows])
@@ -158,6 +160,8 @@ async def remove_group(request: Request) -> None:
     """DELETE /v3/groups/{group_id}."""
 
     async def work(tx: Transaction) -> None:
+        found(await GROUPS.get(tx, request.params["group_id"]), "group", request.params["group_id"])
+        require(request, "identity:delete_group")
         await delete_group(tx, (await _managed(request, tx, "identity:delete_group")).id)
 
     await write(request, work)
@@ -171,11 +175,15 @@ async def list_members(request: Request) -> Document:
     rows = await list_rows(request.cloud.db, USERS, listing)
     for name, value in wanted(request, ("name", "domain_id"), ("enabled",)).items():
         rows = [row for row in rows if (is_enabled(request, row) if name == "enabled" else getattr(row, name)) == value]
+    rows = [row for row in rows if request.identity.domain_id in (None, row.domain_id)]
     return collection(request, "users", [user_document(request, row) for row in rows])
 
 
-async def _member(request: Request, db: Reader) -> User:
-    return found(await USERS.get(db, request.params["user_id"]), "user", request.params["user_id"])
+async def _member(request: Request, db: Reader, action: str) -> User:
+    """The path's user; that it is not there is told to who sees all alone."""
+    user = await USERS.get(db, request.params["user_id"])
+    may.demand(may.sees_all(request) or user is not None, action)
+    return found(user, "user", request.params["user_id"])
 
 
 def _no_member(request: Request) -> NotFound:
@@ -185,7 +193,8 @@ def _no_member(request: Request) -> NotFound:
 async def check_member(request: Request) -> None:
     """HEAD, GET /v3/groups/{group_id}/users/{user_id}."""
     group = await _readable(request, "identity:check_user_in_group")
-    user = await _member(request, request.cloud.db)
+    user = await _member(request, request.cloud.db, "identity:check_user_in_group")
+    may.demand(may.reads_domain(request, user.domain_id), "identity:check_user_in_group")
     if not await is_member(request.cloud.db, group.id, user.id):
         raise _no_member(request)
 
@@ -195,7 +204,7 @@ async def put_member(request: Request) -> None:
 
     async def work(tx: Transaction) -> None:
         group = await _managed(request, tx, "identity:add_user_to_group")
-        user = await _member(request, tx)
+        user = await _member(request, tx, "identity:add_user_to_group")
         may.demand(may.manages_domain(request, user.domain_id), "identity:add_user_to_group")
         await add_member(tx, group.id, user.id)
 
@@ -207,7 +216,7 @@ async def delete_member(request: Request) -> None:
 
     async def work(tx: Transaction) -> None:
         group = await _managed(request, tx, "identity:remove_user_from_group")
-        user = await _member(request, tx)
+        user = await _member(request, tx, "identity:remove_user_from_group")
         may.demand(may.manages_domain(request, user.domain_id), "identity:remove_user_from_group")
         if not await remove_member(tx, group.id, user.id):
             raise _no_member(request)

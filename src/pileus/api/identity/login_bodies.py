@@ -65,6 +65,7 @@ class Methods(Model, frozen=True, kw_only=True):
     token: TokenMethod | None = None
     application_credential: ApplicationCredentialMethod | None = None
     totp: PasscodeMethod | None = None
+    oauth1: dict[str, Any] | None = None
 
 
 class Auth(Model, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from typing import Any
 from pileus.api.identity import password_rules
 from pileus.api.identity.login_bodies import Methods
 from pileus.api.identity.logins import Login, by_application_credential, by_password, by_token
+from pileus.api.identity.oauth1_login import by_oauth1
 from pileus.api.identity.tokens import INVALID
 from pileus.api.identity.totp_login import by_totp
 from pileus.api.request import Request
@@ -17,10 +18,11 @@ METHODS: dict[str, Callable[[Request, Any], Awaitable[Login]]] = {
     "token": lambda request, given: by_token(request, given.id),
     "application_credential": by_application_credential,
     "totp": lambda request, given: by_totp(request, given.user),
+    "oauth1": by_oauth1,
 }
 """Name -> what looks at the method's own part of the body."""
 KNOWN = frozenset(METHODS)
-ABSENT = ("oauth1", "saml2", "mapped", "openid")
+ABSENT = ("saml2", "mapped", "openid")
 
 
 async def log_in(request: Request, given: Methods) -> Login:

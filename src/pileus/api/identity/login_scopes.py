@@ -37,6 +37,9 @@ async def find_scope(request: Request, login: Login, asked: dict[str, Any] | str
     db = request.cloud.db
     if login.credential:
         return await _credential_scope(db, login, asked)
+    if login.access_token:
+        token = login.access_token
+        return await narrowed_scope(db, login.user, token.project_id, token.role_ids)
     if asked is None:
         return await _default_scope(db, login.user)
     if asked == "unscoped" or (isinstance(asked, dict) and "unscoped" in asked):
@@ -133,4 +136,15 @@ async def _credential_scope(db: Reader, login: Login, asked: dict[str, Any] | st
     project = asked.get("project") if isinstance(asked, dict) else None
     if asked is not None and not (isinstance(project, dict) and project.get("id") == scope.project.id):
         raise Forbidden("A token of an application credential can't be scoped to anything but the credential's project.")
+    return scope
+
+
+async def narrowed_scope(db: Reader, user: User, project_id: str, role_ids: list[str] | None) -> Scope:
+    """A project with those of the given roles (None: all) that the user has there now; Unauthorized when none is left."""
+    scope = await _project_scope(db, user, await PROJECTS.get(db, project_id))
+    if role_ids is not None:
+        given = {role.id for role in await expand(db, role_ids)}
+        scope.roles = [role for role in scope.roles if role.id in given]
+    if not scope.roles or scope.project is None:
+        raise Unauthorized(INVALID)
     return scope

@@ -10,6 +10,7 @@ from pileus.api.identity.tokens import INVALID
 from pileus.api.request import Request
 from pileus.model.application_credentials import ApplicationCredential
 from pileus.model.errors import Forbidden, Invalid, NotFound, Unauthorized
+from pileus.model.oauth1 import AccessToken
 from pileus.model.projects import Project
 from pileus.model.users import User
 from pileus.store.application_credentials import APPLICATION_CREDENTIALS, credential_named
@@ -26,11 +27,12 @@ class Login(msgspec.Struct, kw_only=True):
     latest: float
     chain: str | None = None
     credential: ApplicationCredential | None = None
+    access_token: AccessToken | None = None
 
     @property
     def delegated(self) -> bool:
         """Whether it shows no user, but what one has lent: no other method can be added to that."""
-        return self.credential is not None
+        return self.credential is not None or self.access_token is not None
 
 
 async def by_password(request: Request, given: PasswordUser) -> Login:
@@ -62,6 +64,8 @@ async def by_token(request: Request, text: str) -> Login:
         raise NotFound("Could not find token.") from error
     if identity.trust_id:
         raise Forbidden("A token of a trust can't be exchanged for another; log in by password, with the trust as the scope.")
+    if identity.access_token_id or "ec2credential" in identity.methods:
+        raise Forbidden("A token of an access token or an EC2 key can't be exchanged for another; sign a request for a new one.")
     user = await USERS.get(request.cloud.db, identity.user_id)
     if user is None:
         raise Unauthorized(INVALID)

@@ -10,6 +10,7 @@ from pileus.model.base import Model
 from pileus.model.catalog import Policy
 from pileus.store.catalog import POLICIES
 from pileus.store.database import Reader, Transaction
+from pileus.store.policy_associations import forget_associations
 
 KNOWN = ("type", "blob")
 Type = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -41,7 +42,8 @@ class UpdatePolicy(Model, frozen=True, kw_only=True):
     policy: PolicyChanges
 
 
-def _document(request: Request, one: Policy) -> Document:
+def policy_document(request: Request, one: Policy) -> Document:
+    """A document of policy as Keystone shows it."""
     return {**one.extra, "id": one.id, "type": one.type, "blob": one.document, "links": self_link(request, "policies", one.id)}
 
 
@@ -54,19 +56,19 @@ async def list_policies(request: Request) -> Document:
     """GET /v3/policies."""
     rows = await POLICIES.find(request.cloud.db, "1 = 1 ORDER BY created_at, id")
     rows = [row for row in rows if request.query.get("type", row.type) == row.type]
-    return collection(request, "policies", [_document(request, row) for row in rows])
+    return collection(request, "policies", [policy_document(request, row) for row in rows])
 
 
 async def show_policy(request: Request) -> Document:
     """GET /v3/policies/{policy_id}."""
-    return {"policy": _document(request, await _find(request, request.cloud.db))}
+    return {"policy": policy_document(request, await _find(request, request.cloud.db))}
 
 
 async def create_policy(request: Request) -> Document:
     """POST /v3/policies."""
     body: NewPolicy = request.body.policy
     one = Policy(**fresh(), type=body.type, document=body.blob, extra=extras(request, "policy", KNOWN))
-    return {"policy": _document(request, await write(request, lambda tx: POLICIES.insert(tx, one)))}
+    return {"policy": policy_document(request, await write(request, lambda tx: POLICIES.insert(tx, one)))}
 
 
 async def update_policy(request: Request) -> Document:
@@ -79,13 +81,15 @@ async def update_policy(request: Request) -> Document:
         one = await _find(request, tx)
         return await POLICIES.update(tx, one, **sent, extra=merged(one.extra, extras(request, "policy", KNOWN)))
 
-    return {"policy": _document(request, await write(request, work))}
+    return {"policy": policy_document(request, await write(request, work))}
 
 
 async def remove_policy(request: Request) -> None:
     """DELETE /v3/policies/{policy_id}."""
 
     async def work(tx: Transaction) -> None:
-        await POLICIES.delete(tx, (await _find(request, tx)).id)
+        key = (await _find(request, tx)).id
+        await forget_associations(tx, "policy_id", key)
+        await POLICIES.delete(tx, key)
 
     await write(request, work)

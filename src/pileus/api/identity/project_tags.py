@@ -34,6 +34,10 @@ def unique_tags(tags: list[str]) -> list[str]:
     return sorted(tags)
 
 
+FILTERS = {"tags", "tags-any", "not-tags", "not-tags-any"}
+"""Of a list's query, what asks for tags."""
+
+
 def with_tags(request: Request, rows: list[Project]) -> list[Project]:
     """The projects that the query's tags, tags-any, not-tags, not-tags-any leave."""
     for name, keep in (

@@ -1,5 +1,6 @@
 """Projects: the tree, and what may be done with it."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
@@ -22,8 +23,9 @@ from pileus.api.identity.documents import (
 )
 from pileus.api.identity.domains import delete_disabled_domain, insert_domain
 from pileus.api.identity.options import IMMUTABLE, check_options, guard_immutable
+from pileus.api.identity.pages import listed
 from pileus.api.identity.project_access import may_read, readable_project
-from pileus.api.identity.project_tags import Tag, unique_tags, with_tags
+from pileus.api.identity.project_tags import FILTERS, Tag, unique_tags, with_tags
 from pileus.api.identity.users import readable_user
 from pileus.api.request import Request
 from pileus.model.base import Model
@@ -32,7 +34,7 @@ from pileus.model.projects import DEFAULT_DOMAIN, Project
 from pileus.store.assignments import projects_of
 from pileus.store.database import Reader, Transaction
 from pileus.store.domains import get_domain
-from pileus.store.listing import Condition, Listing, list_rows
+from pileus.store.listing import Condition
 from pileus.store.projects import PROJECTS, ancestors, by_ids, delete_project, descendants, project_named
 from pileus.store.revocations import revoke
 
@@ -105,8 +107,8 @@ async def list_projects(request: Request) -> Document:
     conditions = [Condition(column=name, value=value) for name, value in filters.items()]
     if bound is not None:
         conditions.append(Condition(column="id" if filters["is_domain"] else "domain_id", value=bound))
-    rows = await list_rows(request.cloud.db, PROJECTS, Listing(conditions=conditions, sort=[("created_at", "asc")]))
-    return collection(request, "projects", [project_document(request, row) for row in with_tags(request, rows)])
+    tagged = partial(with_tags, request) if FILTERS & request.query.keys() else None
+    return await listed(request, "projects", PROJECTS, conditions, partial(project_document, request), tagged)
 
 
 async def list_user_projects(request: Request) -> Document:

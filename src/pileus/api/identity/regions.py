@@ -12,6 +12,7 @@ from pileus.model.errors import Conflict, Forbidden, Invalid
 from pileus.store.catalog import REGIONS
 from pileus.store.database import Reader, Transaction
 from pileus.store.limits import region_is_limited
+from pileus.store.policy_associations import forget_associations
 
 KNOWN = ("description", "parent_region_id")
 
@@ -110,6 +111,7 @@ async def remove_region(request: Request) -> None:
             raise Forbidden(f"Unable to delete region {key} because it or its child regions have associated endpoints.")
         if await region_is_limited(tx, key):
             raise Conflict(f"The region {key} has registered limits; delete them first.")
+        await forget_associations(tx, "region_id", key)
         await REGIONS.delete(tx, key)
 
     await write(request, work)

@@ -13,7 +13,7 @@ from pileus.model.errors import Invalid
 from pileus.store.assignments import ASSIGNMENTS
 from pileus.store.database import Reader
 from pileus.store.groups import GROUPS, groups_of, members_of
-from pileus.store.projects import PROJECTS, descendants
+from pileus.store.projects import PROJECTS, ancestors, descendants
 from pileus.store.roles import ROLES, domain_role_ids, implications
 from pileus.store.users import USERS
 
@@ -68,6 +68,8 @@ async def list_role_assignments(request: Request) -> Document:
     db = request.cloud.db
     places = {place for place in (filters.project_id, filters.domain_id) if place}
     if filters.subtree:
+        own = await _domain_of(db, Target.PROJECT, filters.project_id or "")
+        may.demand(may.sees_all(request) or own == request.identity.domain_id, "identity:list_role_assignments_for_tree")
         places |= set(await descendants(db, filters.project_id or ""))
     assignments = await _matching(db, filters, places)
     shower = _Shower(request, filters.names)
@@ -94,13 +96,16 @@ async def _matching(db: Reader, filters: Filters, places: set[str]) -> list[Assi
     if filters.group_id:
         clauses.append("actor = 'group' AND actor_id = ?")
         values.append(filters.group_id)
-    if not filters.effective:
-        if filters.role_id:
-            clauses.append("role_id = ?")
-            values.append(filters.role_id)
-        if places:
-            clauses.append(f"target_id IN ({', '.join('?' * len(places))})")
-            values += sorted(places)
+    if filters.role_id and not filters.effective:
+        clauses.append("role_id = ?")
+        values.append(filters.role_id)
+    if places:
+        clauses.append(f"target_id IN ({', '.join('?' * len(places))})")
+        values += sorted(places)
+        if filters.effective:  # or it comes from above
+            above = sorted({one for place in places for one in await ancestors(db, place)} - places)
+            clauses[-1] = f"({clauses[-1]} OR (inherited = 1 AND target_id IN ({', '.join('?' * len(above))})))"
+            values += above
     if filters.system:
         clauses.append("target = 'system'")
     if filters.inherited:
@@ -109,8 +114,14 @@ async def _matching(db: Reader, filters: Filters, places: set[str]) -> list[Assi
 
 
 async def _effective(db: Reader, filters: Filters, places: set[str], assignments: list[Assignment]) -> list[EffectiveAssignment]:
-    members = {one.actor_id: await members_of(db, one.actor_id) for one in assignments if one.actor is Actor.GROUP}
-    below = {one.target_id: await descendants(db, one.target_id) for one in assignments if one.inherited}
+    groups = {one.actor_id for one in assignments if one.actor is Actor.GROUP}
+    members = {group: [filters.user_id] if filters.user_id else await members_of(db, group) for group in sorted(groups)}
+    inherited = {one.target_id for one in assignments if one.inherited}
+    if places:  # only these are asked for, however many more are below
+        above = {place: await ancestors(db, place) for place in sorted(places)}
+        below = {key: [place for place, ids in above.items() if key in ids] for key in inherited}
+    else:
+        below = {key: await descendants(db, key) for key in sorted(inherited)}
     found = effective(assignments, members, below, await implications(db))
     hidden = await domain_role_ids(db)
     return [

@@ -20,6 +20,7 @@ from pileus.api.identity.documents import (
     write,
 )
 from pileus.api.identity.options import IMMUTABLE, check_options, guard_immutable
+from pileus.api.policy import require
 from pileus.api.request import Request
 from pileus.core.roles import would_cycle
 from pileus.model.base import Model
@@ -86,7 +87,8 @@ async def list_roles(request: Request) -> Document:
     """GET /v3/roles: the global ones, or those of the domain that `domain_id` names."""
     filters = wanted(request, ("name", "domain_id"))
     filters["domain_id"] = filters.get("domain_id") or ""
-    may.demand(may.sees_all(request) or not filters["domain_id"], "identity:list_domain_roles")
+    if filters["domain_id"]:
+        require(request, "identity:list_domain_roles")
     conditions = [Condition(column=name, value=value) for name, value in filters.items()]
     rows = await list_rows(request.cloud.db, ROLES, Listing(conditions=conditions, sort=[("created_at", "asc")]))
     return collection(request, "roles", [role_document(request, row) for row in rows])
@@ -95,7 +97,8 @@ async def list_roles(request: Request) -> Document:
 async def show_role(request: Request) -> Document:
     """GET /v3/roles/{role_id}."""
     role = await find_role(request.cloud.db, request.params["role_id"])
-    may.demand(may.sees_all(request) or (role.name in may.DELEGABLE and not role.domain_id), "identity:get_role")
+    require(request, "identity:get_domain_role" if role.domain_id else "identity:get_role")
+    may.demand(may.sees_all(request) or role.name in may.DELEGABLE, "identity:get_role")
     return {"role": role_document(request, role)}
 
 
@@ -137,6 +140,7 @@ async def update_role(request: Request) -> Document:
 
     async def work(tx: Transaction) -> Role:
         role = await find_role(tx, role_id)
+        require(request, "identity:update_role")
         guard_immutable("role", role_id, role.options, sent)
         if (sent.pop("domain_id", role.domain_id) or "") != role.domain_id:
             raise Invalid("A role's domain can't be changed.", field="domain_id")
@@ -156,6 +160,7 @@ async def remove_role(request: Request) -> None:
 
     async def work(tx: Transaction) -> None:
         role = await find_role(tx, role_id)
+        require(request, "identity:delete_role")
         guard_immutable("role", role_id, role.options)
         if role.name == "admin" and not role.domain_id:
             raise Conflict("The role admin can't be deleted: nobody could manage the cloud without it.", status=403)

@@ -24,9 +24,11 @@ from pileus.api.identity import application_credentials as appcreds
 from pileus.api.identity.auth import create_token
 from pileus.api.identity.catalog_routes import CATALOG_ROUTES
 from pileus.api.identity.domain_routes import DOMAIN_ROUTES
+from pileus.api.identity.federation_routes import FEDERATION_ROUTES
 from pileus.api.identity.grants import grant_routes
 from pileus.api.identity.limit_routes import LIMIT_ROUTES
 from pileus.api.identity.login_bodies import AuthBody
+from pileus.api.identity.oauth1_routes import OAUTH1_ROUTES
 from pileus.api.identity.policy import POLICY
 from pileus.api.identity.role_assignments import list_role_assignments
 from pileus.api.identity.unavailable import unavailable_routes
@@ -56,7 +58,7 @@ ROUTES = [
     route("GET",    "/v3/domains",               domains.list_domains,          "identity:list_domains"),
     create(         "/v3/domains",               domains.create_domain,         "identity:create_domain", body=domains.CreateDomain),
     route("GET",    D,                           domains.show_domain,           "identity:get_domain"),
-    route("PATCH",  D,                           domains.update_domain,         "identity:update_domain", body=domains.UpdateDomain),
+    route("PATCH",  D,                           domains.update_domain,         "identity:look_up", body=domains.UpdateDomain),
     route("DELETE", D,                           domains.remove_domain,         "identity:delete_domain", success=204),
 
     route("GET",    "/v3/projects",              projects.list_projects,        "identity:list_projects"),
@@ -84,7 +86,7 @@ ROUTES = [
     create(         "/v3/groups",                groups.create_group,           "identity:create_group", body=groups.CreateGroup),
     route("GET",    G,                           groups.show_group,             "identity:get_group"),
     route("PATCH",  G,                           groups.update_group,           "identity:update_group", body=groups.UpdateGroup),
-    route("DELETE", G,                           groups.remove_group,           "identity:delete_group", success=204),
+    route("DELETE", G,                           groups.remove_group,           "identity:look_up", success=204),
     route("GET",    G + "/users",                groups.list_members,           "identity:list_users_in_group"),
     route("GET",    M,                           groups.check_member,           "identity:check_user_in_group", success=204),
     route("PUT",    M,                           groups.put_member,             "identity:add_user_to_group", success=204),
@@ -92,9 +94,9 @@ ROUTES = [
 
     route("GET",    "/v3/roles",                 roles.list_roles,              "identity:list_roles"),
     create(         "/v3/roles",                 roles.create_role,             "identity:create_role", body=roles.CreateRole),
-    route("GET",    R,                           roles.show_role,               "identity:get_role"),
-    route("PATCH",  R,                           roles.update_role,             "identity:update_role", body=roles.UpdateRole),
-    route("DELETE", R,                           roles.remove_role,             "identity:delete_role", success=204),
+    route("GET",    R,                           roles.show_role,               "identity:look_up"),
+    route("PATCH",  R,                           roles.update_role,             "identity:look_up", body=roles.UpdateRole),
+    route("DELETE", R,                           roles.remove_role,             "identity:look_up", success=204),
     route("GET",    R + "/implies",              roles.list_implied,            "identity:list_implied_roles"),
     route("GET",    IMPLIED,                     roles.show_implied,            "identity:get_implied_role"),
     route("HEAD",   IMPLIED,                     roles.check_implied,           "identity:get_implied_role", success=204),
@@ -140,8 +142,8 @@ ROUTES = [
     route("GET",    EC2,                         ec2_credentials.list_keys,     "identity:ec2_list_credentials"),
     create(         EC2,                         ec2_credentials.create_key,    "identity:ec2_create_credential",
           body=ec2_credentials.CreateKey),
-    route("GET",    EC2 + "/{access}",           ec2_credentials.show_key,      "identity:ec2_get_credential"),
-    route("DELETE", EC2 + "/{access}",           ec2_credentials.remove_key,    "identity:ec2_delete_credential", success=204),
+    route("GET",    EC2 + "/{access}",           ec2_credentials.show_key,      "identity:look_up"),
+    route("DELETE", EC2 + "/{access}",           ec2_credentials.remove_key,    "identity:look_up", success=204),
 
     route("GET",    TRUSTS,                      trusts.list_trusts,            "identity:list_trusts"),
     create(         TRUSTS,                      trusts.create_trust,           "identity:create_trust", body=trusts.CreateTrust),
@@ -152,6 +154,8 @@ ROUTES = [
     *CATALOG_ROUTES,
     *LIMIT_ROUTES,
     *DOMAIN_ROUTES,
+    *FEDERATION_ROUTES,
+    *OAUTH1_ROUTES,
     *unavailable_routes(),
 ]
 # fmt: on

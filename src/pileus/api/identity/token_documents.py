@@ -10,6 +10,8 @@ from pileus.model.identity import Identity
 from pileus.model.projects import Project
 from pileus.store.application_credentials import APPLICATION_CREDENTIALS
 from pileus.store.database import Reader
+from pileus.store.federation import enabled_service_providers
+from pileus.store.oauth1 import ACCESS_TOKENS
 from pileus.store.projects import PROJECTS
 from pileus.store.roles import roles_in_token
 from pileus.store.trusts import TRUSTS
@@ -40,6 +42,8 @@ async def token_document(request: Request, identity: Identity, catalog: bool) ->
         token["roles"] = [{"id": role.id, "name": role.name} for role in await roles_in_token(db, identity.roles)]
         if catalog:
             token["catalog"] = await catalog_of(request, identity)
+        if providers := await enabled_service_providers(db):
+            token["service_providers"] = [{"id": one.id, "auth_url": one.auth_url, "sp_url": one.sp_url} for one in providers]
     if identity.application_credential_id:
         credential = await APPLICATION_CREDENTIALS.get(db, identity.application_credential_id)
         if credential is None:
@@ -48,6 +52,11 @@ async def token_document(request: Request, identity: Identity, catalog: bool) ->
         if identity.access_rules is not None:
             names = ("service", "method", "path")
             token["application_credential"]["access_rules"] = [dict(zip(names, rule, strict=True)) for rule in identity.access_rules]
+    if identity.access_token_id:
+        given = await ACCESS_TOKENS.get(db, identity.access_token_id)
+        if given is None:
+            raise NotFound("Could not find token.")
+        token["OS-OAUTH1"] = {"access_token_id": given.id, "consumer_id": given.consumer_id}
     if identity.trust_id:
         token["OS-TRUST:trust"] = await _trust(db, identity.trust_id)
     return {"token": token}

@@ -48,6 +48,7 @@ class Payload(msgspec.Struct, array_like=True, frozen=True):
     application_credential: Any
     access_rules: list[tuple[str, str, str]] | None = None
     trust: list[Any] | None = None  # its id, the other party's id
+    access_token: Any = None
 
 
 _decoder = msgspec.msgpack.Decoder(Payload)
@@ -95,6 +96,7 @@ class FernetTokens:
             expires_at=identity.expires_at,
             application_credential=_pack(identity.application_credential_id) if identity.application_credential_id else None,
             access_rules=None if identity.access_rules is None else list(identity.access_rules),
+            access_token=_pack(identity.access_token_id) if identity.access_token_id else None,
             trust=[_pack(identity.trust_id), _pack(identity.trust_user_id or "")] if identity.trust_id else None,
         )
         return self.ring.encrypt(msgspec.msgpack.encode(payload)).rstrip(b"=").decode()
@@ -144,6 +146,7 @@ class FernetTokens:
             expires_at=payload.expires_at,
             application_credential_id=_unpack(payload.application_credential),
             access_rules=None if payload.access_rules is None else tuple(payload.access_rules),
+            access_token_id=_unpack(payload.access_token),
             trust_id=_unpack(payload.trust[0]) if payload.trust else None,
             trust_user_id=_unpack(payload.trust[1]) if payload.trust else None,
         )

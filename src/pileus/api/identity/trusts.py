@@ -123,8 +123,8 @@ async def create_trust(request: Request) -> Document:
     body: NewTrust = request.body.trust
     who = request.identity
     may.demand(who.user_id == body.trustor_user_id, "identity:create_trust")
-    if who.application_credential_id:
-        raise Forbidden("A token of an application credential can't make trusts.")
+    if who.is_delegated and not who.trust_id:
+        raise Forbidden("A token of an application credential, an access token or an EC2 key can't make trusts.")
     expires_at = parse_time(body.expires_at, "expires_at") if body.expires_at else None
     if expires_at is not None and expires_at <= clock.now():
         raise Invalid("expires_at lies in the past.", field="expires_at")

@@ -6,11 +6,11 @@ from pileus.api.request import Request
 from pileus.api.routes import Route, route
 from pileus.model.errors import NotImplementedYet
 
+AUTH = "/v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/auth"
 PLACES = {
-    "/v3/OS-FEDERATION": "Federated identity is not available; make users in a domain of their own.",
-    "/v3/OS-OAUTH1": "OAuth 1 is not available; use an application credential.",
+    AUTH: "Logins of federated users are not available; make users here.",
+    "/v3/OS-FEDERATION/saml2": "SAML is not available; make users here.",
     "/v3/OS-OAUTH2": "OAuth 2 is not available; use an application credential.",
-    "/v3/OS-ENDPOINT-POLICY": "Endpoint policies are not available.",
     "/v3/OS-SIMPLE-CERT": "Tokens are not signed by certificates here.",
     "/v3/OS-REVOKE": "Revocation events are not published; validate tokens instead.",
     "/v3/ec2tokens": "EC2 authentication is not available.",

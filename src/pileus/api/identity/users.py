@@ -1,5 +1,6 @@
 """Users: what operators keep, and what each user may do for itself."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType, structs
@@ -11,7 +12,6 @@ from pileus.api.identity.documents import (
     Document,
     Name,
     changes,
-    collection,
     duplicate,
     extras,
     found,
@@ -24,6 +24,7 @@ from pileus.api.identity.documents import (
     write,
 )
 from pileus.api.identity.options import USER, check_options
+from pileus.api.identity.pages import listed
 from pileus.api.request import Request
 from pileus.model.assignments import Actor
 from pileus.model.base import Model
@@ -32,7 +33,7 @@ from pileus.model.projects import DEFAULT_DOMAIN
 from pileus.model.users import User
 from pileus.store.database import Transaction
 from pileus.store.domains import get_domain
-from pileus.store.listing import Condition, Listing, list_rows
+from pileus.store.listing import Condition
 from pileus.store.projects import PROJECTS
 from pileus.store.revocations import revoke
 from pileus.store.users import USERS, delete_user, user_named
@@ -131,10 +132,11 @@ async def list_users(request: Request) -> Document:
     if bound is not None:
         conditions.append(Condition(column="domain_id", value=bound))
     conditions += expiry_conditions(request)
-    rows = await list_rows(request.cloud.db, USERS, Listing(conditions=conditions, sort=[("created_at", "asc")]))
-    if "enabled" in filters:  # who is away for too long is disabled, whatever the column says
-        rows = [row for row in rows if password_rules.is_enabled(request, row) == filters["enabled"]]
-    return collection(request, "users", [user_document(request, row) for row in rows])
+
+    def asked(rows: list[User]) -> list[User]:  # who is away for too long is disabled, whatever the column says
+        return [row for row in rows if password_rules.is_enabled(request, row) == filters["enabled"]]
+
+    return await listed(request, "users", USERS, conditions, partial(user_document, request), asked if "enabled" in filters else None)
 
 
 def expiry_conditions(request: Request) -> list[Condition]:
@@ -167,7 +169,8 @@ async def create_user(request: Request) -> Document:
     if body.password is not None:
         password_rules.check_strength(request, body.password)
     domain_id = body.domain_id or request.identity.domain_id or request.identity.project_domain_id or DEFAULT_DOMAIN
-    may.demand(may.manages_domain(request, domain_id), "identity:create_user")
+    named = request.identity.is_admin or body.domain_id is not None  # a domain's manager has to say that it means its domain
+    may.demand(named and may.manages_domain(request, domain_id), "identity:create_user")
     hashed = await passwords.hash_password(body.password) if body.password is not None else None
     user = User(
         **fresh(),

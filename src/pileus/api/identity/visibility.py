@@ -38,15 +38,18 @@ def demand(allowed: bool, action: str) -> None:
 
 
 def lasting(request: Request) -> None:
-    """Forbidden for a token of a trust or an application credential: what was lent must not be made to last."""
-    if request.identity.trust_id or request.identity.application_credential_id:
-        raise Forbidden("A token of a trust or of an application credential can't do this; log in by password.")
+    """Forbidden for a token of a trust, an application credential, an access token or an EC2 key: what was lent must not last."""
+    if request.identity.is_delegated:
+        raise Forbidden("A token of a trust, an application credential, an access token or an EC2 key can't do this; log in by password.")
 
 
 def own_domain(request: Request) -> str | None:
-    """The domain that the caller's lists are confined to; None: no bound. Forbidden for who may list nothing."""
+    """The domain that the caller's lists are confined to; None: no bound. Forbidden for who may list nothing.
+
+    With a token of a domain an admin lists that domain as well, though it may read and change what is elsewhere.
+    """
     if sees_all(request):
-        return None
+        return request.identity.domain_id
     if request.identity.domain_id is None or not request.identity.has("reader"):
         raise Forbidden("You are not authorized to perform the requested action: a token of the system or of a domain is needed.")
     return request.identity.domain_id

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from pileus.api.cloud import Cloud
-from pileus.api.image import files, writers
-from pileus.api.image.files import Digest, Intake
+from pileus.api.image import files, unpacking, writers
+from pileus.api.image.files import Intake
+from pileus.api.image.unpacking import Taken
 from pileus.api.request import Request, Response
-from pileus.core.image_formats import Inspector, check
+from pileus.core.image_formats import check
 from pileus.model.errors import Conflict, Forbidden, Gone, Invalid, NotFound, PileusError, TooLarge, Unavailable, UnsupportedMediaType
 from pileus.model.images import Image, ImageStatus
 from pileus.store import images as store
@@ -58,7 +59,7 @@ async def _take_in(request: Request, image: Image, upload: str, limit: int, stag
         if staged:
             await _stage(request.cloud, image, upload, intake.path)
         else:
-            await activate(request.cloud, image, upload, intake.path, found, intake.inspector)
+            await activate(request.cloud, image, upload, Taken(intake.path, found, intake.inspector, {}))
         done = True
     except OSError as error:
         raise files.storage_error(error) from error
@@ -89,22 +90,23 @@ async def requeue(cloud: Cloud, image_id: str, upload: str, status: ImageStatus 
     await cloud.db.write(back)
 
 
-async def activate(cloud: Cloud, image: Image, upload: str, path: Path, found: Digest, inspector: Inspector) -> Image:
+async def activate(cloud: Cloud, image: Image, upload: str, taken: Taken) -> Image:
     """Check a finished file and make it the image's content.
 
     Invalid when it is not what the image's formats say, Gone when the image was deleted meanwhile.
     """
-    sample = inspector.sample()
-    virtual_size = check(sample, image.disk_format or "raw", image.container_format or "bare")
+    found, changes = taken.digest, taken.changes
+    disk_format, container_format = (changes.get(name, getattr(image, name)) for name in ("disk_format", "container_format"))
+    virtual_size = check(taken.inspector.sample(), disk_format or "raw", container_format or "bare")
 
     async def finish(tx: Transaction) -> Image | None:
         return await store.end_upload(
             tx, image.id, upload, status=ImageStatus.ACTIVE, size=found.size, virtual_size=virtual_size, checksum=found.md5,
-            os_hash_algo="sha512", os_hash_value=found.sha512, content=found.sha256,
+            content=found.sha256, **{"os_hash_algo": "sha512", "os_hash_value": found.sha512, **changes},
         )  # fmt: skip
 
     async with files.naming(cloud.images):
-        await asyncio.to_thread(files.install, cloud.images, path, found)
+        await asyncio.to_thread(files.install, cloud.images, taken.path, found)
         active = await cloud.db.write(finish)
     if active is None:
         await files.release(cloud.db, cloud.images, found.sha256)
@@ -125,8 +127,9 @@ async def _stage(cloud: Cloud, image: Image, upload: str, path: Path) -> None:
         raise Gone(f"Image {image.id} could not be found after upload. The image may have been deleted during the upload.")
 
 
-async def ingest_file(cloud: Cloud, image_id: str, path: Path) -> Image:
+async def ingest_file(cloud: Cloud, image_id: str, path: Path, unpack: bool = False) -> Image:
     """Take a finished file of this machine in as the image's content, and remove the file; an active image is left as it is.
+    `unpack`: made ready for servers, as imports are.
 
     NotFound when there is no such image, Conflict when another write is under way, Invalid when the content is not what the image says.
     """
@@ -141,26 +144,39 @@ async def ingest_file(cloud: Cloud, image_id: str, path: Path) -> Image:
     status = ImageStatus.IMPORTING if image.status == ImageStatus.UPLOADING else ImageStatus.SAVING
     upload = await begin(cloud, image, status)
     async with _held(cloud, image.id, upload):
-        image = await _ingest(cloud, image, upload, path)
+        image = await _ingest(cloud, image, upload, path, unpack)
     await asyncio.to_thread(path.unlink, missing_ok=True)
     return image
 
 
-async def _ingest(cloud: Cloud, image: Image, upload: str, path: Path) -> Image:
+async def _ingest(cloud: Cloud, image: Image, upload: str, path: Path, unpack: bool) -> Image:
     temporary = cloud.images / files.UPLOADS / f"{image.id}.{upload}"
     done = False
     try:
         found, inspector = await asyncio.to_thread(files.read_through, path)
         await asyncio.to_thread(files.link_or_copy, path, temporary)
-        active = await activate(cloud, image, upload, temporary, found, inspector)
+        taken = Taken(temporary, found, inspector, {})
+        active = await activate(cloud, image, upload, await unpacked(cloud, image, taken) if unpack else taken)
         done = True
     except OSError as error:
         raise files.storage_error(error) from error
     finally:
         temporary.unlink(missing_ok=True)
+        unpacking.remove(temporary)
         if not done:
             await requeue(cloud, image.id, upload)
     return active
+
+
+async def unpacked(cloud: Cloud, image: Image, taken: Taken) -> Taken:
+    """What was imported, ready for servers. What is made on the way, `unpacking.remove` takes away."""
+    wanted = asyncio.ensure_future(
+        asyncio.to_thread(unpacking.prepared, taken, image, cloud.config.image_import_format, cloud.config.image_size_limit)
+    )
+    try:
+        return await asyncio.shield(wanted)
+    finally:
+        await asyncio.wait([wanted])  # nothing is taken away under a thread
 
 
 async def free(cloud: Cloud, removed: Image) -> None:

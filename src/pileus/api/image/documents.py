@@ -1,4 +1,4 @@
-"""What the service says of itself: versions, schemas, stores, import methods, usage; and a plain no to what is not done yet."""
+"""What the service says of itself: versions, schemas, stores, import methods, usage."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from pileus.api.image.images import IMPORT_METHODS, STORE
 from pileus.api.image.metadef_schemas import METADEF_SCHEMAS
 from pileus.api.image.schemas import SCHEMAS
 from pileus.api.request import Request, Response
-from pileus.model.errors import NotFound, NotImplementedYet
+from pileus.model.errors import NotFound
 from pileus.store import quotas
 
 CURRENT = "v2.17"
@@ -60,8 +60,3 @@ async def usage_info(request: Request) -> dict[str, Any]:
     limits = await quotas.limits(request.cloud.db, request.project_id, "image")
     used = {name: await quotas.used(request.cloud.db, request.project_id, name) for name in limits}
     return {"usage": {name: {"limit": limit, "usage": used[name]} for name, limit in limits.items()}}
-
-
-async def not_done(request: Request) -> Response:
-    """A part of the API that is not done yet."""
-    raise NotImplementedYet(f"{request.method} {request.path} is not done yet; docs/gaps/image.md lists what is not.")

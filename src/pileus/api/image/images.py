@@ -17,7 +17,7 @@ from pileus.store.database import Transaction
 
 OLD_PATCH = "application/openstack-images-v2.0-json-patch"
 NEW_PATCH = "application/openstack-images-v2.1-json-patch"
-IMPORT_METHODS = ("glance-direct", "web-download")
+IMPORT_METHODS = ("glance-direct", "web-download", "glance-download", "copy-image")
 STORE = "local"
 
 

@@ -4,13 +4,17 @@ import asyncio
 import logging
 import secrets
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 from pileus import clock
 from pileus.api.cloud import Cloud
-from pileus.api.image import content, downloads, files, writers
+from pileus.api.image import content, copies, downloads, files, unpacking, writers
+from pileus.api.image.copies import FAILED, IMPORTING
 from pileus.api.image.images import IMPORT_METHODS, STORE, add, drafted, isotime, load_own
+from pileus.api.image.unpacking import Taken
 from pileus.api.request import Request, Response
+from pileus.core.images import Digest
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, Invalid, NotFound, PileusError, TooLarge
 from pileus.model.images import Image, ImageStatus, ImageTask
@@ -18,17 +22,20 @@ from pileus.store import image_tasks, images
 from pileus.store.database import Transaction
 
 log = logging.getLogger("pileus.image")
-IMPORTING, FAILED = "os_glance_importing_to_stores", "os_glance_failed_import"
 MOST_AT_ONCE = 4
 """Imports from the web that a project may have under way."""
 _running: set[asyncio.Task[None]] = set()
 
 
 class ImportMethod(Model, frozen=True, kw_only=True):
-    """How the content comes: glance-direct takes what was staged, web-download what lies at `uri`."""
+    """How the content comes: glance-direct takes what was staged, web-download what lies at `uri`, glance-download another image's,
+    copy-image puts it into more stores."""
 
     name: str
     uri: str | None = None
+    glance_image_id: str | None = None
+    glance_region: str | None = None
+    glance_service_interface: str | None = None
 
 
 class ImportBody(Model, frozen=True, kw_only=True):
@@ -55,6 +62,15 @@ class TaskBody(Model, frozen=True, kw_only=True):
     input: TaskInput
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is fetched: the address, the hash that it must have, whether it is made ready for servers."""
+
+    uri: str
+    expected: Digest | None = None
+    unpack: bool = True
+
+
 async def create_task(request: Request) -> Response:
     """POST /v2/tasks: an image of what lies in the web, in one call."""
     body: TaskBody = request.body
@@ -65,7 +81,7 @@ async def create_task(request: Request) -> Response:
     content.check_formats(image)
     await add(request, image)
     task = _task(request, image, request.raw["input"])
-    await _start_download(request, image, task, body.input.import_from)
+    await _start_download(request, image, task, Wanted(body.input.import_from))
     return Response(201, task_view(task), {"Location": f"{request.service_url}/v2/tasks/{task.id}"})
 
 
@@ -78,11 +94,16 @@ async def import_image(request: Request) -> Response:
     if unknown := [name for name in body.stores or [] if name != STORE]:
         raise Conflict(f"There is no store '{unknown[0]}'; there is {STORE}.")
     if body.method.name == "web-download":
-        return await _download(request, image, body.method.uri)
-    return await _take_staged(request, image)
+        await _download(request, image, body.method.uri)
+    elif body.method.name == "glance-direct":
+        await _take_staged(request, image)
+    else:
+        take = copies.copy_image if body.method.name == "copy-image" else copies.glance_download
+        await take(request, image, _task(request, image))
+    return Response(202)
 
 
-async def _take_staged(request: Request, image: Image) -> Response:
+async def _take_staged(request: Request, image: Image) -> None:
     """Checked before the answer, so that a refusal is told."""
     if image.status != ImageStatus.UPLOADING or image.upload:
         raise Conflict(f"Image {image.id} has status {image.status}; only staged content can be imported (PUT .../stage).")
@@ -94,29 +115,32 @@ async def _take_staged(request: Request, image: Image) -> Response:
     await request.cloud.db.write(begin)
     staged = request.cloud.images / files.STAGED / image.id
     try:
-        await content.ingest_file(request.cloud, image.id, staged)
+        await content.ingest_file(request.cloud, image.id, staged, unpack=True)
     except PileusError as error:
         await _end(request.cloud, task, error.message)
         raise
     finally:
         staged.unlink(missing_ok=True)
     await _end(request.cloud, task)
-    return Response(202)
 
 
-async def _download(request: Request, image: Image, uri: str | None) -> Response:
+async def _download(request: Request, image: Image, uri: str | None) -> None:
     """The address is looked at before the answer; its content comes after it."""
     if not uri:
         raise Invalid("The method web-download needs a uri.", field="uri")
     if image.status != ImageStatus.QUEUED:
         raise Conflict(f"Image {image.id} has status {image.status}; only one that waits for content can be filled from the web.")
+    await fetch(request, image, uri)
+
+
+async def fetch(request: Request, image: Image, uri: str, expected: Digest | None = None) -> None:
+    """Begin to fill an image that waits from the web, with just the content of a hash where one is expected: as it is, then."""
     content.check_formats(image)
     await downloads.resolve(uri, request.cloud.config.import_hosts)
-    await _start_download(request, image, _task(request, image), uri)
-    return Response(202)
+    await _start_download(request, image, _task(request, image), Wanted(uri, expected, unpack="import" in request.path))
 
 
-async def _start_download(request: Request, image: Image, task: ImageTask, uri: str) -> None:
+async def _start_download(request: Request, image: Image, task: ImageTask, wanted: Wanted) -> None:
     upload = secrets.token_hex(8)
 
     async def begin(tx: Transaction) -> None:
@@ -127,31 +151,32 @@ async def _start_download(request: Request, image: Image, task: ImageTask, uri: 
         await image_tasks.start_task(tx, task)
 
     await request.cloud.db.write(begin)
-    running = asyncio.create_task(_fetch_alone(request.cloud, task, upload, uri))
+    running = asyncio.create_task(_fetch_alone(request.cloud, task, upload, wanted))
     _running.add(running)
     running.add_done_callback(_running.discard)
 
 
-async def _fetch_alone(cloud: Cloud, task: ImageTask, upload: str, uri: str) -> None:
+async def _fetch_alone(cloud: Cloud, task: ImageTask, upload: str, wanted: Wanted) -> None:
     try:
         with writers.writing(cloud.images, task.image_id, upload):
-            await _fetch(cloud, task, upload, uri)
+            await _fetch(cloud, task, upload, wanted)
     except OSError as error:  # of the lock: what is written tells its own
         await _settle(cloud, task, upload, files.storage_error(error).message)
 
 
-async def _fetch(cloud: Cloud, task: ImageTask, upload: str, uri: str) -> None:
+async def _fetch(cloud: Cloud, task: ImageTask, upload: str, wanted: Wanted) -> None:
     """The whole of an import in the background. However it ends, image and task say how."""
     intake: files.Intake | None = None
     message = "The import was broken off; the image waits for content again."
     try:
         intake = await asyncio.to_thread(files.Intake, cloud.images / files.UPLOADS / f"{task.image_id}.{upload}")
-        found = await files.fill(intake, downloads.chunks(uri, cloud.config.import_hosts), cloud.config.image_size_limit)
+        found = await files.fill(intake, downloads.chunks(wanted.uri, cloud.config.import_hosts), cloud.config.image_size_limit)
         image = await images.IMAGES.get(cloud.db, task.image_id)
         if image is None or image.upload != upload:
             message = "The image was deleted during its import."
             return
-        await content.activate(cloud, image, upload, intake.path, found, intake.inspector)
+        taken = Taken(intake.path, found, intake.inspector, _as_expected(found, wanted))
+        await content.activate(cloud, image, upload, await content.unpacked(cloud, image, taken) if wanted.unpack else taken)
         message = ""
     except PileusError as error:
         message = error.message
@@ -163,7 +188,18 @@ async def _fetch(cloud: Cloud, task: ImageTask, upload: str, uri: str) -> None:
     finally:
         if intake:
             await asyncio.to_thread(intake.discard)
+            unpacking.remove(intake.path)
         await _settle(cloud, task, upload, message)
+
+
+def _as_expected(found: files.Digest, wanted: Wanted) -> dict[str, Any]:
+    """What the image is to say of its hash, where one was named. Invalid when it is another."""
+    if wanted.expected is None:
+        return {}
+    algorithm, value = wanted.expected
+    if getattr(found, algorithm) != value:
+        raise Invalid(f"What lies at {wanted.uri} has another {algorithm} than was said: {getattr(found, algorithm)}.")
+    return {"os_hash_algo": algorithm, "os_hash_value": value}
 
 
 async def _settle(cloud: Cloud, task: ImageTask, upload: str, message: str) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pileus.api.faults import glance_fault
-from pileus.api.image import documents, images, imports, listing, members, metadef_bodies, metadefs, tags, transfers
+from pileus.api.image import cache, documents, images, imports, listing, locations, members, metadef_bodies, metadefs, tags, transfers
 from pileus.api.image.metadef_items import item_routes, resource_types
 from pileus.api.image.policy import POLICY
 from pileus.api.request import Request
@@ -61,11 +61,13 @@ ROUTES: list[Route] = [
     route("DELETE", NAMESPACE, metadefs.delete, "delete_metadef_namespace", success=204),
     *item_routes(NAMESPACE),
 
-    # Not done yet: 501 (docs/gaps/image.md).
-    route("GET", IMAGE + "/locations", documents.not_done, "get_image_location"),
-    route("POST", IMAGE + "/locations", documents.not_done, "set_image_location"),
-    route("GET", "/v2/cache", documents.not_done, "manage_image_cache"),
-    route("DELETE", "/v2/cache", documents.not_done, "manage_image_cache"),
+    route("GET", IMAGE + "/locations", locations.index, "get_image_location"),
+    route("POST", IMAGE + "/locations", locations.add, "set_image_location", body=locations.LocationBody, success=202),
+
+    route("GET", "/v2/cache", cache.index, "manage_image_cache"),
+    route("DELETE", "/v2/cache", cache.clear, "manage_image_cache", success=204),
+    route("PUT", "/v2/cache/{image_id}", cache.queue, "manage_image_cache", success=202),
+    route("DELETE", "/v2/cache/{image_id}", cache.remove, "manage_image_cache", success=204),
 ]
 # fmt: on
 

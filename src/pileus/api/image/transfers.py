@@ -1,6 +1,7 @@
 """Upload, download and staging of an image's content, as routes."""
 
 from pileus.api.image import content
+from pileus.api.image.cache import cache_of
 from pileus.api.image.images import load, load_own
 from pileus.api.request import Request, Response
 from pileus.model.errors import Conflict, Forbidden
@@ -32,7 +33,10 @@ async def _receive(request: Request, status: ImageStatus, staged: bool) -> None:
 
 async def download(request: Request) -> Response:
     """GET /v2/images/{image_id}/file."""
-    return content.give_out(request, await load(request))
+    image = await load(request)
+    answer = content.give_out(request, image)
+    cache_of(request.cloud.images).used(image.id)
+    return answer
 
 
 async def deactivate(request: Request) -> Response:

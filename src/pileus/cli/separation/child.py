@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,17 @@ import msgspec
 
 from pileus.cli.logs import pass_on
 from pileus.cli.separation import kernel
+from pileus.cli.separation.database_access import DatabaseAccess, access_to
 from pileus.cli.separation.ownership import MOUNT, user_of
-from pileus.cli.separation.sandbox import PRIVATE_FILES, Confined, Enclosure
+from pileus.cli.separation.sandbox import OF_DATABASE, PRIVATE_FILES, Confined, Enclosure
 from pileus.config import Config
 from pileus.model.base import Model
 from pileus.model.errors import Unavailable
 
 PROGRAM = "pileus.cli.separation.enclosed_process"
 PID = "pid.api"
+FILES = ("tls_certificate", "tls_key", "bus_ca")
+"""Settings that name a file which root alone may be able to read."""
 PATIENCE, GRACE = 30.0, 10.0
 """Seconds for the other process to enclose itself; to end once it is killed."""
 
@@ -33,7 +36,10 @@ class Order(Model, frozen=True, kw_only=True):
 
     enclosure: Enclosure
     status: int
+    database: str | None = None  # to be tried: whether its server takes this user for who it may be
     config: Config | None = None  # None: enclose yourself, say what came of it, and end
+    roles: tuple[str, ...] = ()
+    holder: int = 0  # root's process, by which others know this one
     bus: int = -1
     log: int = -1
     listeners: list[int] = []
@@ -43,19 +49,22 @@ class Order(Model, frozen=True, kw_only=True):
 class Child:
     """The process that parses requests, enclosed, with our end of the bus; or `confined.error`, and none."""
 
-    def __init__(self, config: Config, sockets: list[socket.socket], metrics: socket.socket | None) -> None:
+    def __init__(
+        self, config: Config, roles: tuple[str, ...], access: DatabaseAccess, sockets: list[socket.socket], metrics: socket.socket | None
+    ) -> None:
         ours, theirs = socket.socketpair()
         said, status = os.pipe()
         lines, log_pipe = os.pipe()
         order = Order(
-            enclosure=_enclosure(config), status=status, config=_within(config), bus=theirs.fileno(), log=log_pipe,
+            enclosure=_enclosure(config, access, user_of(config)), status=status, database=access.url,
+            config=_within(config, access), roles=roles, holder=os.getpid(), bus=theirs.fileno(), log=log_pipe,
             listeners=[one.fileno() for one in sockets], metrics=metrics.fileno() if metrics else None,
         )  # fmt: skip
         self.bus = ours
         self._said = os.fdopen(said, "rb")
         passed = [theirs.fileno(), status, log_pipe, *order.listeners, *([] if order.metrics is None else [order.metrics])]
         try:
-            self.process = _start(order, passed)
+            self.process = _start(order, passed, access.variables)
         finally:
             theirs.close()
             os.close(status)
@@ -86,6 +95,11 @@ class Child:
         return self._said.readline().decode(errors="replace").strip()
 
 
+def database_access(config: Config) -> DatabaseAccess:
+    """What the other process is given to reach the database."""
+    return access_to(config.database, os.environ, Path.home())
+
+
 def end_left_over(config: Config) -> None:
     """End the other process of a cloud whose own was killed, where it has not ended by itself yet: its sockets are ours to take."""
     pid = pid_of_other(config.directory)
@@ -94,7 +108,7 @@ def end_left_over(config: Config) -> None:
     with contextlib.suppress(OSError):
         handle = os.pidfd_open(pid)
         try:
-            if _user_in_status(pid) == user_of(config):
+            if user_of_process(pid) == user_of(config):
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
                 select.select([handle], [], [], GRACE)
         finally:
@@ -102,18 +116,25 @@ def end_left_over(config: Config) -> None:
     (config.directory / PID).unlink(missing_ok=True)
 
 
-def _user_in_status(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+def user_of_process(pid: int) -> int:
+    """The user id of a process; -1 when there is none."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return -1
     return next((int(line.split()[1]) for line in lines if line.startswith("Uid:")), -1)
 
 
-def attempt(config: Config) -> Confined:
-    """Enclose a process that does nothing else, for `doctor`."""
+def attempt(config: Config, user: int) -> Confined:
+    """Enclose a process of this user that does nothing but to try the database, where there is one, for `doctor`."""
     hand = Path(config.state, MOUNT)
     hand.mkdir(mode=0o700, exist_ok=True)
+    access = database_access(config)
+    if access.hindrance:
+        return Confined(error=access.hindrance, remedy=OF_DATABASE)
     said, status = os.pipe()
     try:
-        process = _start(Order(enclosure=_enclosure(config), status=status), [status])
+        process = _start(Order(enclosure=_enclosure(config, access, user), status=status, database=access.url), [status], access.variables)
     finally:
         os.close(status)
     with os.fdopen(said, "rb") as file:
@@ -122,21 +143,18 @@ def attempt(config: Config) -> Confined:
     return found
 
 
-def _enclosure(config: Config) -> Enclosure:
-    files = {"certificate": config.tls_certificate, "key": config.tls_key}
-    private = {name: Path(file).read_bytes() for name, file in files.items() if file}
-    return Enclosure(state=config.state, user=user_of(config), mount_on=str(config.directory / MOUNT), private=private)
+def _enclosure(config: Config, access: DatabaseAccess, user: int) -> Enclosure:
+    private = {name: Path(getattr(config, name)).read_bytes() for name in FILES if getattr(config, name)} | access.files
+    return Enclosure(state=config.state, user=user, mount_on=str(config.directory / MOUNT), private=private, sockets=access.sockets)
 
 
-def _within(config: Config) -> Config:
+def _within(config: Config, access: DatabaseAccess) -> Config:
     """The settings, with paths as they are for the other process."""
-    certificate, key = (str(PRIVATE_FILES / name) for name in ("certificate", "key"))
-    return msgspec.structs.replace(
-        config, tls_certificate=certificate if config.tls_certificate else None, tls_key=key if config.tls_key else None
-    )
+    files = {name: str(PRIVATE_FILES / name) for name in FILES if getattr(config, name)}
+    return msgspec.structs.replace(config, database=access.url, **files)
 
 
-def _start(order: Order, passed: list[int]) -> "subprocess.Popen[bytes]":
+def _start(order: Order, passed: list[int], variables: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     """Start it, as the first of a namespace of processes where that can be: it sees no others, and leaves none behind."""
     import pileus
 
@@ -145,7 +163,7 @@ def _start(order: Order, passed: list[int]) -> "subprocess.Popen[bytes]":
     with _of_new_processes():
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", PROGRAM], stdin=subprocess.PIPE, pass_fds=passed, start_new_session=True,
-            env={**kept, "PYTHONPATH": path},
+            env={**kept, **variables, "PYTHONPATH": path},
         )  # fmt: skip
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError), process.stdin:

@@ -12,13 +12,26 @@ from pileus.config import Config
 
 FIRST_USER = 2_100_000_000
 """Above guests' user ids (node/hypervisor/confinement.py); one for each tag that a cloud may have."""
+TAGS = 1 << 16
 MOUNT = "sandbox"
+ROOTS_OWN = ("database", "fencing.json")
+"""Files of `secrets` that the other process has no need of: passwords of the database and of hosts' boards."""
 DAC_READ_SEARCH = 2
 
 
 def user_of(config: Config) -> int:
-    """The user id, and group id, of the process that parses requests."""
-    return FIRST_USER + int(config.tag, 16)
+    """The user id, and group id, of the process that parses requests; where it shares `images` with others of its cloud, theirs."""
+    own = FIRST_USER + int(config.tag, 16)
+    images = config.directory / "images"
+    if config.bus is None or not (images.is_symlink() or images.is_mount()):
+        return own
+    group = images.stat().st_gid if images.exists() else 0  # of a directory of root's: nobody else can change it
+    return group if FIRST_USER <= group < FIRST_USER + TAGS else own
+
+
+def bus_user_of(config: Config) -> int:
+    """The user id, and group id, of the message bus's server of `up --hosts`."""
+    return FIRST_USER + TAGS + int(config.tag, 16)
 
 
 def hand_over(config: Config) -> None:
@@ -33,7 +46,8 @@ def hand_over(config: Config) -> None:
         folder.mkdir(exist_ok=True)
         os.chown(folder, -1, user)
         folder.chmod(mode)
-    (directory / "node").mkdir(mode=0o711, exist_ok=True)
+    if config.bus is None:
+        (directory / "node").mkdir(mode=0o711, exist_ok=True)
     (directory / MOUNT).mkdir(mode=0o700, exist_ok=True)
     if config.snapshots.is_symlink():
         config.snapshots.unlink()
@@ -43,8 +57,17 @@ def hand_over(config: Config) -> None:
     for folder in (directory / "secrets", directory / "images"):
         for root, folders, files in os.walk(folder):
             for name in (*folders, *files):
+                if name in ROOTS_OWN and root == str(directory / "secrets"):
+                    continue
                 if root != str(directory / "images") or name.startswith("."):  # image content is read by all and written by nobody
                     _give(Path(root, name), user)
+
+
+def take_back(config: Config) -> None:
+    """Mark that there is no other process: commands of root write as root again. Its files may stay: root reads and replaces them."""
+    secrets = config.directory / "secrets"
+    if secrets.is_dir():
+        os.chown(secrets, -1, 0)
 
 
 def _give(path: Path, user: int) -> None:
@@ -60,8 +83,8 @@ def as_its_user(config: Config) -> Iterator[None]:
 
     All may be read: the program may lie where only root finds it.
     """
-    owner = _owner(config.directory / "pileus.db")
-    if os.geteuid() != 0 or owner != user_of(config):
+    owner = user_of(config)
+    if os.geteuid() != 0 or not _is_apart(config, owner):
         yield
         return
     os.setegid(owner)
@@ -74,8 +97,11 @@ def as_its_user(config: Config) -> Iterator[None]:
         os.setegid(0)
 
 
-def _owner(path: Path) -> int:
+def _is_apart(config: Config, user: int) -> bool:
+    """Whether the records, or on PostgreSQL the secrets, are the other process's."""
     try:
-        return path.lstat().st_uid
+        if config.database is None:
+            return (config.directory / "pileus.db").lstat().st_uid == user
+        return (config.directory / "secrets").lstat().st_gid == user
     except OSError:
-        return 0
+        return False

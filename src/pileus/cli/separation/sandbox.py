@@ -20,16 +20,19 @@ RESOLVERS = ("/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf")
 DEVICES = ("null", "zero", "random", "urandom")
 PRIVATE_FILES = Path("/run/pileus")
 """Where files that root alone may read, such as a TLS key, are put for this process."""
+OF_DATABASE = "give the database's role a password (PILEUS_DATABASE, or ~/.pgpass), or reach it by TCP"
 TOO_BROAD = {"/", "/root", "/home", "/tmp", "/var", "/srv", "/opt", "/mnt"}
 
 
 class Enclosure(Model, frozen=True, kw_only=True):
-    """What is asked for. `mount_on`: an empty directory; `private`: file name -> content, for PRIVATE_FILES."""
+    """What is asked for. `mount_on`: an empty directory; `private`: file name -> content, for PRIVATE_FILES; `sockets`: directories of
+    sockets that it may use."""
 
     state: str
     user: int
     mount_on: str
     private: dict[str, bytes] = {}
+    sockets: list[str] = []
 
 
 class Confined(Model, frozen=True, kw_only=True):
@@ -37,6 +40,7 @@ class Confined(Model, frozen=True, kw_only=True):
 
     missing: dict[str, str] = {}
     error: str = ""
+    remedy: str = ""
 
 
 def enclose(wanted: Enclosure) -> Confined:
@@ -59,7 +63,8 @@ def enclose(wanted: Enclosure) -> Confined:
     kernel.prctl(kernel.SET_DUMPABLE, 0)
     kernel.prctl(kernel.SET_PDEATHSIG, 9)
     if unreadable := [one for one in _program() if not os.access(one, os.R_OK | os.X_OK)]:
-        return Confined(error=f"its user can't read {unreadable[0]}, where the program is")
+        remedy = f"let every user read it: chmod -R go+rX {unreadable[0]}"
+        return Confined(error=f"its user can't read {unreadable[0]}, where the program is", remedy=remedy)
     with _noted(missing, "a filter of system calls"):
         if not syscall_filter.known():
             raise OSError(0, f"there is none for {os.uname().machine}")
@@ -82,7 +87,7 @@ def _own_file_system(wanted: Enclosure) -> None:
     root = Path(wanted.mount_on)
     kernel.mount("tmpfs", root, "tmpfs", NO_SUID | NO_DEVICES, "size=64m,mode=755")
     kernel.mount("tmpfs", _directory(root / "tmp"), "tmpfs", NO_SUID | NO_DEVICES | NO_PROGRAMS, "size=64m,mode=1777")
-    state = Path(wanted.state).resolve()
+    state, sockets = Path(wanted.state).resolve(), [Path(one).resolve() for one in wanted.sockets]
     for path in [*map(Path, (*SYSTEM, *RESOLVERS)), *_program()]:
         _show(root, path)
     _devices(root)
@@ -94,8 +99,10 @@ def _own_file_system(wanted: Enclosure) -> None:
             _give(root, one.resolve())
     for one in sorted(state.iterdir()):
         if one.is_dir() and not one.is_symlink() and one.name not in WRITTEN:
-            kernel.mount("tmpfs", root / one.relative_to("/"), "tmpfs", READ_ONLY | NO_SUID | NO_DEVICES | NO_PROGRAMS, "size=4k,mode=000")
+            _hide(root, one, [path for path in sockets if path.is_relative_to(one)])
     _linked(root, Path(wanted.state))
+    for path in map(Path, wanted.sockets):
+        _show(root, path)
     os.chdir(root)
     kernel.mount("none", root, flags=REMOUNT | BIND | READ_ONLY | NO_SUID | NO_DEVICES)
     kernel.pivot_root_here()
@@ -136,6 +143,16 @@ def _give(root: Path, path: Path) -> None:
     kernel.mount("none", place, flags=REMOUNT | BIND | NO_SUID | NO_DEVICES | NO_PROGRAMS)
 
 
+def _hide(root: Path, path: Path, shown: list[Path]) -> None:
+    """Put an empty directory in its place, with what is shown of it."""
+    place = root / path.relative_to("/")
+    flags = NO_SUID | NO_DEVICES | NO_PROGRAMS
+    kernel.mount("tmpfs", place, "tmpfs", flags, f"size=16k,mode={'711' if shown else '000'}")
+    for one in shown:
+        _show(root, one)
+    kernel.mount("none", place, flags=REMOUNT | READ_ONLY | flags)
+
+
 def _linked(root: Path, path: Path) -> None:
     """Where a path leads through links, let it lead to the same place in the new tree."""
     place = root / path.relative_to("/")
@@ -166,6 +183,7 @@ def _process_table(root: Path) -> None:
 def _files(root: Path, wanted: Enclosure) -> None:
     folder = _directory(root / PRIVATE_FILES.relative_to("/"))
     for name, content in wanted.private.items():
+        _directory((folder / name).parent)
         descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -61,7 +61,7 @@ def vhdx(sample: Sample) -> Finding | None:
     """A VHDX by its signature. Refused: a parent, a log that is not written back, metadata that can't be read."""
     if not sample.head.startswith(VHDX_SIGNATURE):
         return None
-    items = _metadata(sample.region)
+    items = metadata(sample.region)
     if items is None or VIRTUAL_SIZE not in items or FILE_PARAMETERS not in items:
         return Finding(name="vhdx", refusal="its metadata is missing")
     size = int.from_bytes(items[VIRTUAL_SIZE][:8], "little")
@@ -78,7 +78,7 @@ def _open_log(header: bytes) -> bool:
     return header.startswith(b"head") and any(header[48:64])
 
 
-def _metadata(region: bytes) -> dict[bytes, bytes] | None:
+def metadata(region: bytes) -> dict[bytes, bytes] | None:
     """The items of the metadata table by their GUID, as far as they lie in the region."""
     if not region.startswith(b"metadata") or len(region) < 32:
         return None

@@ -180,6 +180,30 @@ REFERENCES = [
         table="passcode_uses", column="credential_id", to="credentials", key=("credential_id",),
     ),
     Reference(
+        name="access_tokens_have_consumers", sentence="Every access token is of a consumer that exists.",
+        table="oauth_access_tokens", column="consumer_id", to="oauth_consumers",
+    ),
+    Reference(
+        name="access_tokens_have_users", sentence="Every access token is of a user that exists.",
+        table="oauth_access_tokens", column="user_id", to="users",
+    ),
+    Reference(
+        name="request_tokens_have_consumers", sentence="Every request token is of a consumer that exists.",
+        table="oauth_request_tokens", column="consumer_id", to="oauth_consumers",
+    ),
+    Reference(
+        name="identity_providers_have_domains", sentence="Every identity provider has a domain for its users.",
+        table="identity_providers", column="domain_id", to="projects", owned=True, remedy="delete the identity provider",
+    ),
+    Reference(
+        name="protocols_have_identity_providers", sentence="Every protocol is of an identity provider that exists.",
+        table="federation_protocols", column="idp_id", to="identity_providers",
+    ),
+    Reference(
+        name="associations_have_policies", sentence="Every document of policy that an endpoint or service has exists.",
+        table="policy_associations", column="policy_id", to="catalog_policies", key=("endpoint_id", "service_id", "region_id"),
+    ),
+    Reference(
         name="options_have_domains", sentence="Every option of a domain has its domain.",
         table="domain_options", column="domain_id", to="projects", key=("domain_id", "section", "option"),
     ),

@@ -17,7 +17,7 @@ UNDER_WAY = (MovePhase.READY, MovePhase.DISKS, MovePhase.MEMORY, MovePhase.POST_
 class MoveRecord(Model, frozen=True, kw_only=True):
     """One side of one move. `target` is None until the destination listens; `ready`: the source's QEMU has all that it needs; `begun`:
     the destination was told to run the guest, so that the source may never go on; `kept`: of a guest that is off, it has all, and the QEMU
-    that took it may end; `memory_began_at`: QEMU was told to send the memory."""
+    that took it, or sent it, may end; `memory_began_at`: QEMU was told to send the memory."""
 
     id: str
     incoming: bool

@@ -162,7 +162,7 @@ class QemuMoves:
             await self._remove(guest_id)
             return MoveProgress(phase=MovePhase.CANCELLED)
         work, task = self._work.get(guest_id, (None, None))
-        if work and task and not task.done():
+        if work and task and not task.done() and found.phase is not MovePhase.POST_COPY:  # from which there is no way back
             work.cancelled = True
             guest.stirred.set()
             await asyncio.wait([task], timeout=CANCEL_SECONDS)
@@ -180,6 +180,8 @@ class QemuMoves:
         guest = self._outgoing(migration_id, guest_id)
         async with guest.lock:
             move = guest.move
+            if move is not None and move.phase is MovePhase.POST_COPY:
+                await self._end_half_sent(guest)
             if move is None or move.phase is not MovePhase.SWITCHED:
                 return guest.observed()
             shared = self._host.storage.shared
@@ -214,6 +216,16 @@ class QemuMoves:
         task = asyncio.create_task(work.run())
         task.add_done_callback(_say)
         self._work[guest.record.guest.id] = (work, task)
+
+    async def _end_half_sent(self, guest: QemuGuest) -> None:
+        """QEMU takes nobody back from post-copy, though the guest has not run elsewhere: it is ended, and may be started anew."""
+        _, task = self._work.pop(guest.record.guest.id, (None, None))
+        await end([task])
+        await guest.quit(patience=0, ended=ObservedPower.CRASHED)
+        reason = "The other host was lost in post-copy, with a part of the server's memory, so that it was ended. Its disks are whole."
+        await guest.note_move(phase=MovePhase.FAILED, error=reason, ended_at=time.time())
+        self._host.changed(guest.observed())
+        raise NodeFailed(reason)
 
     async def _forget(self, guest: QemuGuest) -> None:
         """A move that was not begun in full: as if it had never been asked for."""

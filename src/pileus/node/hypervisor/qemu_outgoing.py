@@ -57,12 +57,8 @@ class Outgoing:
         guest = self.guest
         assert guest.move
         try:
-            if guest.move.copies:
-                await self._copy_disks()
-            if guest.move.live:
-                await self._send_memory()
-            else:
-                await self._let_go_of_disks()
+            if not guest.move.kept:
+                await self._send()
             await self._given_away()
         except Stopped:
             await self._stay(MovePhase.CANCELLED)
@@ -90,6 +86,16 @@ class Outgoing:
     def _options(self) -> MoveOptions:
         assert self.guest.move
         return self.guest.move.options
+
+    async def _send(self) -> None:
+        """All of it, until the destination has it."""
+        assert self.guest.move
+        if self.guest.move.copies:
+            await self._copy_disks()
+        if self.guest.move.live:
+            await self._send_memory()
+        else:
+            await self._let_go_of_disks()
 
     async def _copy_disks(self) -> None:
         """Until each mirror has caught up; from then on they follow what the guest writes."""
@@ -232,6 +238,7 @@ class Outgoing:
                 await self._stay(MovePhase.FAILED, NodeFailed("The server was not given away.", detail=f"QEMU is {state}"))
                 return
         else:
+            await guest.note_move(kept=True)  # who finds no QEMU any more knows that it was not lost
             await guest.quit_carrier()
         # Not durable, as the guest stands still: a host that loses power loses its QEMU too, and runs nothing that it is not told to run.
         await guest.note_move(durable=False, phase=MovePhase.SWITCHED, ended_at=time.time(), disk_sent=guest.move.disk_total)

@@ -199,6 +199,13 @@ class SimulatedMoves:
         move = state.move
         if move is None or move.id != migration_id or move.incoming:
             raise NotFound("This host knows nothing of this move.")
+        if move.phase is MovePhase.POST_COPY:
+            reason = "The other host was lost in post-copy, with a part of the server's memory, so that it was ended. Its disks are whole."
+            state = self._end(state, move, MovePhase.FAILED, reason)
+            ended = msgspec.structs.replace(state.observed, power=ObservedPower.CRASHED, started_at=None)
+            self._keep(msgspec.structs.replace(state, observed=ended))
+            self._report(ended)
+            raise NodeFailed(reason)
         if move.phase is MovePhase.SWITCHED:
             state = self._end(state, move, MovePhase.FAILED, "The other host was lost before it ran the server.")
         return state.observed

@@ -31,6 +31,10 @@ class NetworkDriver(Protocol):
         """Bring the domain to this state and return its digest; cheap when nothing changed."""
         ...
 
+    def read_at(self, domain_id: str) -> int:
+        """The number of the reading (RoutingDomain.read_at) that was applied last, also by an earlier process; 0: there is none."""
+        ...
+
     async def remove(self, domain_id: str) -> None:
         """Leave nothing of the domain. Fine when it is gone already."""
         ...

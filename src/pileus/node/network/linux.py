@@ -17,6 +17,7 @@ from pileus.core import network_names as names
 from pileus.core import network_plan, nft
 from pileus.core.network_vxlan import joined
 from pileus.core.nft_ports import link_local
+from pileus.core.routing import undated
 from pileus.model.base import Model
 from pileus.model.errors import NodeFailed
 from pileus.model.hosts import Capability
@@ -41,7 +42,7 @@ class Record(Model, frozen=True, kw_only=True):
 
 def digest_of(domain: RoutingDomain) -> str:
     """What tells two states of a domain, and of what we build from it, apart."""
-    return hashlib.sha256(REVISION.encode() + msgspec.json.encode(domain)).hexdigest()
+    return hashlib.sha256(REVISION.encode() + msgspec.json.encode(undated(domain))).hexdigest()
 
 
 class LinuxNetwork:
@@ -107,8 +108,14 @@ class LinuxNetwork:
                 self._records[domain.id] = Record(digest=digest, domain=domain)
                 await asyncio.to_thread(self._write_record, self._records[domain.id])
             else:
+                self._records[domain.id] = Record(digest=digest, domain=domain)  # the same, read later: not worth a write
                 await self._listen(domain)
         return digest
+
+    def read_at(self, domain_id: str) -> int:
+        """The number of the reading that was applied last."""
+        record = self._records.get(domain_id)
+        return record.domain.read_at if record else 0
 
     async def remove(self, domain_id: str) -> None:
         """Leave nothing of the domain. Taps that a guest holds open stay in their namespace until another domain takes them over."""

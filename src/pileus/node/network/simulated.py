@@ -5,6 +5,7 @@ import hashlib
 import msgspec
 
 from pileus.core.network_plan import ports_of
+from pileus.core.routing import undated
 from pileus.model.errors import NodeFailed
 from pileus.model.hosts import Capability
 from pileus.model.routing import RoutingDomain
@@ -34,10 +35,15 @@ class SimulatedNetwork:
 
     async def apply(self, domain: RoutingDomain) -> str:
         """Remember the domain."""
-        digest = hashlib.sha256(msgspec.json.encode(domain)).hexdigest()
+        digest = hashlib.sha256(msgspec.json.encode(undated(domain))).hexdigest()
         self.domains[domain.id] = domain
         self._digests[domain.id] = digest
         return digest
+
+    def read_at(self, domain_id: str) -> int:
+        """The number of the reading that was applied last."""
+        domain = self.domains.get(domain_id)
+        return domain.read_at if domain else 0
 
     async def remove(self, domain_id: str) -> None:
         """Forget the domain."""

@@ -1,0 +1,45 @@
+"""Locations, as far as policy allows: content at an address that a user names is fetched and kept here; nobody reads it from there later.
+
+Where our own files lie is told to services alone.
+"""
+
+from pileus.api.image import imports
+from pileus.api.image.images import STORE, load, load_own
+from pileus.api.request import Request, Response
+from pileus.core.images import check_digest
+from pileus.model.base import Model
+from pileus.model.errors import Conflict
+from pileus.model.images import ImageStatus
+
+
+class ValidationData(Model, frozen=True, kw_only=True):
+    """The hash that the content must have."""
+
+    os_hash_algo: str | None = None
+    os_hash_value: str | None = None
+
+
+class LocationBody(Model, frozen=True, kw_only=True):
+    """Body of POST /v2/images/{image_id}/locations."""
+
+    url: str
+    validation_data: ValidationData = ValidationData()
+
+
+async def add(request: Request) -> Response:
+    """POST /v2/images/{image_id}/locations: fetches what lies there, checks its hash, and keeps it."""
+    body: LocationBody = request.body
+    image = await load_own(request)
+    expected = check_digest(body.validation_data.os_hash_algo, body.validation_data.os_hash_value)
+    if image.status != ImageStatus.QUEUED:
+        raise Conflict(f"Image {image.id} has status {image.status}; only one that waits for content takes a location.")
+    await imports.fetch(request, image, body.url, expected)
+    return Response(202)
+
+
+async def index(request: Request) -> Response:
+    """GET /v2/images/{image_id}/locations."""
+    image = await load(request)
+    if image.content is None:
+        return Response(200, [])
+    return Response(200, [{"url": (request.cloud.images / image.content).absolute().as_uri(), "metadata": {"store": STORE}}])

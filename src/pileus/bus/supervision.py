@@ -1,0 +1,158 @@
+"""Between managers without privileges and root's process, where hosts are reached by another bus: who asks that a host be fenced.
+
+`Supervised` is the unprivileged end, `Supervisor` root's. All that can be asked for is a host's name: how it is fenced is root's to know.
+"""
+
+import asyncio
+import itertools
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from pileus.bus.line import LATE, Line
+from pileus.ending import end
+from pileus.model.base import Model
+from pileus.model.errors import PileusError, Unavailable
+
+log = logging.getLogger(__name__)
+
+LARGEST = 8 << 10
+"""Bytes of a message."""
+AT_ONCE = 16
+"""Hosts that are being fenced; who asks for more waits."""
+LONGEST = 500
+"""Characters of what is told of it."""
+Fencer = Callable[[str, str], Awaitable[str]]
+"""A host's name and address -> what was done. Unavailable or Invalid, with the reason, when it is not certain that it runs nothing."""
+
+
+class Ask(Model, frozen=True, kw_only=True, tag="ask", forbid_unknown_fields=True):
+    """Make this host run nothing."""
+
+    number: int
+    host: str
+    address: str
+
+
+class Fenced(Model, frozen=True, kw_only=True, tag="fenced", forbid_unknown_fields=True):
+    """What came of the request of that number: what was done, or why it is not certain."""
+
+    number: int
+    said: str = ""
+    error: str = ""
+
+
+class Ready(Model, frozen=True, kw_only=True, tag="ready", forbid_unknown_fields=True):
+    """From the managers: they are at work, and the API, where there is one, answers."""
+
+
+_to_root: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Ask | Ready)
+_to_managers: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Fenced)
+
+
+class Supervised:
+    """The managers' end. `half`: our half of the pair; connected in `open`."""
+
+    def __init__(self, half: socket.socket) -> None:
+        self._line = Line(half, _to_managers, self._take, LARGEST)
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Fenced]] = {}
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def over(self) -> asyncio.Event:
+        """Set when root's process is gone."""
+        return self._line.over
+
+    async def open(self) -> None:
+        """Begin."""
+        await self._line.open()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def close(self) -> None:
+        """End; who waits is told so."""
+        await self._line.close()
+        await end([self._watching])
+        self._lost()
+
+    def ready(self) -> None:
+        """Tell root's process that all is at work."""
+        self._line.post(Ready())
+
+    async def fence(self, host: str, address: str) -> str:
+        """What root did so that the host runs nothing; Unavailable, with the reason, when that is not certain."""
+        number = next(self._numbers)
+        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            await self._line.send(Ask(number=number, host=host, address=address))
+            found = await waiting
+        finally:
+            del self._waiting[number]
+        if found.error:
+            raise Unavailable(found.error)
+        return found.said
+
+    async def _take(self, message: Fenced) -> None:
+        waiting = self._waiting.get(message.number)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(message)
+
+    async def _watch(self) -> None:
+        await self._line.over.wait()
+        self._lost()
+
+    def _lost(self) -> None:
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(Unavailable(LATE))
+
+
+class Supervisor:
+    """Root's end. `fence` checks what it is given; `ready` is called when the managers say that they are at work."""
+
+    def __init__(self, half: socket.socket, fence: Fencer, ready: Callable[[], None] = lambda: None) -> None:
+        self._line = Line(half, _to_root, self._take, LARGEST)
+        self._fence = fence
+        self._ready = ready
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def over(self) -> asyncio.Event:
+        """Set when the managers are gone, or have said what no manager says."""
+        return self._line.over
+
+    async def open(self) -> None:
+        """Begin to listen."""
+        await self._line.open()
+
+    async def close(self) -> None:
+        """End, and what is under way with it."""
+        await self._line.close()
+        await end(list(self._tasks))
+
+    async def _take(self, message: Ask | Ready) -> None:
+        match message:
+            case Ask():
+                await self._places.acquire()  # further ones wait in the socket
+                task = asyncio.create_task(self._answer(message))
+                self._tasks.add(task)
+                task.add_done_callback(self._done)
+            case Ready():
+                self._ready()
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._places.release()
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.info("what came of a fencing is told to nobody, it will be asked for again: %s", task.exception())
+
+    async def _answer(self, asked: Ask) -> None:
+        try:
+            said = Fenced(number=asked.number, said=(await self._fence(asked.host, asked.address))[:LONGEST])
+        except PileusError as error:
+            said = Fenced(number=asked.number, error=error.message[:LONGEST])
+        await self._line.send(said)
