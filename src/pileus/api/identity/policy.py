@@ -106,6 +106,10 @@ POLICY: dict[str, str] = {
     "identity:create_credential": ANYONE,
     "identity:update_credential": ANYONE,
     "identity:delete_credential": ANYONE,
+    # For services that were sent signatures, or that validate tokens by themselves.
+    "identity:ec2tokens_validate": "service",
+    "identity:s3tokens_validate": "service",
+    "identity:list_revoke_events": "service",
     # OAuth 1.
     "identity:list_consumers": "cloud_reader",
     "identity:get_consumer": "cloud_reader",
