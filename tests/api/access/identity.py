@@ -47,6 +47,7 @@ WITH_A_TOKEN = {
     "identity:ec2_get_credential",
     "identity:ec2_delete_credential",
     "identity:list_trusts",
+    "identity:revoke_tokens_for_user",
     "identity:delete_access_token",
     "identity:get_security_compliance_domain_config",
     "identity:get_limit_model",

@@ -43,6 +43,7 @@ POLICY: dict[str, str] = {
     "identity:create_user": "domain_manager",
     "identity:update_user": "domain_manager",
     "identity:delete_user": "domain_manager",
+    "identity:revoke_tokens_for_user": ANYONE,
     "identity:list_groups": "domain_reader",
     "identity:list_groups_for_user": ANYONE,
     "identity:get_group": "domain_reader",

@@ -82,6 +82,7 @@ ROUTES = [
     route("PATCH",  U,                           users.update_user,             "identity:update_user", body=users.UpdateUser),
     route("DELETE", U,                           users.remove_user,             "identity:delete_user", success=204),
     route("POST",   U + "/password",             users.change_password,         PUBLIC, body=users.ChangePassword, success=204),
+    route("DELETE", U + "/tokens",               users.revoke_tokens,            "identity:revoke_tokens_for_user", success=204),
     route("GET",    U + "/projects",             projects.list_user_projects,   "identity:list_user_projects"),
     route("GET",    U + "/groups",               groups.list_user_groups,       "identity:list_groups_for_user"),
 
