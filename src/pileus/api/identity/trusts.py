@@ -86,7 +86,7 @@ async def list_trusts(request: Request) -> Document:
 
 
 def _alive(trust: Trust) -> bool:
-    return trust.expires_at is None or trust.expires_at > clock.now()
+    return (trust.expires_at is None or trust.expires_at > clock.now()) and trust.remaining_uses != 0
 
 
 async def _find(request: Request, db: Reader) -> Trust:
