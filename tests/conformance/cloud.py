@@ -25,10 +25,10 @@ TIMEOUT = 120.0
 
 @dataclass(frozen=True)
 class Place:
-    """A running cloud: its state directory, and where its image service may fetch an image from ("" nowhere)."""
+    """A running cloud: its state directory, and where its image service may fetch `image.raw` and `image.qcow2` from ("" nowhere)."""
 
     state: Path
-    image_url: str
+    images: str
 
 
 @contextmanager
@@ -37,13 +37,13 @@ def own() -> Iterator[Place]:
     with ExitStack() as stack:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pileus-conformance-"))) / "cloud"
         state.mkdir(mode=0o700)
-        image_url, host = stack.enter_context(image())
+        address, host = stack.enter_context(images())
         (state / "config.json").write_text(json.dumps({**STRICT, "import_hosts": [host]}))
         stack.callback(down, state)
         with step("A cloud for the tests") as current:
             call(state, "up", "--simulate", str(HOSTS), "--listen", f"127.0.0.1:{free_port()}", "--no-demo", "--detach")
             current.note(f"{HOSTS} simulated hosts")
-        yield Place(state, image_url)
+        yield Place(state, address)
 
 
 @contextmanager
@@ -55,19 +55,20 @@ def there(state: Path) -> Iterator[Place]:
     if port is None:
         yield Place(state, "")
         return
-    with image(port) as (url, _):
-        yield Place(state, url)
+    with images(port) as (address, _):
+        yield Place(state, address)
 
 
 @contextmanager
-def image(port: int = 0) -> Iterator[tuple[str, str]]:
-    """Serves a small qcow2 image; gives its address, and HOST:PORT of it."""
+def images(port: int = 0) -> Iterator[tuple[str, str]]:
+    """Serves two small images, raw and qcow2; gives the address that they are below, and HOST:PORT of it."""
     with tempfile.TemporaryDirectory(prefix="pileus-conformance-") as folder:
-        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", f"{folder}/image.qcow2", "1M"], check=True)
+        for kind in ("raw", "qcow2"):
+            subprocess.run(["qemu-img", "create", "-q", "-f", kind, f"{folder}/image.{kind}", "1M"], check=True)
         with ThreadingHTTPServer(("127.0.0.1", port), partial(Quiet, directory=folder)) as server:
             Thread(target=server.serve_forever, daemon=True).start()
             host = f"127.0.0.1:{server.server_port}"
-            yield f"http://{host}/image.qcow2", host
+            yield f"http://{host}", host
             server.shutdown()
 
 

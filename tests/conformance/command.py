@@ -58,7 +58,11 @@ def command(service: str, parts: tuple[str, ...], write: bool, as_json: bool, **
         raise Invalid(f"There is no such suite for {service}; there are: {', '.join(one.title for one in SERVICES[service])}.")
     asked = runner.Asked(regex=pattern(said["regex"]), names=names(said["listing"]), workers=said["workers"])
     judge = environment.prepare()
-    about = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "versions": environment.versions(judge), "command": as_called()}
+    about = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "versions": environment.versions(judge),
+        "command": as_called(service, parts, {"regex": said["regex"], "list": said["listing"] and said["listing"].name}),
+    }
     with kept(said["keep"]) as folder, cloud.there(said["state"].resolve()) if said["state"] else cloud.own() as place:
         found = [runner.run(suite, place, judge, folder / suite.folder, asked) for suite in suites]
     found = [one for one in found if one.passed or one.failed or one.skipped or one.lost]
@@ -98,9 +102,12 @@ def kept(folder: Path | None) -> Iterator[Path]:
         yield Path(name)
 
 
-def as_called() -> str:
-    """The command as it can be given again."""
-    return shlex.join(["./pileus", "test", "conformance", *sys.argv[1:]])
+def as_called(service: str, parts: tuple[str, ...], said: dict[str, Any]) -> str:
+    """The command as it can be given again, without what only says where things lie."""
+    chosen = [f"--{part}" for part in parts] + [
+        word for name in ("regex", "list") if (value := said.get(name)) for word in (f"--{name}", str(value))
+    ]
+    return shlex.join(["./pileus", "test", "conformance", service, *chosen])
 
 
 def stopped(number: int, frame: object) -> None:

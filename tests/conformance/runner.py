@@ -65,7 +65,7 @@ def settings(suite: Suite, place: Place, judge: Path, folder: Path, workers: int
         (folder / "CONTRIBUTING.rst").write_text("What openstacksdk's tests upload: a file of this name in their source tree.\n")
         return environ | CLOUDS | {"OS_CLIENT_CONFIG_FILE": str(folder / "clouds.yaml"), "OPENSTACKSDK_IMAGE": image}
     users = tempest_config.accounts(place.state, workers) if suite.accounts else None
-    path = tempest_config.write(folder, tempest_config.settings(place.state, place.image_url), users)
+    path = tempest_config.write(folder, tempest_config.settings(place.state, place.images), users)
     return environ | {"TEMPEST_CONFIG_DIR": str(path.parent), "TEMPEST_CONFIG": path.name}
 
 

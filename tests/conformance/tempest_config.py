@@ -29,7 +29,7 @@ PASSWORD_RULES = {
     "user_unique_last_password_count": "password_history",
 }
 """Tempest's words for the settings of a cloud."""
-DISK_FORMATS = ["raw"] * 6 + ["qcow2"]
+DISK_FORMATS = ["raw"] * 6 + ["qcow2", "iso"]
 """Tempest uploads random bytes as the first six pairs of formats, and only a raw disk may be that; the rest it uses with real images."""
 MIB = 1 << 20
 
@@ -60,8 +60,8 @@ def images(admin: Connection) -> tuple[str, str]:
     return there[wanted[0]], there[wanted[1]]
 
 
-def settings(state: Path, image_url: str = "") -> dict[str, dict[str, Any]]:
-    """Every section of tempest.conf. `image_url`: where an image lies that web-download may fetch."""
+def settings(state: Path, web: str = "") -> dict[str, dict[str, Any]]:
+    """Every section of tempest.conf. `web`: the address that images lie below which web-download may fetch."""
     admin, entry = connect(state, "pileus-admin")
     auth = entry["auth"]
     services = {service.type for service in admin.identity.services()}
@@ -95,12 +95,13 @@ def settings(state: Path, image_url: str = "") -> dict[str, dict[str, Any]]:
             "enforce_scope": True,
         },
         "image": {
-            "http_image": image_url,
-            "http_qcow2_image": image_url,
+            "http_image": f"{web}/image.raw" if web else "",
+            "http_qcow2_image": f"{web}/image.qcow2" if web else "",
+            "image_caching_enabled": True,
             "disk_formats": ",".join(DISK_FORMATS),
             "container_formats": "bare",
         },
-        "image-feature-enabled": {"import_image": True, "image_format_enforcement": False, "do_secure_hash": True},
+        "image-feature-enabled": {"image_format_enforcement": False, "do_secure_hash": True, "http_store_enabled": True},
         "compute": {
             "image_ref": image,
             "image_ref_alt": other,

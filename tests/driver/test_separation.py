@@ -20,7 +20,7 @@ import pytest
 from pileus.cli import separation
 from pileus.cli.separation.child import pid_of_other
 from pileus.cli.separation.node_part import CAPABILITIES
-from pileus.cli.separation.ownership import hand_over, user_of
+from pileus.cli.separation.ownership import as_its_user, hand_over, take_back, user_of
 from pileus.cli.settings import load
 from pileus.config import Config
 
@@ -351,6 +351,40 @@ def test_what_was_planted_in_the_directory_is_neither_followed_nor_given_away(st
     (state / "pileus.db").symlink_to(secret)
     hand_over(config)
     assert (secret.stat().st_uid, secret.stat().st_mode & 0o777) == (0, 0o600)
+
+
+def test_passwords_that_root_alone_needs_stay_roots_and_a_cloud_that_is_one_process_again_is_marked_so(state: Path) -> None:
+    config = Config(state=str(state), database="postgresql://db/cloud")
+    (state / "secrets").mkdir(mode=0o700)
+    for name in ("database", "fencing.json", "seal.key"):
+        (state / "secrets" / name).write_text("secret")
+        (state / "secrets" / name).chmod(0o600)
+    hand_over(config)
+    user = user_of(config)
+    assert {one.name: one.stat().st_uid for one in (state / "secrets").iterdir()} == {"database": 0, "fencing.json": 0, "seal.key": user}
+    with as_its_user(config):
+        assert os.geteuid() == user
+    take_back(config)
+    with as_its_user(config):
+        assert os.geteuid() == 0
+
+
+def test_machines_that_share_their_images_share_the_user_of_the_first(state: Path) -> None:
+    """So that what one has written the other may remove; else each cloud has a user of its own."""
+    shared = state.parent / "images"
+    shared.mkdir()
+    clouds = [Config(state=str(state.parent / name), bus="nats://bus:4222", database="postgresql://db/cloud") for name in ("one", "two")]
+    for one in clouds:
+        one.directory.mkdir(mode=0o711)
+        (one.directory / "images").symlink_to(shared)
+    first = user_of(clouds[0])
+    assert first != user_of(clouds[1])
+    hand_over(clouds[0])
+    assert user_of(clouds[0]) == user_of(clouds[1]) == first
+    hand_over(clouds[1])
+    assert (shared.stat().st_uid, shared.stat().st_gid) == (0, first)
+    os.chown(shared, -1, 1000)  # who is no other process of a cloud has no say
+    assert user_of(clouds[1]) != 1000
 
 
 def test_a_machine_that_lets_no_process_be_another_user_has_one_process_and_says_so(state: Path) -> None:

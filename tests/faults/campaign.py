@@ -172,7 +172,7 @@ class Campaign:
         self.image, self.flavor, self.network = self._furnish(Api(config, "admin", "admin"), Api(config))
 
     def run(self, seed: str, kills: int, victims: dict[str, Kill], customers: str = "abc") -> Outcome:
-        """Kill so often, then compare; the failure names the seed."""
+        """Kill so often, or for PILEUS_MINUTES, then compare; the failure names the seed."""
         dice = random.Random(seed)
         done: Counter[str] = Counter()
         work = [Customer(self, letter, seed) for letter in customers]
@@ -180,7 +180,8 @@ class Campaign:
             for one in work:
                 one.thread.start()
             deadline = time.monotonic() + 60 + 20 * kills
-            while done.total() < kills and not any(one.problem for one in work):
+            stop = time.monotonic() + 60 * float(os.environ.get("PILEUS_MINUTES", "inf"))
+            while done.total() < kills and time.monotonic() < stop and not any(one.problem for one in work):
                 assert time.monotonic() < deadline, f"too little to kill: {done}"
                 self.over.wait(dice.uniform(0.1, 1.5))
                 kind = dice.choice(sorted(victims))

@@ -8,6 +8,8 @@ from tests.faults.operations import MOVED_LIVE, SERVERS, Operation, act, history
 HOST = "OS-EXT-SRV-ATTR:host"
 SERVICES = "/compute/v2.1/os-services"
 BY_POLICY: dict[str, Any] = {"evacuate": "all", "fencing": {"*": "command:none"}}
+SLOWLY: dict[str, Any] = {"evacuate": "none", "move_bandwidth": 48 << 20}
+"""Bytes a second, so that a move takes two seconds."""
 BY_HAND: dict[str, Any] = {"evacuate": "none", "fencing": {"*": "command:none"}}
 
 
@@ -63,6 +65,22 @@ async def lost_while_moving(life: Life) -> None:
     await regain(life, host)
 
 
+async def lost_as_it_sends(life: Life) -> None:
+    """The source answers nothing any more before it has sent all; nothing starts elsewhere by itself."""
+
+    def sends() -> bool:
+        states = [state for agent in life.control.agents for state in agent._hypervisors[0]._states.values()]
+        return any(state.move and not state.move.incoming for state in states)
+
+    waits, life.each_step_twice = life.each_step_twice, False  # for the end of each request
+    await move_live(life)
+    life.each_step_twice = waits
+    await life.until(sends, "it is being sent")
+    host = await lose(life)
+    await life.settled()
+    await regain(life, host)
+
+
 async def refuge(life: Life) -> str:
     """As `history`. One host owns the server: its guest is there; a copy elsewhere is on a host that is switched off."""
     told, host = await history(life), await server_host(life)
@@ -82,4 +100,6 @@ LOSSES = [
     Operation("evacuation as asked for", running, lost_and_evacuated, refuge, [BEGUN, BEGUN, STOPPED, STOPPED], BY_HAND),
     Operation("a host is lost while its server moves", running, lost_while_moving, refuge,
               [BEGUN, MOVED_LIVE, f"{STARTED}|{MOVED_LIVE}", f"{STARTED}|{MOVED_LIVE}"], BY_POLICY),
+    Operation("the source of a move is lost for a while", running, lost_as_it_sends, refuge,
+              [BEGUN, MOVED_LIVE, MOVED_LIVE, MOVED_LIVE], SLOWLY),
 ]  # fmt: skip

@@ -1,6 +1,6 @@
 """Campaigns against whole clouds: real processes, real guests, real daemons are killed at random while customers work.
 
-`./pileus test faults --seed N --kills K` replays one, or makes it longer: PILEUS_SEED and PILEUS_KILLS.
+`./pileus test faults --seed N --kills K` replays one, or makes it longer: PILEUS_SEED and PILEUS_KILLS. `--minutes M` ends it then.
 """
 
 import contextlib

@@ -241,6 +241,13 @@ def test_a_move_that_does_not_come_about(pair: Pair, verb: type, story: Callable
     at_each_step(pair, verb, story, 1)
 
 
+def test_a_guest_that_is_given_back_runs_though_its_agent_was_killed_before_it_was_set_going(pair: Pair) -> None:
+    pair.boot()
+    for step in range(1, 5):
+        pair.fatal = (ResumeOutgoing, step)
+        resumed(pair)
+
+
 def test_a_record_that_was_written_halfway_is_gone_after_the_next_start(pair: Pair) -> None:
     pair.boot(Power.STOPPED)
     for name in ("guest.json.partial", "move.json.partial"):

@@ -144,7 +144,9 @@ def line_of(request: Request, response: Response, seconds: float) -> Line:
     """What is kept of a request."""
     route: Route | None = getattr(request, "route", None)
     service = getattr(request, "service", None)
-    login = service is not None and service.type == "identity" and request.method == "POST" and request.path.endswith("/auth/tokens")
+    login = "login" in request.notes or (
+        service is not None and service.type == "identity" and request.method == "POST" and request.path.endswith("/auth/tokens")
+    )
     identity: Identity | None = getattr(request, "identity", None)
     status = response.status
     return Line(
@@ -181,6 +183,9 @@ def _who(identity: Identity) -> Who:
 
 
 def _who_logs_in(request: Request, response: Response) -> Who:
+    if "login" in request.notes:  # a way of its own to log in
+        identity: Identity | None = request.notes["login"]
+        return _who(identity) if identity is not None else Who()
     if response.status < 400 and isinstance(response.body, dict):
         token: dict[str, Any] = response.body["token"]
         return Who(

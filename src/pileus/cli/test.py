@@ -15,6 +15,7 @@ from pileus.model.errors import Invalid, NotFound
 COVERED = ["-ra", "--durations=5", "--cov=pileus", "--cov-report="]
 UNSTEADY = 3
 """So many failed tests of a group are tried once more: they drive real guests on machines that others use, too."""
+CHANCE = ("--seed", "--kills", "--minutes")
 LAYERS = ("unit", "store", "api", "driver", "real", "faults")
 
 
@@ -23,7 +24,8 @@ LAYERS = ("unit", "store", "api", "driver", "real", "faults")
 def command(arguments: tuple[str, ...]) -> None:
     """unit, store, api, driver, real, faults, or all (the default, with the checks of style and types); the rest goes to pytest.
 
-    `faults --seed N` replays what is random in the fault tests, `faults --kills K` makes it longer.
+    `faults --seed N` replays what is random in the fault tests, `faults --kills K` makes it longer, `--minutes M` ends
+    a campaign then, with as many kills as there were.
     `conformance SERVICE` runs Tempest and the official clients' tests of a service against a cloud of its own (`conformance --help`).
     """
     home = Path(os.environ.get("PILEUS_HOME") or Path(__file__).resolve().parents[3])
@@ -49,11 +51,11 @@ def command(arguments: tuple[str, ...]) -> None:
 
 
 def _chance(rest: list[str]) -> list[str]:
-    """What is left without --seed N and --kills K, which the tests find in the environment."""
+    """What is left without --seed N, --kills K and --minutes M, which the tests find in the environment."""
     left: list[str] = []
-    words = iter(part for one in rest for part in (one.split("=", 1) if one.startswith(("--seed=", "--kills=")) else [one]))
+    words = iter(part for one in rest for part in (one.split("=", 1) if one.startswith(tuple(f"{name}=" for name in CHANCE)) else [one]))
     for word in words:
-        if word not in ("--seed", "--kills"):
+        if word not in CHANCE:
             left.append(word)
             continue
         number = next(words, "")

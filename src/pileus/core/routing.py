@@ -243,12 +243,7 @@ class Divided:
 
 def digest(domain: RoutingDomain) -> str:
     """Thirty-two hex digits that differ when the domain does, whenever it was read."""
-    return hashlib.sha256(msgspec.json.encode(undated(domain))).hexdigest()[:32]
-
-
-def undated(domain: RoutingDomain) -> RoutingDomain:
-    """The domain without the number of its reading."""
-    return msgspec.structs.replace(domain, read_at=0) if domain.read_at else domain
+    return hashlib.sha256(msgspec.json.encode(domain.undated)).hexdigest()[:32]
 
 
 def _is_guest(port: Port) -> bool:

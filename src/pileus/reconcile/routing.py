@@ -93,6 +93,7 @@ class Routing:
                 ids.add(id)
         ids.update(await routing.waiting(self.db))
         hosts, up = await self._lately()
+        self._forget_removed({one.name for one in hosts})
         ids.update(await self._orphans(hosts))
         ids.update(f"{name}/{domain}" for name, domain in self._missed if name in up)
         replied: dict[str, dict[str, str]] = {}
@@ -104,6 +105,13 @@ class Routing:
                 if reported.get(domain) != mine.get(domain) and self._is_news(name, at, domain):
                     ids.add(f"{name}/{domain}")
         return sorted(ids)
+
+    def _forget_removed(self, names: set[str]) -> None:
+        """Forget what a host had that is no more: one of its name that comes back with it is looked at as a new one."""
+        for key in [one for one in self.sent.keys() | self.replied.keys() if one[0] not in names]:
+            for known in (self.sent, self.replied, self._contents, self._marks, self._snapshots, self._changed_at):
+                known.pop(key, None)
+            self._touched.discard(key)
 
     async def step(self, id: str) -> float | None:
         """Bring the domain that holds a network or router to the hosts that need it; remove what took its place before."""

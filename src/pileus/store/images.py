@@ -13,6 +13,7 @@ from pileus.store.tables import ResourceTable
 IMAGES = ResourceTable("images", Image)
 MEMBERS = ResourceTable("image_members", ImageMember)
 
+MIB = 1 << 20
 IS_MEMBER = "EXISTS (SELECT 1 FROM image_members m WHERE m.image_id = images.id AND m.member_id = ?"
 HAS_TAG = "EXISTS (SELECT 1 FROM image_tags t WHERE t.image_id = images.id AND t.tag = ?)"
 HAS_PROPERTY = "EXISTS (SELECT 1 FROM image_properties p WHERE p.image_id = images.id AND p.name = ? AND p.value = ?)"
@@ -90,19 +91,24 @@ async def remove(tx: Transaction, image_id: str) -> bool:
 
 
 async def begin_upload(tx: Transaction, image: Image, upload: str, status: ImageStatus = ImageStatus.SAVING) -> Image:
-    """From now on the write called `upload`, and no other, may fill the image. A Conflict unless the image waits for content."""
+    """From now on the write called `upload`, and no other, may fill the image. A Conflict unless the image waits for content; QuotaExceeded
+    when its owner has no room at all."""
     current = await IMAGES.get(tx, image.id)
     if current is None or current.status != image.status:
         state = current.status if current else ImageStatus.DELETED
         raise Conflict(f"Image status transition from {state} to {status} is not allowed")
+    if current.owner is not None:
+        await charge(tx, current.owner, image_size_total=1, image_count_uploading=int(current.status == ImageStatus.QUEUED))
     return await save(tx, current, status=status, upload=upload)
 
 
 async def end_upload(tx: Transaction, image_id: str, upload: str, **changes: Any) -> Image | None:
-    """Write what the upload came to; None when the image is gone or another write has taken over."""
+    """Write what the upload came to; None when the image is gone or another write has taken over. Its size is charged to its owner."""
     current = await IMAGES.get(tx, image_id)
     if current is None or current.upload != upload:
         return None
+    if current.owner is not None and changes.get("size"):
+        await charge(tx, current.owner, image_size_total=-(-int(changes["size"]) // MIB))
     return await save(tx, current, upload=None, **changes)
 
 

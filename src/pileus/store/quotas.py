@@ -40,6 +40,12 @@ COUNTABLES: dict[str, Countable] = {
     ),
     "rbac_policy": Countable(service="network", default=10, count="SELECT count(*) FROM network_rbac_policies WHERE project_id = ?"),
     "image_count_total": Countable(service="image", default=-1, count="SELECT count(*) FROM images WHERE owner = ?"),
+    "image_count_uploading": Countable(
+        service="image", default=-1, count="SELECT count(*) FROM images WHERE owner = ? AND status IN ('saving', 'uploading', 'importing')"
+    ),
+    "image_size_total": Countable(  # MiB
+        service="image", default=-1, count="SELECT (coalesce(sum(size), 0) + 1048575) / 1048576 FROM images WHERE owner = ?"
+    ),
 }
 
 

@@ -13,6 +13,9 @@ OPEN = {
     "POST /v3/users/{user_id}/password",
     "POST /v3/OS-OAUTH1/request_token",
     "POST /v3/OS-OAUTH1/access_token",
+    "POST /v3/OS-OAUTH2/token",
+    "GET /v3/OS-SIMPLE-CERT/ca",
+    "GET /v3/OS-SIMPLE-CERT/certificates",
 }
 
 WITH_A_TOKEN = {
@@ -44,6 +47,7 @@ WITH_A_TOKEN = {
     "identity:ec2_get_credential",
     "identity:ec2_delete_credential",
     "identity:list_trusts",
+    "identity:revoke_tokens_for_user",
     "identity:delete_access_token",
     "identity:get_security_compliance_domain_config",
     "identity:get_limit_model",
@@ -113,6 +117,9 @@ ADMINS = {
         "delete_policy_association_for_region_and_service",
         "list_endpoints_for_policy",
         "get_policy_for_endpoint",
+        "ec2tokens_validate",
+        "s3tokens_validate",
+        "list_revoke_events",
         "create_limits",
         "update_limit",
         "delete_limit",

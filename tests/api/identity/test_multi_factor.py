@@ -151,3 +151,21 @@ def test_a_user_goes_with_what_is_known_of_its_passcodes(seeded: TestCloud) -> N
     assert seeded.run(seeded.db.value("SELECT count(*) FROM passcode_uses")) == 1
     assert seeded.call("DELETE", f"{V3}/users/{seeded.user_id('member')}", token="admin").status == 204
     assert seeded.run(seeded.db.value("SELECT count(*) FROM passcode_uses")) == 0
+
+
+def test_a_lent_token_neither_reads_nor_makes_nor_changes_a_seed(seeded: TestCloud) -> None:
+    """Who has a seed logs in as its owner, with all that it may: more than was lent."""
+    user = seeded.user_id("member")
+    made = seeded.call("POST", f"{V3}/users/{user}/application_credentials", "member", {"application_credential": {"name": "lent"}})
+    given = {"id": made.json["application_credential"]["id"], "secret": made.json["application_credential"]["secret"]}
+    lent = login(seeded, "application_credential", application_credential=given).headers["x-subject-token"]
+    [seed] = seeded.call("GET", f"{V3}/credentials", token="member").json["credentials"]
+    body = {"credential": {"type": "totp", "blob": "GEZDGNBVGY3TQOJQ", "user_id": user}}
+    place = f"{V3}/credentials/{seed['id']}"
+    for method, path, sent in (
+        ("GET", f"{V3}/credentials", None), ("GET", place, None), ("POST", f"{V3}/credentials", body), ("PATCH", place, body),
+        ("DELETE", place, None), ("GET", f"{V3}/users/{user}/credentials/OS-EC2", None),
+        ("GET", f"{V3}/OS-TRUST/trusts?trustor_user_id={user}", None),
+    ):  # fmt: skip
+        answer = seeded.call(method, path, token=lent, json=sent)
+        assert answer.status == 403 and seed["blob"].encode() not in answer.body, path

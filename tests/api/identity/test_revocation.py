@@ -114,3 +114,16 @@ def test_rotated_keys_let_tokens_live_one_rotation_long(cloud: TestCloud) -> Non
     assert keys.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in keys.iterdir()} == {0o600}
     assert sorted(path.name for path in keys.iterdir()) == ["0", "1", "2"]
+
+
+def test_a_user_voids_all_its_own_tokens_and_an_admin_anybodys(cloud: TestCloud) -> None:
+    place = f"{V3}/users/{cloud.user_id('member')}/tokens"
+    first, second = cloud.token("member"), cloud.token("member")
+    assert cloud.call("DELETE", place, token="reader").status == 403
+    assert cloud.call("DELETE", place, token=first).status == 204
+    for text in (first, second):
+        assert cloud.call("GET", f"{V3}/auth/projects", token=text).status == 401
+    third = cloud.token("member")
+    assert cloud.call("DELETE", place, token="admin").status == 204
+    assert cloud.call("GET", f"{V3}/auth/projects", token=third).status == 401
+    assert cloud.call("DELETE", f"{V3}/users/gone/tokens", token="admin").status == 404

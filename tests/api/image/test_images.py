@@ -7,7 +7,7 @@ import pytest
 
 from pileus.store.quotas import set_limits
 from tests.api.harness import TestCloud
-from tests.api.image.calls import IMAGES, PATCH, active, create, files, patch, show, upload
+from tests.api.image.calls import IMAGES, OCTETS, PATCH, active, create, files, patch, show, upload
 
 
 def test_a_new_image_waits_for_its_content(cloud: TestCloud) -> None:
@@ -66,6 +66,22 @@ def test_quota_is_told_as_too_large(cloud: TestCloud) -> None:
     assert cloud.call("POST", IMAGES, token="member", json={}).status == 413
     usage = cloud.call("GET", "/image/v2/info/usage", token="member").json["usage"]
     assert usage["image_count_total"] == {"limit": 1, "usage": 1}
+
+
+def test_the_size_of_all_content_is_a_quota(cloud: TestCloud) -> None:
+    project, mib = cloud.project_id(), 1 << 20
+    cloud.write(lambda tx: set_limits(tx, project, {"image_size_total": 2, "image_count_uploading": 1}))
+    active(cloud, "small", b"x" * 100)
+    large = create(cloud, "large")
+    assert upload(cloud, large, b"y" * (mib + 1)).status == 413
+    assert show(cloud, large)["status"] == "queued" and len(files(cloud)) == 1
+    assert upload(cloud, large, b"y" * mib).status == 204
+    assert upload(cloud, create(cloud), b"z").status == 413
+    usage = cloud.call("GET", "/image/v2/info/usage", token="member").json["usage"]
+    assert usage["image_size_total"] == {"limit": 2, "usage": 2}
+    cloud.call("DELETE", f"{IMAGES}/{large['id']}", token="member")
+    assert cloud.call("PUT", f"{IMAGES}/{create(cloud)['id']}/stage", token="member", content=b"s", headers=OCTETS).status == 204
+    assert upload(cloud, create(cloud), b"t").status == 413
 
 
 def test_a_patch_changes_attributes_and_properties(cloud: TestCloud) -> None:

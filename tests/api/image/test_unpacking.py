@@ -127,6 +127,15 @@ def test_a_compressed_disk_of_another_maker_is_unpacked_and_converted(cloud: Tes
     assert flat(cloud, image, tmp_path).rstrip(b"\0") == DISK
 
 
+def test_a_disk_that_can_be_told_from_an_archive_is_unpacked_though_nobody_said_that_it_is_packed(cloud: TestCloud, tmp_path: Path) -> None:
+    image, _ = imported(cloud, lzma.compress(disk(tmp_path, "qcow2")), disk_format="qcow2")
+    assert (image["status"], image["container_format"], image["disk_format"]) == ("active", "bare", "qcow2")
+    assert flat(cloud, image, tmp_path).rstrip(b"\0") == DISK
+    packed = gzip.compress(DISK)
+    image, _ = imported(cloud, packed)
+    assert image["os_hash_value"] == hashlib.sha512(packed).hexdigest()  # it may be what a raw disk holds
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [

@@ -68,6 +68,13 @@ def test_names_of_a_list_are_read_without_tags_and_comments(tmp_path: Path) -> N
     assert command.names(None) is None
 
 
+def test_a_page_names_the_command_without_places() -> None:
+    assert (
+        command.as_called("image", ("tempest",), {"regex": "a b", "list": None})
+        == "./pileus test conformance image --tempest --regex 'a b'"
+    )
+
+
 def test_a_regular_expression_that_is_none_is_refused() -> None:
     with pytest.raises(Invalid, match="no regular expression"):
         command.pattern("(")

@@ -190,6 +190,8 @@ HOSTILE: dict[str, NodeRequest] = {
     "lines before the first": ReadConsoleLog(guest_id=ONE, lines=-1),
     "the removal of a path": RemoveGuest(guest_id=".."),
     "the removal of a domain's path": RemoveDomain(domain_id="../.."),
+    "a number that no reading has": ApplyDomain(domain=replace(DOMAIN, read_at=1 << 63)),
+    "a removal by a number that no reading has": RemoveDomain(domain_id=ONE, read_at=-1),
     "a console of a path": OpenConsole(guest_id="../x", kind=ConsoleKind.VNC),
     "figures of a path": ReadDiagnostics(guest_id="/"),
     "a guest from elsewhere": PrepareIncoming(migration_id=ONE, guest=GUEST, address="0.0.0.0"),

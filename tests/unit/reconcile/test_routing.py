@@ -19,6 +19,7 @@ from pileus.model.ports import DHCP, ROUTER_INTERFACE
 from pileus.model.routers import Router
 from pileus.model.subnets import Pool, Subnet
 from pileus.reconcile import routing as module
+from pileus.reconcile.lately import Lately
 from pileus.reconcile.routing import Routing
 from pileus.reconcile.scope import EVERYTHING, Scope
 from pileus.store import routing as store
@@ -374,6 +375,26 @@ def test_a_host_that_reports_something_else_is_told_again_and_what_nobody_wants_
         assert node.told[1:] == [("remove", "old")]
         await db.write(lambda tx: HOSTS.set(tx, "h", report=report()))
         assert await routing.scan() == ["h/net"]
+
+    play(tmp_path, story)
+
+
+def test_a_host_that_was_removed_and_comes_back_with_what_nobody_wants_any_more_is_rid_of_it(tmp_path: Path) -> None:
+    async def story(db: Database, routing: Routing, node: Node) -> None:
+        await db.write(boot)
+        await routing.step("net")
+        has = {name: digest(domain) for name, domain in node.domains.items()}
+        await db.write(lambda tx: release_ports(tx, "server"))
+        await db.write(lambda tx: HOSTS.delete(tx, "h"))
+        routing._lately = Lately(routing._look)  # a moment later
+        await routing.scan()
+        await db.write(lambda tx: HOSTS.insert(tx, Host(id="h", name="h", number=1, service_id="s", report=report(**has))))
+        routing._lately, routing._reported = Lately(routing._look), Lately(routing._by_domain)
+        for id in await routing.scan():
+            await routing.step(id)
+        for id in node.woken:
+            await routing.step(id)
+        assert node.told == [("apply", "net"), ("remove", "net")]
 
     play(tmp_path, story)
 

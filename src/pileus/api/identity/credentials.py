@@ -91,6 +91,7 @@ def _document(request: Request, one: Credential) -> Document:
 
 
 async def _visible(request: Request, db: Reader, action: str, change: bool = False) -> Credential:
+    may.lasting(request)  # who has a seed or a key that another may use logs in as its owner, with all that it has
     key = request.params["credential_id"]
     one = await CREDENTIALS.get(db, key)
     own = one is not None and one.user_id == request.identity.user_id
@@ -100,6 +101,7 @@ async def _visible(request: Request, db: Reader, action: str, change: bool = Fal
 
 async def list_credentials(request: Request) -> Document:
     """GET /v3/credentials: one's own, or all."""
+    may.lasting(request)
     conditions = [Condition(column=name, value=value) for name, value in wanted(request, ("user_id", "type")).items()]
     if not may.sees_all(request):
         conditions.append(Condition(column="user_id", value=request.identity.user_id))
@@ -113,12 +115,11 @@ async def show_credential(request: Request) -> Document:
 
 async def create_credential(request: Request) -> Document:
     """POST /v3/credentials. An EC2 key's id is the SHA-256 of its access key, as clients expect."""
+    may.lasting(request)
     body: NewCredential = request.body.credential
     user_id = body.user_id or request.identity.user_id
     may.demand(user_id == request.identity.user_id or request.identity.is_admin, "identity:create_credential")
     key = _ec2_id(body.blob) if body.type == "ec2" else None
-    if body.type == "ec2":
-        may.lasting(request)
     if body.type == "ec2" and body.project_id is None:
         raise Invalid("A credential of type ec2 needs a project_id.", field="project_id")
     one = Credential(
@@ -159,8 +160,6 @@ async def update_credential(request: Request) -> Document:
 
     async def work(tx: Transaction) -> Credential:
         one = await _visible(request, tx, "identity:update_credential", change=True)
-        if "ec2" in (one.type, sent.get("type")):  # a key that a lent token may not make, it may not turn something else into, nor move
-            may.lasting(request)
         owner = sent.get("user_id", one.user_id)
         may.demand(owner == request.identity.user_id or request.identity.is_admin, "identity:update_credential")
         found(await USERS.get(tx, owner), "user", owner)

@@ -39,6 +39,7 @@ def _document(request: Request, one: Credential) -> Document:
 
 def _demand(request: Request, action: str, change: bool) -> None:
     require(request, action)
+    may.lasting(request)
     own = request.params["user_id"] == request.identity.user_id and (not change or request.identity.has("member"))
     may.demand(own or (request.identity.is_admin if change else may.sees_all(request)), action)
 
@@ -69,7 +70,6 @@ async def show_key(request: Request) -> Document:
 async def create_key(request: Request) -> Document:
     """POST /v3/users/{user_id}/credentials/OS-EC2: the key is ours to choose."""
     _demand(request, "identity:ec2_create_credential", change=True)
-    may.lasting(request)
     body: CreateKey = request.body
     user_id = request.params["user_id"]
     access = secrets.token_hex(16)

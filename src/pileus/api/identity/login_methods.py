@@ -11,6 +11,7 @@ from pileus.api.identity.tokens import INVALID
 from pileus.api.identity.totp_login import by_totp
 from pileus.api.request import Request
 from pileus.model.errors import Invalid, NotImplementedYet, Unauthorized
+from pileus.model.users import User
 from pileus.store.domains import get_domain
 
 METHODS: dict[str, Callable[[Request, Any], Awaitable[Login]]] = {
@@ -41,10 +42,15 @@ async def log_in(request: Request, given: Methods) -> Login:
         login.latest = min(login.latest, shown.latest)
         login.chain = login.chain or shown.chain
     assert login is not None
-    domain = await get_domain(request.cloud.db, login.user.domain_id)
-    if not password_rules.is_enabled(request, login.user) or domain is None or not domain.enabled:
-        raise Unauthorized(INVALID)
+    await demand_enabled(request, login.user)
     return login
+
+
+async def demand_enabled(request: Request, user: User) -> None:
+    """Unauthorized unless the user and its domain are enabled."""
+    domain = await get_domain(request.cloud.db, user.domain_id)
+    if not password_rules.is_enabled(request, user) or domain is None or not domain.enabled:
+        raise Unauthorized(INVALID)
 
 
 async def _method(request: Request, name: str, given: Methods) -> Login:

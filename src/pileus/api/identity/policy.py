@@ -43,6 +43,7 @@ POLICY: dict[str, str] = {
     "identity:create_user": "domain_manager",
     "identity:update_user": "domain_manager",
     "identity:delete_user": "domain_manager",
+    "identity:revoke_tokens_for_user": ANYONE,
     "identity:list_groups": "domain_reader",
     "identity:list_groups_for_user": ANYONE,
     "identity:get_group": "domain_reader",
@@ -106,6 +107,10 @@ POLICY: dict[str, str] = {
     "identity:create_credential": ANYONE,
     "identity:update_credential": ANYONE,
     "identity:delete_credential": ANYONE,
+    # For services that were sent signatures, or that validate tokens by themselves.
+    "identity:ec2tokens_validate": "service",
+    "identity:s3tokens_validate": "service",
+    "identity:list_revoke_events": "service",
     # OAuth 1.
     "identity:list_consumers": "cloud_reader",
     "identity:get_consumer": "cloud_reader",

@@ -22,18 +22,19 @@ async def by_totp(request: Request, given: PasscodeUser) -> Login:
     """A passcode counts once: whoever reads it over a shoulder comes too late."""
     user = await find_user(request.cloud.db, given)
     with request.cloud.login_limits.attempt(user.id if user else claimed(given), request.remote_address) as attempt:
-        attempt.right = user is not None and await _matches(request, user, given.passcode)
+        attempt.right = await _matches(request, user, given.passcode)
     if user is None or not attempt.right:
         raise Unauthorized(INVALID)
     return Login(user=user, methods=["totp"], latest=float("inf"))
 
 
-async def _matches(request: Request, user: User, passcode: str) -> bool:
+async def _matches(request: Request, user: User | None, passcode: str) -> bool:
     db = request.cloud.db
-    if await password_rules.is_locked(request, user):
+    step_of(_nobody, passcode, clock.now())  # nobody, and a user without a seed, take as long as one with
+    seeds = await CREDENTIALS.find(db, "user_id = ? AND type = 'totp' ORDER BY created_at, id", user.id if user else "")
+    if user is None or await password_rules.is_locked(request, user):
         return False
-    step_of(_nobody, passcode, clock.now())  # a user without a seed takes as long as one with
-    for one in await CREDENTIALS.find(db, "user_id = ? AND type = 'totp' ORDER BY created_at, id", user.id):
+    for one in seeds:
         step = _step(request, one, passcode)
         if step is not None and await db.write(lambda tx, one=one, step=step: use_passcode(tx, one.id, step)):
             return True

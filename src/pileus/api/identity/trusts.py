@@ -79,18 +79,26 @@ async def trust_roles(db: Reader, trust: Trust) -> list[Role]:
 
 async def list_trusts(request: Request) -> Document:
     """GET /v3/OS-TRUST/trusts: one's own as trustor or trustee; all for an admin."""
+    _demand_own(request)
     trustor, trustee = request.query.get("trustor_user_id"), request.query.get("trustee_user_id")
     may.demand(may.sees_all(request) or request.identity.user_id in (trustor, trustee), "identity:list_trusts")
     rows = await trusts_between(request.cloud.db, trustor, trustee)
     return collection(request, "trusts", [_brief(request, row) for row in rows if _alive(row)])
 
 
+def _demand_own(request: Request) -> None:
+    """Forbidden for tokens of what was lent; one of a trust may hand that on, as far as the trust says."""
+    if request.identity.is_delegated and not request.identity.trust_id:
+        raise Forbidden("A token of an application credential, an access token or an EC2 key has no say in trusts.")
+
+
 def _alive(trust: Trust) -> bool:
-    return trust.expires_at is None or trust.expires_at > clock.now()
+    return (trust.expires_at is None or trust.expires_at > clock.now()) and trust.remaining_uses != 0
 
 
 async def _find(request: Request, db: Reader) -> Trust:
     """The path's trust, when the caller is a party of it or sees all."""
+    _demand_own(request)
     key = request.params["trust_id"]
     trust = await TRUSTS.get(db, key)
     trust = found(trust if trust and _alive(trust) else None, "trust", key)
@@ -123,8 +131,7 @@ async def create_trust(request: Request) -> Document:
     body: NewTrust = request.body.trust
     who = request.identity
     may.demand(who.user_id == body.trustor_user_id, "identity:create_trust")
-    if who.is_delegated and not who.trust_id:
-        raise Forbidden("A token of an application credential, an access token or an EC2 key can't make trusts.")
+    _demand_own(request)
     expires_at = parse_time(body.expires_at, "expires_at") if body.expires_at else None
     if expires_at is not None and expires_at <= clock.now():
         raise Invalid("expires_at lies in the past.", field="expires_at")

@@ -10,11 +10,6 @@ AUTH = "/v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/au
 PLACES = {
     AUTH: "Logins of federated users are not available; make users here.",
     "/v3/OS-FEDERATION/saml2": "SAML is not available; make users here.",
-    "/v3/OS-OAUTH2": "OAuth 2 is not available; use an application credential.",
-    "/v3/OS-SIMPLE-CERT": "Tokens are not signed by certificates here.",
-    "/v3/OS-REVOKE": "Revocation events are not published; validate tokens instead.",
-    "/v3/ec2tokens": "EC2 authentication is not available.",
-    "/v3/s3tokens": "S3 authentication is not available.",
     "/v3/auth/OS-FEDERATION": "Federated identity is not available; log in by password or application credential.",
 }
 

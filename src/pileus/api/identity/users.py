@@ -249,6 +249,18 @@ async def remove_user(request: Request) -> None:
     await write(request, work)
 
 
+async def revoke_tokens(request: Request) -> None:
+    """DELETE /v3/users/{user_id}/tokens: every token of the user is void; each may do that for itself."""
+    user_id = request.params["user_id"]
+    may.demand(request.identity.is_admin or user_id == request.identity.user_id, "identity:revoke_tokens_for_user")
+
+    async def work(tx: Transaction) -> None:
+        found(await USERS.get(tx, user_id), "user", user_id)
+        await revoke(tx, f"user:{user_id}")
+
+    await write(request, work)
+
+
 async def change_password(request: Request) -> None:
     """POST /v3/users/{user_id}/password: who knows the old one needs no token; every token of the user is void then."""
     user_id = request.params["user_id"]

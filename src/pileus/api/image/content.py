@@ -4,10 +4,10 @@ import asyncio
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pileus.api.cloud import Cloud
 from pileus.api.image import files, unpacking, writers
@@ -15,11 +15,23 @@ from pileus.api.image.files import Intake
 from pileus.api.image.unpacking import Taken
 from pileus.api.request import Request, Response
 from pileus.core.image_formats import check
-from pileus.model.errors import Conflict, Forbidden, Gone, Invalid, NotFound, PileusError, TooLarge, Unavailable, UnsupportedMediaType
+from pileus.model.errors import (
+    Conflict,
+    Forbidden,
+    Gone,
+    Invalid,
+    NotFound,
+    PileusError,
+    QuotaExceeded,
+    TooLarge,
+    Unavailable,
+    UnsupportedMediaType,
+)
 from pileus.model.images import Image, ImageStatus
 from pileus.store import images as store
 from pileus.store.database import Transaction
 
+T = TypeVar("T")
 OCTETS = "application/octet-stream"
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 READ = 1 << 20
@@ -77,8 +89,16 @@ async def begin(cloud: Cloud, image: Image, status: ImageStatus) -> str:
     async def claim(tx: Transaction) -> Image:
         return await store.begin_upload(tx, image, upload, status)
 
-    await cloud.db.write(claim)
+    await within_quota(cloud.db.write(claim))
     return upload
+
+
+async def within_quota(work: Awaitable[T]) -> T:
+    """TooLarge, as Glance has it, when the owner may have no more."""
+    try:
+        return await work
+    except QuotaExceeded as error:
+        raise TooLarge(error.message, **error.data) from error
 
 
 async def requeue(cloud: Cloud, image_id: str, upload: str, status: ImageStatus = ImageStatus.QUEUED) -> None:
@@ -105,9 +125,14 @@ async def activate(cloud: Cloud, image: Image, upload: str, taken: Taken) -> Ima
             content=found.sha256, **{"os_hash_algo": "sha512", "os_hash_value": found.sha512, **changes},
         )  # fmt: skip
 
-    async with files.naming(cloud.images):
-        await asyncio.to_thread(files.install, cloud.images, taken.path, found)
-        active = await cloud.db.write(finish)
+    active: Image | None = None
+    try:
+        async with files.naming(cloud.images):
+            await asyncio.to_thread(files.install, cloud.images, taken.path, found)
+            active = await within_quota(cloud.db.write(finish))
+    except TooLarge:
+        await files.release(cloud.db, cloud.images, found.sha256)
+        raise
     if active is None:
         await files.release(cloud.db, cloud.images, found.sha256)
         raise Gone(f"Image {image.id} could not be found after upload. The image may have been deleted during the upload.")

@@ -130,14 +130,14 @@ async def _download(request: Request, image: Image, uri: str | None) -> None:
         raise Invalid("The method web-download needs a uri.", field="uri")
     if image.status != ImageStatus.QUEUED:
         raise Conflict(f"Image {image.id} has status {image.status}; only one that waits for content can be filled from the web.")
-    await fetch(request, image, uri)
+    await fetch(request, image, Wanted(uri))
 
 
-async def fetch(request: Request, image: Image, uri: str, expected: Digest | None = None) -> None:
-    """Begin to fill an image that waits from the web, with just the content of a hash where one is expected: as it is, then."""
+async def fetch(request: Request, image: Image, wanted: Wanted) -> None:
+    """Begin to fill an image that waits from the web."""
     content.check_formats(image)
-    await downloads.resolve(uri, request.cloud.config.import_hosts)
-    await _start_download(request, image, _task(request, image), Wanted(uri, expected, unpack="import" in request.path))
+    await downloads.resolve(wanted.uri, request.cloud.config.import_hosts)
+    await _start_download(request, image, _task(request, image), wanted)
 
 
 async def _start_download(request: Request, image: Image, task: ImageTask, wanted: Wanted) -> None:
@@ -150,7 +150,7 @@ async def _start_download(request: Request, image: Image, task: ImageTask, wante
         await images.save(tx, claimed, properties={**claimed.properties, IMPORTING: STORE, FAILED: ""})
         await image_tasks.start_task(tx, task)
 
-    await request.cloud.db.write(begin)
+    await content.within_quota(request.cloud.db.write(begin))
     running = asyncio.create_task(_fetch_alone(request.cloud, task, upload, wanted))
     _running.add(running)
     running.add_done_callback(_running.discard)

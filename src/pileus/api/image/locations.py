@@ -33,7 +33,7 @@ async def add(request: Request) -> Response:
     expected = check_digest(body.validation_data.os_hash_algo, body.validation_data.os_hash_value)
     if image.status != ImageStatus.QUEUED:
         raise Conflict(f"Image {image.id} has status {image.status}; only one that waits for content takes a location.")
-    await imports.fetch(request, image, body.url, expected)
+    await imports.fetch(request, image, imports.Wanted(body.url, expected, unpack=False))
     return Response(202)
 
 

@@ -45,6 +45,8 @@ class Taken:
 def prepared(taken: Taken, image: Image, target: Target, limit: int) -> Taken:
     """The image's content as servers want it; the same when it is so already. Invalid says what it is instead of what was said."""
     container, kind = image.container_format or "bare", image.disk_format or "raw"
+    if container == "bare" and kind != "raw" and kind in READERS and compression(taken.inspector.sample()):
+        container = "compressed"  # clients can't all say so, and no such disk begins like that
     check(taken.inspector.sample(), kind, container)
     if container == "compressed":
         taken = _opened(_decompressed(taken, limit), container_format="bare")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pileus import clock
 from pileus.api.cloud import Cloud
-from pileus.api.image import files
+from pileus.api.image import files, unpacking
 from pileus.model.images import Image, ImageStatus
 from pileus.store import image_tasks
 from pileus.store import images as store
@@ -76,3 +76,4 @@ async def _requeue(cloud: Cloud, image: Image) -> None:
     name = f"{image.id}.{upload}"
     for path in (cloud.images / files.UPLOADS / name, cloud.images / files.UPLOADS / f"{name}{LOCK}"):
         path.unlink(missing_ok=True)
+    unpacking.remove(cloud.images / files.UPLOADS / name)

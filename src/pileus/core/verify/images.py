@@ -66,14 +66,18 @@ def hashes_are_well_formed(world: World) -> Findings:
 
 
 def equal_contents_agree(world: World) -> Findings:
-    """The same content has the same size and checksums, whatever image it is in."""
-    seen: dict[str, Image] = {}
+    """The same content has the same checksum, and the same hash by each algorithm, whatever image it is in."""
+    checksums: dict[str, Image] = {}
+    hashes: dict[tuple[str, str | None], Image] = {}
     for image in world.images:
         if image.content is None:
             continue
-        first = seen.setdefault(image.content, image)
-        if (first.checksum, first.os_hash_value, first.os_hash_algo) != (image.checksum, image.os_hash_value, image.os_hash_algo):
+        first = checksums.setdefault(image.content, image)
+        same = hashes.setdefault((image.content, image.os_hash_algo), image)
+        if first.checksum != image.checksum or same.os_hash_value != image.os_hash_value:
             yield Finding(evidence=f"images {first.id} and {image.id} have the same content and different checksums")
+        elif image.os_hash_algo == "sha256" and image.os_hash_value != image.content:
+            yield Finding(evidence=f"image {image.id} has the content {image.content[:12]}, and says that its SHA-256 is another")
 
 
 def images_are_indexed(world: World) -> Findings:

@@ -188,13 +188,14 @@ class QemuMoves:
             if shared and (owner := shared.owner(guest_id)) and owner.host != shared.host:
                 raise Conflict(f"The server's disks belong to the host {owner.host}.")
             reason = "The other host was lost before it ran the server."
-            wanted = guest.record.guest
-            await guest.note_move(phase=MovePhase.FAILED, error=reason, ended_at=time.time())
-            if guest.process is not None:
-                await guest.connect_again()
-                await guest.apply_locked(wanted)
-                if guest.qmp:
-                    await qemu_move_keys.unload_keys(guest.qmp)
+            try:
+                if guest.process is not None:
+                    await guest.connect_again()
+                    await guest.apply_locked(guest.record.guest)
+                    if guest.qmp:
+                        await qemu_move_keys.unload_keys(guest.qmp)
+            finally:  # not before: who is killed in between is told again, and sets it going then
+                await guest.note_move(phase=MovePhase.FAILED, error=reason, ended_at=time.time())
             return guest.observed()
 
     # -- inner -----------------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from pileus.core import network_names as names
 from pileus.core import network_plan, nft
 from pileus.core.network_vxlan import joined
 from pileus.core.nft_ports import link_local
-from pileus.core.routing import undated
 from pileus.model.base import Model
 from pileus.model.errors import NodeFailed
 from pileus.model.hosts import Capability
@@ -42,7 +41,7 @@ class Record(Model, frozen=True, kw_only=True):
 
 def digest_of(domain: RoutingDomain) -> str:
     """What tells two states of a domain, and of what we build from it, apart."""
-    return hashlib.sha256(REVISION.encode() + msgspec.json.encode(undated(domain))).hexdigest()
+    return hashlib.sha256(REVISION.encode() + msgspec.json.encode(domain.undated)).hexdigest()
 
 
 class LinuxNetwork:

@@ -5,7 +5,6 @@ import hashlib
 import msgspec
 
 from pileus.core.network_plan import ports_of
-from pileus.core.routing import undated
 from pileus.model.errors import NodeFailed
 from pileus.model.hosts import Capability
 from pileus.model.routing import RoutingDomain
@@ -35,7 +34,7 @@ class SimulatedNetwork:
 
     async def apply(self, domain: RoutingDomain) -> str:
         """Remember the domain."""
-        digest = hashlib.sha256(msgspec.json.encode(undated(domain))).hexdigest()
+        digest = hashlib.sha256(msgspec.json.encode(domain.undated)).hexdigest()
         self.domains[domain.id] = domain
         self._digests[domain.id] = digest
         return digest

@@ -280,6 +280,13 @@ def test_a_whole_world_has_no_breach() -> None:
     assert breaches(WHOLE) == []
 
 
+def test_images_of_one_content_may_show_hashes_of_different_algorithms() -> None:
+    right = changed(WHOLE.images, "i2", os_hash_algo="sha256", os_hash_value="a" * 64)
+    wrong = changed(WHOLE.images, "i2", os_hash_algo="sha256", os_hash_value="b" * 64)
+    assert breaches(but(images=right)) == []
+    assert {one.name for one in examine(but(images=wrong))} == {"equal_contents_agree"}
+
+
 def test_there_are_at_least_sixty_and_each_is_proven() -> None:
     names = [one.name for one in INVARIANTS]
     assert len(names) == len(set(names)) >= 60
