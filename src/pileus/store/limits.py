@@ -31,16 +31,6 @@ async def in_use(db: Reader, registered_id: str) -> bool:
     return await db.value("SELECT 1 FROM unified_limits WHERE registered_limit_id = ?", registered_id) is not None
 
 
-async def service_is_limited(db: Reader, service_id: str) -> bool:
-    """Whether a service has registered limits."""
-    return await db.value("SELECT 1 FROM registered_limits WHERE service_id = ?", service_id) is not None
-
-
-async def region_is_limited(db: Reader, region_id: str) -> bool:
-    """Whether a region has registered limits."""
-    return await db.value("SELECT 1 FROM registered_limits WHERE region_id = ?", region_id) is not None
-
-
 async def forget_limits(tx: Transaction, project_id: str) -> None:
     """A project or domain goes, with what was said of it."""
     await tx.execute("DELETE FROM unified_limits WHERE project_id = ? OR domain_id = ?", project_id, project_id)

@@ -11,7 +11,6 @@ from pileus.model.catalog import Region
 from pileus.model.errors import Conflict, Forbidden, Invalid
 from pileus.store.catalog import REGIONS
 from pileus.store.database import Reader, Transaction
-from pileus.store.limits import region_is_limited
 from pileus.store.policy_associations import forget_associations
 
 KNOWN = ("description", "parent_region_id")
@@ -109,8 +108,6 @@ async def remove_region(request: Request) -> None:
         used = "SELECT 1 FROM regions WHERE parent_region_id = ? UNION ALL SELECT 1 FROM catalog_endpoints WHERE region_id = ?"
         if await tx.value(used, key, key) is not None:
             raise Forbidden(f"Unable to delete region {key} because it or its child regions have associated endpoints.")
-        if await region_is_limited(tx, key):
-            raise Conflict(f"The region {key} has registered limits; delete them first.")
         await forget_associations(tx, "region_id", key)
         await REGIONS.delete(tx, key)
 

@@ -9,10 +9,9 @@ from pileus.api.identity.documents import Document, changes, collection, extras,
 from pileus.api.request import Request
 from pileus.model.base import Model
 from pileus.model.catalog import CatalogService
-from pileus.model.errors import Conflict, Forbidden
+from pileus.model.errors import Forbidden
 from pileus.store.catalog import SERVICES, delete_service
 from pileus.store.database import Reader, Transaction
-from pileus.store.limits import service_is_limited
 
 KNOWN = ("type", "name", "description", "enabled")
 Text = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -115,8 +114,6 @@ async def remove_service(request: Request) -> None:
 
     async def work(tx: Transaction) -> None:
         service = await _operators_service(request, tx)
-        if await service_is_limited(tx, service.id):
-            raise Conflict(f"The service {service.id} has registered limits; delete them first.")
         await delete_service(tx, service.id)
 
     await write(request, work)
