@@ -185,12 +185,13 @@ class Availability:
         """
         back = f"Host {host.name} is back: the server stays there."
         for migration in asked:
-            if migration.step == MigrationStep.PLACE:
+            server = await servers.SERVERS.get(self.db, migration.server_id)
+            gone = server is None or server.removed_at is not None  # deleted while its host was away
+            if migration.step == MigrationStep.PLACE and not gone:
                 await self.db.write(lambda tx, one=migration: _ended(tx, one, MigrationStatus.CANCELLED, back))
                 self.wake("servers", migration.server_id)
                 continue
-            server = await servers.SERVERS.get(self.db, migration.server_id)
-            if server is None or server.host != host.name or server.removed_at is not None:
+            if server is None or gone or server.host != host.name:
                 await self.bus.request(host.name, RemoveGuest(guest_id=migration.server_id))
             await self.db.write(lambda tx, one=migration: _forgotten(tx, one))
         if not is_fenced(host) and (host.fenced_at is not None or host.fence_error is not None):
@@ -262,4 +263,5 @@ async def _ended(tx: Transaction, seen: Migration, status: MigrationStatus, reas
 
 async def _forgotten(tx: Transaction, seen: Migration) -> None:
     await allocations.release(tx, seen.id)
-    await records.save(tx, seen, step=MigrationStep.DONE)
+    placed = {} if seen.step != MigrationStep.PLACE else {"status": MigrationStatus.CANCELLED, "finished_at": clock.now()}
+    await records.save(tx, seen, step=MigrationStep.DONE, **placed)

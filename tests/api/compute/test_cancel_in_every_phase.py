@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pileus.model.migrations import MigrationStep
+from pileus.reconcile.availability import Availability
 from tests.api.compute.losing import Losing, looks_often  # noqa: F401 a fixture
 from tests.api.compute.moving import Moving
 from tests.api.compute.test_delete_in_every_state import gone, hold
@@ -232,3 +233,24 @@ def test_whatever_is_asked_for_while_it_is_evacuated(losing: Losing, phase: Migr
     losing.until(lambda: losing.evacuation(server).step == "done", "the evacuation is over")  # type: ignore[union-attr]
     losing.verified()
     losing.until(lambda: not losing.engine.failing, "nothing fails any more")
+
+
+def test_a_server_that_was_deleted_before_it_was_placed_leaves_nothing_on_its_host(losing: Losing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its host comes back before anybody has looked at the evacuation again."""
+
+    async def not_yet(*_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(Availability, "_evacuate", not_yet)
+    server = losing.placed()
+    lost = str(losing.record(server).host)
+    losing.lose(lost, power_off=False)
+    assert ask(losing, server, "evacuate") == 200
+    losing.until(lambda: losing.evacuation(server).step == MigrationStep.PLACE, "it waits for a host")  # type: ignore[union-attr]
+    assert ask(losing, server, "delete") == 204
+    losing.until(lambda: losing.record(server).removed_at, "it is gone, with its host still down")
+    losing.regain(lost)
+    losing.until(lambda: losing.guests(server) == {}, "nothing is left of it")
+    losing.until(lambda: losing.migration(server).step == MigrationStep.DONE, "the evacuation is over")
+    assert losing.migration(server).status == "cancelled"
+    losing.verified()
