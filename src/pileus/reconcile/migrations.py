@@ -6,7 +6,6 @@ the destination does. Neither side runs what it does not own, so whatever is kil
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 import msgspec
 
@@ -16,46 +15,36 @@ from pileus.config import Config
 from pileus.core import request_ids
 from pileus.core.migrations import GIVEN_AWAY, QUICK, UNDOABLE, look_again
 from pileus.model.errors import Conflict, Invalid, NodeFailed, NotFound, Unavailable
-from pileus.model.guests import Guest, ObservedPower, Power
+from pileus.model.guests import ObservedPower, Power
 from pileus.model.messages import (
     ApplyGuest,
-    AskMove,
-    CancelMove,
     FinishIncoming,
     ForceMove,
-    ForecastMove,
     GuestReply,
     IncomingReady,
-    MoveReply,
-    NodeRequest,
     PrepareIncoming,
     RemoveGuest,
     ResumeOutgoing,
     StartOutgoing,
 )
 from pileus.model.migrations import Migration, MigrationKind, MigrationStatus, MigrationStep
-from pileus.model.moves import MoveForecast, MovePhase, MoveProgress
-from pileus.model.routing import RoutingDomain
+from pileus.model.moves import MovePhase, MoveProgress
 from pileus.model.servers import Server
 from pileus.reconcile import migration_outcomes, migration_place
 from pileus.reconcile.liveness import Liveness
+from pileus.reconcile.migration_hosts import APPLY_TIMEOUT, SWITCH_TIMEOUT, BothHosts, Wake
 from pileus.reconcile.migration_place import is_live, keeps_memory
-from pileus.reconcile.move_keys import BothKeys, make_keys
-from pileus.reconcile.readings import Readings
+from pileus.reconcile.move_keys import make_keys
 from pileus.reconcile.scope import EVERYTHING
 from pileus.reconcile.server_inputs import guest_on
 from pileus.store import migration_records as records
-from pileus.store import ports, routing, servers
+from pileus.store import servers
 from pileus.store.database import Database
 from pileus.store.hosts import HOSTS, every_head
 from pileus.store.sealing import seal_of
 
-R = TypeVar("R")
-Wake = Callable[[str, str], None]
 Action = Callable[[Migration, Server], Awaitable[float | None]]
-APPLY_TIMEOUT, ASK_TIMEOUT, SWITCH_TIMEOUT = 300.0, 20.0, 5.0
 EARLIER = 30.0  # seconds that a move waits for what the server's last one left to be removed; then it goes elsewhere
-CARRY_TIMEOUT = 0.5  # seconds that a paused guest waits for its source to say what it tracks of it
 GIVE_UP = 120.0  # seconds after which a destination that does not answer is given up
 LAST_PART = 30.0  # seconds that the last of a guest may take to its destination before the source has it back
 NOTE_EVERY = 0.5  # seconds between two records of the progress
@@ -75,7 +64,7 @@ class Migrations:
         self.config = config
         self.wake = wake
         self.liveness = Liveness(bus, config.node_silence)
-        self.readings = Readings()
+        self.hosts = BothHosts(db, bus, config, wake)
         self._noted: dict[str, tuple[float, MovePhase, int]] = {}
         self._carried: dict[str, dict[str, list[str]]] = {}  # connections of guests that are between their hosts
         self.actions: dict[MigrationStep, Action] = {
@@ -167,15 +156,17 @@ class Migrations:
 
     async def _stop(self, migration: Migration, server: Server) -> float | None:
         """Shut the guest down where it is, cleanly."""
-        guest, domains = await guest_on(self.db, self.config, server, migration.sender, self.readings.begin())
+        guest, domains = await guest_on(self.db, self.config, server, migration.sender, self.hosts.readings.begin())
         off = msgspec.structs.replace(guest, power=Power.STOPPED)
-        reply = await self._reply(migration.sender, ApplyGuest(guest=off, domains=domains, seen=server.observed), GuestReply, APPLY_TIMEOUT)
+        reply = await self.hosts.reply(
+            migration.sender, ApplyGuest(guest=off, domains=domains, seen=server.observed), GuestReply, APPLY_TIMEOUT
+        )
         if reply.guest.error is not None:
             return await self._give_up(migration, MigrationStatus.ERROR, reply.guest.error)
         if reply.guest.power in (ObservedPower.RUNNING, ObservedPower.PAUSED):
             return QUICK
         await self.db.write(lambda tx: migration_outcomes.stopped(tx, migration, reply.guest))
-        await self._wake_routing(server.id, migration.sender)
+        await self.hosts.wake_routing(server.id, migration.sender)
         return 0.0
 
     async def _prepare(self, migration: Migration, server: Server) -> float | None:
@@ -186,9 +177,9 @@ class Migrations:
             text = msgspec.json.encode(make_keys(migration.id, clock.now())).decode()
             keys = seal_of(self.config.directory).close(text)
             migration = await self.db.write(lambda tx: migration_outcomes.prepared(tx, migration, keys))
-        await self._wake_routing(server.id)
-        both = self._keys(migration)
-        guest, domains = await self._guest(migration, server, destination)
+        await self.hosts.wake_routing(server.id)
+        both = self.hosts.keys(migration)
+        guest, domains = await self.hosts.guest(migration, server, destination)
         host = await HOSTS.first(self.db, "name = ?", destination)
         address = host.report.address if host and host.report else ""
         request = PrepareIncoming(
@@ -201,37 +192,28 @@ class Migrations:
             machine=server.observed.machine if keeps_memory(migration, server) else "",
             cpu_model=server.observed.cpu_model if keeps_memory(migration, server) else "",
         )
-        measuring = asyncio.ensure_future(self._forecast(migration))  # meanwhile, as it takes a second
+        measuring = asyncio.ensure_future(self.hosts.forecast(migration))  # meanwhile, as it takes a second
         try:
-            reply = await self._reply(destination, request, IncomingReady, APPLY_TIMEOUT)
+            reply = await self.hosts.reply(destination, request, IncomingReady, APPLY_TIMEOUT)
             forecast = await measuring
         finally:
             measuring.cancel()
-        await self._wake_routing(server.id, destination)
+        await self.hosts.wake_routing(server.id, destination)
         target = msgspec.structs.replace(reply.target, name=both.name)
         changes = {"target": target, "forecast": forecast, "step": MigrationStep.SEND, "status": MigrationStatus.RUNNING}
         await self.db.write(lambda tx: records.save(tx, migration, **changes))
         return 0.0
-
-    async def _forecast(self, migration: Migration) -> MoveForecast | None:
-        if not is_live(migration):
-            return None
-        try:
-            request = ForecastMove(guest_id=migration.server_id, options=migration.options)
-            return (await self._reply(migration.sender, request, MoveReply, ASK_TIMEOUT)).progress.forecast
-        except (NodeFailed, Unavailable):  # it is an estimate: the move does without
-            return None
 
     async def _send(self, migration: Migration, server: Server) -> float | None:
         """Begin to send, then look how far it is, until the source has given the guest away."""
         if migration.started_at is None:
             migration, progress = await self._begin(migration)
         elif reason := unwanted(migration, server):
-            progress = await self._move(migration.sender, CancelMove(migration_id=migration.move_id, guest_id=server.id))
+            progress = await self.hosts.cancel(migration.sender, migration)
             if progress.phase not in GIVEN_AWAY:
                 return await self._give_up(migration, MigrationStatus.CANCELLED, reason)
         elif migration.force_complete:
-            progress = await self._move(migration.sender, ForceMove(migration_id=migration.move_id, guest_id=server.id))
+            progress = await self.hosts.move(migration.sender, ForceMove(migration_id=migration.move_id, guest_id=server.id))
             migration = await self.db.write(lambda tx: records.save(tx, migration, force_complete=False))
         else:
             progress = await self._look(migration)
@@ -250,21 +232,20 @@ class Migrations:
             guest_id=migration.server_id,
             target=migration.target,
             options=migration.options,
-            keys=self._keys(migration).source,
+            keys=self.hosts.keys(migration).source,
         )
         started = await self.db.write(lambda tx: records.save(tx, migration, started_at=clock.now()))
         try:
-            return started, await self._move(migration.sender, request, APPLY_TIMEOUT)
+            return started, await self.hosts.move(migration.sender, request, APPLY_TIMEOUT)
         except NodeFailed as error:
             return started, MoveProgress(phase=MovePhase.FAILED, error=error.message)
 
     async def _look(self, migration: Migration) -> MoveProgress:
         """What the source says. When it is silent: whether the destination has got everything."""
-        ask = AskMove(migration_id=migration.move_id, guest_id=migration.server_id)
         try:
-            progress = await self._move(migration.sender, ask)
+            progress = await self.hosts.look(migration.sender, migration)
         except Unavailable:
-            there = await self._move(migration.receiver, ask)
+            there = await self.hosts.look(migration.receiver, migration)
             if there.phase != MovePhase.SWITCHED:
                 raise
             return there
@@ -275,10 +256,9 @@ class Migrations:
     async def _switch(self, migration: Migration, progress: MoveProgress) -> float | None:
         """All is there. The destination gets the guest by one transaction, if it is alive to take it; else the source goes on."""
         try:
-            ask = AskMove(migration_id=migration.move_id, guest_id=migration.server_id)
             there, connections = await asyncio.gather(
-                self._move(migration.receiver, ask, SWITCH_TIMEOUT),
-                self._connections(migration),  # at once: the guest waits for us
+                self.hosts.look(migration.receiver, migration, SWITCH_TIMEOUT),
+                self.hosts.connections(migration),  # at once: the guest waits for us
             )
         except Unavailable as error:
             return await self._give_up(migration, MigrationStatus.ERROR, f"The destination is gone: {error.message}")
@@ -289,26 +269,16 @@ class Migrations:
         self._carried[migration.id] = connections
         return await self._finish(committed, server)
 
-    async def _connections(self, migration: Migration) -> dict[str, list[str]]:
-        """What the source tracks of the guest's connections; nothing where it does not say so at once, then they are judged anew."""
-        if not is_live(migration):
-            return {}
-        ask = AskMove(migration_id=migration.move_id, guest_id=migration.server_id, connections=True)
-        try:
-            return (await self._reply(migration.sender, ask, MoveReply, CARRY_TIMEOUT)).connections
-        except (NodeFailed, Unavailable):
-            return {}
-
     # -- the destination has it ------------------------------------------------------------------------------------------------------
 
     async def _finish(self, migration: Migration, server: Server) -> float | None:
         """Run it at the destination, while its traffic is turned there."""
-        await self._wake_routing(server.id)
-        guest, _ = await self._guest(migration, server, migration.receiver)
+        await self.hosts.wake_routing(server.id)
+        guest, _ = await self.hosts.guest(migration, server, migration.receiver)
         carried = self._carried.get(migration.id, {})
         request = FinishIncoming(migration_id=migration.move_id, guest=guest, connections=carried)
         try:
-            reply = await self._reply(migration.receiver, request, GuestReply, APPLY_TIMEOUT)
+            reply = await self.hosts.reply(migration.receiver, request, GuestReply, APPLY_TIMEOUT)
         except NodeFailed as error:
             late = clock.now() > migration.updated_at + LAST_PART
             if error.data.get("kind") == Conflict.__name__ and not late:  # the last of it is on its way
@@ -317,10 +287,10 @@ class Migrations:
             if not await self._go_back(migration, reason):
                 await self.db.write(lambda tx: migration_outcomes.lost(tx, migration, reason))
             return 0.0
-        last = await self._last(migration)
+        last = await self.hosts.last(migration)
         await self.db.write(lambda tx: migration_outcomes.arrived(tx, migration, reply.guest, last))
         self.wake("servers", server.id)
-        await self._wake_routing(server.id, migration.sender)
+        await self.hosts.wake_routing(server.id, migration.sender)
         return 0.0
 
     async def _go_back(self, migration: Migration, reason: str) -> bool:
@@ -331,40 +301,28 @@ class Migrations:
         """
         if not is_live(migration) or migration.back:
             return False
-        ask = AskMove(migration_id=migration.move_id, guest_id=migration.server_id)
-        source, there = await asyncio.gather(self._move(migration.sender, ask), self._move(migration.receiver, ask))
+        source, there = await asyncio.gather(self.hosts.look(migration.sender, migration), self.hosts.look(migration.receiver, migration))
         if source.phase != MovePhase.SWITCHED or there.ran:
             return False
-        cancel = CancelMove(migration_id=migration.move_id, guest_id=migration.server_id)
-        ended = await self._move(migration.receiver, cancel, APPLY_TIMEOUT)
+        ended = await self.hosts.cancel(migration.receiver, migration, APPLY_TIMEOUT)
         if ended.ran or ended.phase not in (MovePhase.CANCELLED, MovePhase.UNKNOWN):
             return False
         text = f"The destination never got all of the guest. {reason}"
         await self.db.write(lambda tx: migration_outcomes.given_back(tx, migration, text))
-        await self._wake_routing(migration.server_id, migration.receiver)
+        await self.hosts.wake_routing(migration.server_id, migration.receiver)
         return True
-
-    async def _last(self, migration: Migration) -> MoveProgress | None:
-        """The figures of a live migration once it is over, when the source still has them."""
-        if not is_live(migration):
-            return None
-        try:
-            ask = AskMove(migration_id=migration.move_id, guest_id=migration.server_id)
-            return await self._move(migration.sender, ask, SWITCH_TIMEOUT)
-        except (NodeFailed, Unavailable):
-            return None
 
     async def _clean(self, migration: Migration, server: Server) -> float | None:
         """Nothing is left at the source; that is tried until the source is back."""
         if server.host != migration.sender or server.removed_at is not None:
-            progress = await self._move(migration.sender, AskMove(migration_id=migration.move_id, guest_id=server.id))
+            progress = await self.hosts.look(migration.sender, migration)
             if progress.phase == MovePhase.POST_COPY:  # the destination still fetches from it
                 return QUICK
             await self.bus.request(migration.sender, RemoveGuest(guest_id=server.id))
             if progress.phase != MovePhase.UNKNOWN and is_live(migration):
                 await self._note(migration, progress, always=True)
         await self.db.write(lambda tx: migration_outcomes.cleaned(tx, migration))
-        await self._wake_routing(server.id, migration.sender)
+        await self.hosts.wake_routing(server.id, migration.sender)
         return None
 
     # -- cold: to be confirmed -------------------------------------------------------------------------------------------------------
@@ -392,15 +350,15 @@ class Migrations:
             return 0.0
         await self.bus.request(server.host, RemoveGuest(guest_id=server.id))
         await self.db.write(lambda tx: migration_outcomes.given_back(tx, migration))
-        await self._wake_routing(server.id, server.host)
+        await self.hosts.wake_routing(server.id, server.host)
         return 0.0
 
     async def _resume(self, migration: Migration, server: Server) -> float | None:
         """The source takes its copy up again: a live one goes on there; another is started by the next apply, with its old flavor."""
-        await self._wake_routing(server.id)
+        await self.hosts.wake_routing(server.id)
         request = ResumeOutgoing(migration_id=migration.move_id, guest_id=server.id)
         try:
-            reply = await self._reply(migration.source, request, GuestReply, APPLY_TIMEOUT)
+            reply = await self.hosts.reply(migration.source, request, GuestReply, APPLY_TIMEOUT)
         except NodeFailed as error:
             reason = error.message
             await self.db.write(lambda tx: migration_outcomes.lost(tx, migration, reason))
@@ -408,7 +366,7 @@ class Migrations:
             work = migration_outcomes.returned if is_live(migration) else migration_outcomes.resumed
             await self.db.write(lambda tx: work(tx, migration, reply.guest))
         self.wake("servers", server.id)
-        await self._wake_routing(server.id, migration.source)
+        await self.hosts.wake_routing(server.id, migration.source)
         return 0.0 if is_live(migration) else None
 
     # -- back to before --------------------------------------------------------------------------------------------------------------
@@ -418,14 +376,14 @@ class Migrations:
         if not migration.restored:
             fault, owed = "", False
             try:
-                fault = await self._restore(migration) if migration.started_at is not None else ""
+                fault = await self.hosts.restore(migration) if migration.started_at is not None else ""
             except Unavailable:
                 owed = migration.sender in await self._lost()
                 if not owed:
                     raise
             migration = await self.db.write(lambda tx: migration_outcomes.undone(tx, migration, fault, owed))
             self.wake("servers", server.id)
-            await self._wake_routing(server.id)
+            await self.hosts.wake_routing(server.id)
         source, destination = await asyncio.gather(
             self._tell_source(migration, server), self._tell_destination(migration), return_exceptions=True
         )
@@ -442,7 +400,7 @@ class Migrations:
             return migration
         current = await servers.get(self.db, server.id)
         own = current.host == migration.sender and current.deleted_at is None
-        fault = await self._restore(migration) if own else ""
+        fault = await self.hosts.restore(migration) if own else ""
         migration = await self.db.write(lambda tx: migration_outcomes.told(tx, migration, fault))
         self.wake("servers", server.id)
         return migration
@@ -450,42 +408,10 @@ class Migrations:
     async def _tell_destination(self, migration: Migration) -> None:
         """It forgets the guest."""
         if migration.receiver:
-            await self._move(migration.receiver, CancelMove(migration_id=migration.move_id, guest_id=migration.server_id))
-            await self._wake_routing(migration.server_id, migration.receiver)
-
-    async def _restore(self, migration: Migration) -> str:
-        """Have the source go on with the guest; why it can't, if so."""
-        progress = await self._move(migration.sender, CancelMove(migration_id=migration.move_id, guest_id=migration.server_id))
-        if progress.phase not in GIVEN_AWAY:
-            return ""
-        try:
-            request = ResumeOutgoing(migration_id=migration.move_id, guest_id=migration.server_id)
-            await self._reply(migration.sender, request, GuestReply, APPLY_TIMEOUT)
-        except NodeFailed as error:
-            return error.message
-        return ""
+            await self.hosts.cancel(migration.receiver, migration)
+            await self.hosts.wake_routing(migration.server_id, migration.receiver)
 
     # -- what the steps share --------------------------------------------------------------------------------------------------------
-
-    async def _reply(self, host: str, request: NodeRequest, kind: type[R], timeout: float) -> R:
-        reply = await self.bus.request(host, request, timeout=timeout)
-        assert isinstance(reply, kind)  # the bus gives what the request asks for
-        return reply
-
-    async def _move(self, host: str, request: NodeRequest, timeout: float = ASK_TIMEOUT) -> MoveProgress:
-        return (await self._reply(host, request, MoveReply, timeout)).progress
-
-    async def _guest(self, migration: Migration, server: Server, host: str) -> tuple[Guest, list[RoutingDomain]]:
-        """The guest as it is now, not as it is to be next: that is applied once it is there."""
-        guest, domains = await guest_on(self.db, self.config, server, host, self.readings.begin())
-        seen = server.observed
-        changes = {} if seen is None else {"generation": seen.generation}
-        power = Power.STOPPED if server.resize is not None else guest.power
-        return msgspec.structs.replace(guest, power=power, **changes), domains
-
-    def _keys(self, migration: Migration) -> BothKeys:
-        assert migration.keys is not None  # made before the destination is prepared
-        return msgspec.json.decode(seal_of(self.config.directory).open(migration.keys), type=BothKeys)
 
     async def _note(self, migration: Migration, progress: MoveProgress, always: bool = False) -> None:
         """Record how far it is, now and then."""
@@ -495,13 +421,6 @@ class Migrations:
             return
         self._noted[migration.id] = now, progress.phase, len(progress.rounds)
         await self.db.write(lambda tx: records.note(tx, migration, progress=progress))
-
-    async def _wake_routing(self, server_id: str, *hosts: str | None) -> None:
-        """Have the server's domains looked at: everywhere, or on hosts that may have something else than was sent there."""
-        networks = {port.network_id for port in (await ports.ports_of(self.db, [server_id]))[server_id]}
-        for component in await routing.components_of(self.db, sorted(networks)):
-            for id in [f"{host}/{component.id}" for host in hosts if host] or [component.id]:
-                self.wake("routing", id)
 
 
 def unwanted(migration: Migration, server: Server) -> str:
