@@ -12,6 +12,7 @@ import random
 import sqlite3
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from bench.cloud import Cloud
@@ -36,9 +37,9 @@ class Population:
         self.groups = max(10, users // 100)
         self.dice = random.Random(7)
 
-    def write(self, cloud: Cloud) -> int:
-        """Put it into the cloud's database; returns the number of assignments."""
-        db = sqlite3.connect(cloud.state / "pileus.db", timeout=60)
+    def write(self, database: Path) -> int:
+        """Put it into a cloud's SQLite database; returns the number of assignments."""
+        db = sqlite3.connect(database, timeout=60)
         now = time.time()
         one, hash_ = (now, now, 1), passwords.hash_now("none of these logs in")
         domains = [(f"d{n}", *one, f"domain {n}", "", None, 1, 1, "", "[]", "{}", "{}") for n in range(DOMAINS)]
@@ -95,7 +96,7 @@ def bench(users: int) -> tuple[dict[str, Figure | float], list[str]]:
 
     with Cloud(1) as cloud:
         people = Population(users)
-        note("role assignments", float(people.write(cloud)), "")
+        note("role assignments", float(people.write(cloud.state / "pileus.db")), "")
         some = [people.dice.randrange(users) for _ in range(30)]
         effective = ask("effective assignments of one user", [f"{ASSIGNMENTS}?effective&user.id=u{n}" for n in some])
         named = ask("the same with names", [f"{ASSIGNMENTS}?effective&include_names&user.id=u{n}" for n in some])

@@ -67,7 +67,7 @@ class FakeNetwork:
     async def observe(self) -> dict[str, str]:
         return self.applied
 
-    async def apply(self, domain: RoutingDomain) -> str:
+    async def apply(self, domain: RoutingDomain, taps: Callable[[], None] | None = None) -> str:
         if self.failure:
             raise NodeFailed(self.failure, detail="what nft said")
         self.domains[domain.id] = domain

@@ -408,18 +408,23 @@ def test_a_busy_guest_is_throttled_then_stopped_until_all_is_there(tmp_path: Pat
     play(tmp_path, guest, scenario)
 
 
+async def in_post_copy(source: Host, destination: Host, guest: Guest) -> None:
+    """A busy guest runs on the source and is fetched from there, page by page."""
+    await boot(source, guest)
+    await goes_on(source, guest)
+    target = await begin(source, destination, guest, msgspec.structs.replace(BUSY_OPTIONS, bandwidth=100_000, deadline=1.0))
+    if not target.post_copy:
+        pytest.skip("this kernel has no userfaultfd for QEMU")
+    await source.reach(guest, MovePhase.POST_COPY)
+
+
 def test_a_busy_guest_goes_on_in_post_copy_where_the_kernel_allows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """QEMU as root, as unprivileged users may not use userfaultfd on every host."""
     monkeypatch.setattr(qemu, "Confinement", lambda tag: Confinement(tag, privileged=False))
     guest = boot_sectors.guest(tmp_path, boot_sectors.BUSY)
 
     async def scenario(source: Host, destination: Host) -> None:
-        await boot(source, guest)
-        await goes_on(source, guest)
-        target = await begin(source, destination, guest, msgspec.structs.replace(BUSY_OPTIONS, bandwidth=100_000, deadline=1.0))
-        if not target.post_copy:
-            pytest.skip("this kernel has no userfaultfd for QEMU")
-        await source.reach(guest, MovePhase.POST_COPY)
+        await in_post_copy(source, destination, guest)
         assert await runs(guest, source, destination) == []
         await destination.reach(guest, MovePhase.POST_COPY, MovePhase.SWITCHED)
         assert (await source.driver.moves.cancel(MOVE, guest.id)).phase in (MovePhase.POST_COPY, MovePhase.SWITCHED)
@@ -445,12 +450,7 @@ def test_a_busy_guest_whose_destination_is_lost_in_post_copy_is_ended_and_starts
     guest = boot_sectors.guest(tmp_path, boot_sectors.BUSY)
 
     async def scenario(source: Host, destination: Host) -> None:
-        await boot(source, guest)
-        await goes_on(source, guest)
-        target = await begin(source, destination, guest, msgspec.structs.replace(BUSY_OPTIONS, bandwidth=100_000, deadline=1.0))
-        if not target.post_copy:
-            pytest.skip("this kernel has no userfaultfd for QEMU")
-        await source.reach(guest, MovePhase.POST_COPY)
+        await in_post_copy(source, destination, guest)
         await destination.driver.remove(guest.id)
         if (await source.driver.moves.cancel(MOVE, guest.id)).phase is MovePhase.POST_COPY:  # else all was sent already
             with pytest.raises(NodeFailed, match="Its disks are whole"):

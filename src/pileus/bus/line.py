@@ -4,10 +4,11 @@ An end believes nothing of the other: what is longer than agreed, or is none of 
 """
 
 import asyncio
+import itertools
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -21,6 +22,12 @@ LARGEST = 32 << 20
 """Bytes of a message."""
 LATE = "The other process of this cloud does not run."
 Take = Callable[[Any], Awaitable[None]]
+Reply = TypeVar("Reply")
+
+
+class Ready(Model, frozen=True, kw_only=True, tag="ready", forbid_unknown_fields=True):
+    """From the managers: they are at work, and the API, where there is one, answers."""
+
 
 encode = msgspec.msgpack.Encoder().encode
 
@@ -96,3 +103,60 @@ class Line:
             self.over.set()
             if self._writer is not None:
                 self._writer.close()
+
+
+class Managers(Generic[Reply]):
+    """The unprivileged end, which asks by number. A subclass says what is done with messages (`_take`), and what else ends with it."""
+
+    def __init__(self, half: socket.socket, decoder: "msgspec.msgpack.Decoder[Any]", largest: int = LARGEST) -> None:
+        self._line = Line(half, decoder, self._take, largest)
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Reply]] = {}
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def over(self) -> asyncio.Event:
+        """Set when the other process is gone."""
+        return self._line.over
+
+    async def open(self) -> None:
+        """Begin."""
+        await self._line.open()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def close(self) -> None:
+        """End; who waits is told so."""
+        await self._line.close()
+        await end([self._watching])
+        self._lost()
+
+    def ready(self) -> None:
+        """Tell the other process that all is at work, and the API, where there is one, answers."""
+        self._line.post(Ready())
+
+    async def _ask(self, message: Callable[[int], Model], timeout: float | None = None) -> Reply:
+        """What is answered to the message that was made with its number; TimeoutError after `timeout` seconds."""
+        number = next(self._numbers)
+        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            await self._line.send(message(number))
+            return await asyncio.wait_for(waiting, timeout)
+        finally:
+            del self._waiting[number]
+
+    def _settle(self, number: int, reply: Reply) -> None:
+        waiting = self._waiting.get(number)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(reply)
+
+    async def _take(self, message: Any) -> None:
+        raise NotImplementedError
+
+    async def _watch(self) -> None:
+        await self._line.over.wait()
+        self._lost()
+
+    def _lost(self) -> None:
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(Unavailable(LATE))

@@ -5,7 +5,6 @@ nothing of it: what is longer than LARGEST, or is none of our messages, ends the
 """
 
 import asyncio
-import itertools
 import logging
 import math
 import resource
@@ -18,7 +17,7 @@ import msgspec
 
 from pileus import clock
 from pileus.bus import encoding
-from pileus.bus.line import LARGEST, LATE, Line
+from pileus.bus.line import LARGEST, LATE, Line, Managers, Ready
 from pileus.bus.line import encode as _encode
 from pileus.bus.local import CONSOLE_TIMEOUT, Handle, Listener
 from pileus.bus.streams import PATIENCE, BusStream, ByteStream, couple, to_socket
@@ -78,62 +77,31 @@ class Used(Model, frozen=True, kw_only=True, tag="used", forbid_unknown_fields=T
     memory: int
 
 
-class Ready(Model, frozen=True, kw_only=True, tag="ready", forbid_unknown_fields=True):
-    """From the managers: the API answers."""
-
-
 _to_node: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Ask | Carry | Ready)
 _to_managers: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Answer | Say | Carry | Hosts | Used)
 
 
-class ManagersBus:
+class ManagersBus(Managers[NodeReply]):
     """The managers' end: a Bus. `end`: our half of the pair; connected in `open`."""
 
     def __init__(self, end: socket.socket) -> None:
+        super().__init__(end, _to_managers)
         self.connected_at = math.inf
         self.listeners: list[Listener] = []
         self.came_back: list[Callable[[], None]] = []
         self.used: Used | None = None  # by the node process, as it said last
-        self._line = Line(end, _to_managers, self._take)
         self._hosts: set[str] = set()
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[NodeReply]] = {}
         self._streams: dict[int, BusStream] = {}
-        self._watching: asyncio.Task[None] | None = None
-
-    @property
-    def over(self) -> asyncio.Event:
-        """Set when the node process is gone."""
-        return self._line.over
-
-    async def open(self) -> None:
-        """Begin; hosts answer when the node process says so."""
-        await self._line.open()
-        self._watching = asyncio.create_task(self._watch())
-
-    async def close(self) -> None:
-        """End; requests and streams under way fail."""
-        await self._line.close()
-        await end([self._watching])
-        self._lost()
-
-    def ready(self) -> None:
-        """Tell the node process that requests of the API are answered."""
-        self._line.post(Ready())
 
     async def request(self, host: str, message: NodeRequest, timeout: float = 120.0) -> NodeReply:
         """The agent's reply."""
         if host not in self._hosts:
             raise Unavailable(f"Host {host} is not connected.")
-        number = next(self._numbers)
-        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        body, request_id = _encode(message), request_ids.CURRENT.get()
         try:
-            await self._line.send(Ask(number=number, host=host, request_id=request_ids.CURRENT.get(), body=_encode(message)))
-            reply = await asyncio.wait_for(waiting, timeout)
+            reply = await self._ask(lambda number: Ask(number=number, host=host, request_id=request_id, body=body), timeout)
         except TimeoutError as error:
             raise Unavailable(f"Host {host} did not answer within {timeout:g} s.") from error
-        finally:
-            del self._waiting[number]
         if isinstance(reply, Failed):
             raise NodeFailed(reply.reason, detail=reply.detail, kind=reply.kind)
         return reply
@@ -158,9 +126,8 @@ class ManagersBus:
     async def _take(self, message: Answer | Say | Carry | Hosts | Used) -> None:
         match message:
             case Answer(number=number, body=body):
-                waiting = self._waiting.get(number)
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(encoding.plain_reply(body))
+                if number in self._waiting:
+                    self._settle(number, encoding.plain_reply(body))
             case Say(body=body):
                 self.report(encoding.plain_report(body))
             case Carry(stream=number, body=body):
@@ -174,16 +141,10 @@ class ManagersBus:
                 for callback in self.came_back:
                     callback()
 
-    async def _watch(self) -> None:
-        await self._line.over.wait()
-        self._lost()
-
     def _lost(self) -> None:
         self.connected_at = math.inf
         self._hosts = set()
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(Unavailable(LATE))
+        super()._lost()
         for stream in list(self._streams.values()):
             stream.fail(LATE)
 

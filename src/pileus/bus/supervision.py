@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import itertools
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -12,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from pileus.bus.line import LATE, Line
+from pileus.bus.line import Line, Managers, Ready
 from pileus.ending import end
 from pileus.model.base import Model
 from pileus.model.errors import PileusError, Unavailable
@@ -45,69 +44,25 @@ class Fenced(Model, frozen=True, kw_only=True, tag="fenced", forbid_unknown_fiel
     error: str = ""
 
 
-class Ready(Model, frozen=True, kw_only=True, tag="ready", forbid_unknown_fields=True):
-    """From the managers: they are at work, and the API, where there is one, answers."""
-
-
 _to_root: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Ask | Ready)
 _to_managers: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Fenced)
 
 
-class Supervised:
+class Supervised(Managers[Fenced]):
     """The managers' end. `half`: our half of the pair; connected in `open`."""
 
     def __init__(self, half: socket.socket) -> None:
-        self._line = Line(half, _to_managers, self._take, LARGEST)
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Fenced]] = {}
-        self._watching: asyncio.Task[None] | None = None
-
-    @property
-    def over(self) -> asyncio.Event:
-        """Set when root's process is gone."""
-        return self._line.over
-
-    async def open(self) -> None:
-        """Begin."""
-        await self._line.open()
-        self._watching = asyncio.create_task(self._watch())
-
-    async def close(self) -> None:
-        """End; who waits is told so."""
-        await self._line.close()
-        await end([self._watching])
-        self._lost()
-
-    def ready(self) -> None:
-        """Tell root's process that all is at work."""
-        self._line.post(Ready())
+        super().__init__(half, _to_managers, LARGEST)
 
     async def fence(self, host: str, address: str) -> str:
         """What root did so that the host runs nothing; Unavailable, with the reason, when that is not certain."""
-        number = next(self._numbers)
-        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
-        try:
-            await self._line.send(Ask(number=number, host=host, address=address))
-            found = await waiting
-        finally:
-            del self._waiting[number]
+        found = await self._ask(lambda number: Ask(number=number, host=host, address=address))
         if found.error:
             raise Unavailable(found.error)
         return found.said
 
     async def _take(self, message: Fenced) -> None:
-        waiting = self._waiting.get(message.number)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(message)
-
-    async def _watch(self) -> None:
-        await self._line.over.wait()
-        self._lost()
-
-    def _lost(self) -> None:
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(Unavailable(LATE))
+        self._settle(message.number, message)
 
 
 class Supervisor:

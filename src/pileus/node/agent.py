@@ -222,11 +222,37 @@ class Agent:
             self._wanted[guest.id] = guest
             guest = crossed(guest, before, await self._observed(guest.id), request.seen)
             self._guests[guest.id] = guest  # before it boots, so that its first question to the metadata service is answered
-            replies = [await self._apply_domain(domain, guest.id) for domain in request.domains]
             driver = self._drivers.get(guest.id) or self._choose(guest)
             self._drivers[guest.id] = driver
-            applied = {one.domain_id: one.digest for one in replies if not one.read_at}
-            return GuestReply(guest=await driver.apply(guest), domains=applied)
+            if driver.starts_stopped and request.domains:
+                observed, replies = await self._start_beside(driver, guest, request.domains)
+            else:
+                replies = [await self._apply_domain(domain, guest.id) for domain in request.domains]
+                observed = await driver.apply(guest)
+            return GuestReply(guest=observed, domains={one.domain_id: one.digest for one in replies if not one.read_at})
+
+    async def _start_beside(
+        self, driver: HypervisorDriver, guest: Guest, domains: list[RoutingDomain]
+    ) -> tuple[ObservedGuest, list[DomainReply]]:
+        """Have the guest start while its networks are made, from the moment on at which its taps can be opened."""
+        taps = asyncio.Event()
+
+        async def connect() -> list[DomainReply]:
+            try:
+                before = [await self._apply_domain(domain, guest.id) for domain in domains[:-1]]
+                return [*before, await self._apply_domain(domains[-1], guest.id, taps.set)]
+            finally:
+                taps.set()
+
+        network = asyncio.create_task(connect())
+        try:
+            await taps.wait()
+            if network.done():
+                network.result()  # a network that can't be made is no guest's error
+            observed = await driver.apply(guest, network)
+        finally:
+            replies = await network
+        return observed, replies
 
     async def _prepare_incoming(self, request: PrepareIncoming) -> NodeReply:
         """The guest is in our books from now on, so that the metadata service answers it from its first moment here."""
@@ -279,14 +305,14 @@ class Agent:
             self._wanted.pop(guest_id, None)
         return Done()
 
-    async def _apply_domain(self, domain: RoutingDomain, guest_id: str = "") -> DomainReply:
+    async def _apply_domain(self, domain: RoutingDomain, guest_id: str = "", taps: Callable[[], None] | None = None) -> DomainReply:
         """Unless what is here was read later. With a guest, that has the guest's ports, as these were written before any reading that tells
         of them; where it lacks them, the numbers began anew, and the word counts."""
         async with self._turn(domain.id):
             later = self._read_later(domain.id, domain.read_at)
             if later and (not guest_id or self._has_ports(domain, guest_id)):
                 return DomainReply(domain_id=domain.id, digest=self._domains.get(domain.id, ""), read_at=later)
-            digest = await self._network.apply(domain)
+            digest = await self._network.apply(domain, taps)
             self._domains[domain.id] = digest
             self._gone.pop(domain.id, None)
             return DomainReply(domain_id=domain.id, digest=digest)

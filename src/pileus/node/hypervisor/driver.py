@@ -1,8 +1,9 @@
 """The contract of a hypervisor driver."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pileus.model.guests import ConsoleKind, Diagnostics, Guest, ObservedGuest
 from pileus.model.hosts import DriverCapabilities
@@ -22,6 +23,8 @@ class HypervisorDriver(Protocol):
     """Few verbs, each idempotent and taking whole desired structs. Errors that a user should read are `NodeFailed`."""
 
     name: str
+    starts_stopped: bool
+    """Whether it can start a guest while its network is made; its CPUs wait for that."""
 
     @property
     def moves(self) -> MoveDriver:
@@ -44,8 +47,10 @@ class HypervisorDriver(Protocol):
         """Every guest as it was applied last, also by an earlier process."""
         ...
 
-    async def apply(self, guest: Guest) -> ObservedGuest:
+    async def apply(self, guest: Guest, network: "asyncio.Future[Any] | None" = None) -> ObservedGuest:
         """Bring the guest to the desired state, or nearer to it; the result carries `error` where that failed.
+
+        Where `network` is given, its taps can be opened, and nothing of the guest runs before it is done; where that fails, so does this.
 
         What takes a guest's help (a clean shutdown, a soft reboot) goes on after the reply; `changed` says when it is done.
         Until then the result's power is what it was, and `generation` and the counters are those of the last Guest reached in full.

@@ -41,6 +41,7 @@ class QemuDriver:
     """Guests of one host. `state`: the node's directory; `tag`: the cloud's; `grace`: seconds that a guest may take to shut down."""
 
     name = "qemu"
+    starts_stopped = True
 
     def __init__(
         self,
@@ -126,14 +127,14 @@ class QemuDriver:
 
     # -- verbs -----------------------------------------------------------------------------------------------------------------------
 
-    async def apply(self, guest: Guest) -> ObservedGuest:
+    async def apply(self, guest: Guest, network: "asyncio.Future[Any] | None" = None) -> ObservedGuest:
         """See HypervisorDriver."""
         known = self._guests.get(guest.id)
         if known is None:
             known = QemuGuest(self._host, self._new_record(guest))
             self._guests[guest.id] = known
             await asyncio.to_thread(qemu_record.make_directory, known.directory, known.record, self._host.storage)
-        return await known.apply(guest)
+        return await known.apply(guest, network)
 
     async def remove(self, guest_id: str) -> None:
         """End its QEMU, delete its directory and control groups."""

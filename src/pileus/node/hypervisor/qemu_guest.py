@@ -118,23 +118,26 @@ class QemuGuest:
 
     # -- verbs -----------------------------------------------------------------------------------------------------------------------
 
-    async def apply(self, guest: Guest) -> ObservedGuest:
+    async def apply(self, guest: Guest, network: "asyncio.Future[Any] | None" = None) -> ObservedGuest:
         """Bring it to this state, or ask it to go there; an error is noted in the answer, and the next apply tries again.
 
         A guest that is being moved is left as it is.
         """
         async with self.lock:
             if self.move is None or not self.move.holds:
-                await self.apply_locked(guest)
+                await self.apply_locked(guest, network)
             return self.observed()
 
-    async def apply_locked(self, guest: Guest) -> None:
+    async def apply_locked(self, guest: Guest, network: "asyncio.Future[Any] | None" = None) -> None:
         """The same, for who holds the lock."""
         try:
             if self._host.storage.shared:
                 await asyncio.to_thread(self._host.storage.shared.claim, guest.id, guest.generation)
             await self.note(guest=guest)
-            reached = await self._converge(guest)
+            fresh = self.process is None and guest.power in (Power.RUNNING, Power.PAUSED) and self.power is not ObservedPower.SUSPENDED
+            if network and not fresh:
+                await network
+            reached = await self._converge(guest, network)
             await self.note(error=None, error_detail=None, **({"generation": guest.generation} if reached else {}))
         except PileusError as error:
             await self.note(error=error.message, error_detail=str(error.data.get("detail", "")) or None)
@@ -172,7 +175,7 @@ class QemuGuest:
 
     # -- steps -----------------------------------------------------------------------------------------------------------------------
 
-    async def _converge(self, guest: Guest) -> bool:
+    async def _converge(self, guest: Guest, network: "asyncio.Future[Any] | None") -> bool:
         """Do what differs. False when a part of it waits for the guest's own shutdown."""
         if self._down:
             await self._went_down()
@@ -188,7 +191,7 @@ class QemuGuest:
         if guest.power is Power.SUSPENDED:
             return await self._suspended(guest)
         if self.process is None:
-            await self._start(guest)
+            await self._start(guest, network)
         elif guest.reboots_soft > self.record.reboots_soft and self.power is ObservedPower.RUNNING:
             return await self._ask_to_shut_down(guest)
         elif self._asked:
@@ -254,13 +257,15 @@ class QemuGuest:
     async def _prepare(self, guest: Guest) -> dict[str, qemu_launch.DiskFile]:
         return await asyncio.to_thread(qemu_launch.prepare, self.directory, guest, self.record.user, self._host.storage)
 
-    async def _start(self, guest: Guest) -> None:
-        """Start QEMU with its CPUs stopped; `_paused` sets them going."""
+    async def _start(self, guest: Guest, network: "asyncio.Future[Any] | None") -> None:
+        """Start QEMU with its CPUs stopped, beside its network; `_paused` sets them going. Where that network fails, QEMU ends."""
         disks = await self._prepare(guest)
         saved = qemu_suspend.open_saved(self.directory) if self.power is ObservedPower.SUSPENDED else None
         try:
             await self.note(started_at=None)
             if not await self.launch(guest, disks, saved=saved):
+                if network:
+                    await network
                 return
             assert self.process
             if self.qmp and saved is not None:
@@ -273,6 +278,12 @@ class QemuGuest:
             if saved is not None:
                 qemu_launch.close_all([saved])
         qemu_launch.hide_display(self.directory)
+        if network:
+            try:
+                await network
+            except BaseException:
+                await self.quit(patience=0)
+                raise
         await self.note(ended="", started_at=self.record.started_at or time.time())
         qemu_suspend.forget(self.directory)
 

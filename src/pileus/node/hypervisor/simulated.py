@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -32,6 +33,7 @@ class SimulatedDriver:
     """
 
     name = "simulated"
+    starts_stopped = False
 
     def __init__(self, state: Path | None = None, delay: float = 0.0, clock: Callable[[], float] = clock.now) -> None:
         self._directory = state / "simulated" if state else None
@@ -73,8 +75,10 @@ class SimulatedDriver:
         """Every guest as it was applied last."""
         return [state.guest for state in self._states.values()]
 
-    async def apply(self, guest: Guest) -> ObservedGuest:
+    async def apply(self, guest: Guest, network: "asyncio.Future[Any] | None" = None) -> ObservedGuest:
         """At once, or after `delay`, what was asked."""
+        if network:
+            await network
         if self._delay:
             await asyncio.sleep(self._delay)
         before = self._states.get(guest.id)

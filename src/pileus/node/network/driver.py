@@ -27,8 +27,9 @@ class NetworkDriver(Protocol):
         """Routing domain id -> digest of what was applied last in full ("" when incomplete)."""
         ...
 
-    async def apply(self, domain: RoutingDomain) -> str:
-        """Bring the domain to this state and return its digest; cheap when nothing changed."""
+    async def apply(self, domain: RoutingDomain, taps: Callable[[], None] | None = None) -> str:
+        """Bring the domain to this state and return its digest; cheap when nothing changed. `taps` is called once the taps of its ports can
+        be opened; as long as not all is in place, new ones are joined to nothing."""
         ...
 
     def read_at(self, domain_id: str) -> int:

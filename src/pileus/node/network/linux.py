@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -28,6 +29,7 @@ from pileus.node.network.metadata import MetadataListener, listening_socket
 from pileus.node.network.namespaces import NamespaceMissing
 from pileus.node.network.uplinks import Uplinks
 
+T = TypeVar("T")
 REVISION = "1"  # of what is built from a domain; a new one makes every domain be applied again
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class LinuxNetwork:
         self.directory = state / "domains"
         self.uplinks = Uplinks(state / "uplinks", tag)
         self._records: dict[str, Record] = {}
+        self._coming: dict[str, RoutingDomain] = {}  # what is being applied, once its taps are there
         self._locks: dict[str, asyncio.Lock] = {}
         self._listeners: dict[str, dict[tuple[str, str, str], MetadataListener]] = {}
         self._metadata_of: MetadataOf = lambda guest_id: None
@@ -90,8 +93,8 @@ class LinuxNetwork:
         intact = await asyncio.to_thread(self._all_intact, [record.domain for _, record in records])
         return {domain_id: record.digest if whole else "" for (domain_id, record), whole in zip(records, intact, strict=True)}
 
-    async def apply(self, domain: RoutingDomain) -> str:
-        """Bring the domain to this state and return its digest; cheap when nothing changed."""
+    async def apply(self, domain: RoutingDomain, taps: Callable[[], None] | None = None) -> str:
+        """Bring the domain to this state and return its digest; cheap when nothing changed. `taps`: once its taps can be opened."""
         digest = digest_of(domain)
         async with self._locks.setdefault(domain.id, asyncio.Lock()):
             record = self._records.get(domain.id)
@@ -100,8 +103,16 @@ class LinuxNetwork:
                 await self._stop_listening(domain.id)  # sockets would hold on to a namespace or device that is gone
             if record is None or record.digest != digest or not intact:
                 self._records[domain.id] = Record(digest="", domain=record.domain if record else domain)
-                await asyncio.to_thread(self._realize, domain, record if intact else record and replace(record, digest=""))
-                self._records[domain.id] = Record(digest="", domain=domain)
+                known = record if intact else record and replace(record, digest="")
+                try:
+                    present = await asyncio.to_thread(self._realize, lambda: self._found(domain, known))
+                    self._coming[domain.id] = domain
+                    if taps:
+                        taps()
+                    await asyncio.to_thread(self._realize, lambda: self._build(domain, known, present))
+                    self._records[domain.id] = Record(digest="", domain=domain)
+                finally:
+                    self._coming.pop(domain.id, None)
                 self._announcer.repeat(domain.id, self._namespace(domain.id), lambda: self._announced(domain.id))
                 await self._listen(domain)
                 self._records[domain.id] = Record(digest=digest, domain=domain)
@@ -128,13 +139,15 @@ class LinuxNetwork:
     def open_tap(self, domain_id: str, port_id: str) -> int:
         """An open descriptor of the port's tap in the domain's namespace (made if missing); the caller owns it."""
         record = self._records.get(domain_id)
-        plan = network_plan.build(record.domain, self.tag) if record else None
+        coming = self._coming.get(domain_id)
+        domain = coming or (record.domain if record else None)
+        plan = network_plan.build(domain, self.tag) if domain else None
         link = next((link for link in plan.links if link.name == names.tap(port_id)), None) if plan else None
         if link is None:
             raise NodeFailed(f"The port {port_id} is not on this host.")
 
         def body() -> int:
-            if link.name not in device_names():
+            if link.name not in device_names() and not coming:
                 with Links() as links, contextlib.closing(_Descriptor("/proc/self/ns/net")) as root:
                     links.one(link, root.number)
             return taps.open_descriptor(link.name)
@@ -240,27 +253,35 @@ class LinuxNetwork:
     def _dnsmasq(self, domain_id: str) -> Path:
         return self.directory / domain_id / "dnsmasq"
 
-    def _realize(self, domain: RoutingDomain, record: Record | None) -> None:
+    def _realize(self, steps: Callable[[], T]) -> T:
         from pyroute2.netlink.exceptions import NetlinkError
 
         try:
-            self._build(domain, record)
+            return steps()
         except (OSError, NetlinkError) as failure:
-            log.warning("domain %s", domain.id, exc_info=failure)
+            log.warning("a network could not be set up", exc_info=failure)
             raise NodeFailed(f"The network could not be set up: {failure}") from failure
 
-    def _build(self, domain: RoutingDomain, record: Record | None) -> None:
-        """All the blocking steps, from what `record` says there is. The filter is in place before any device carries traffic."""
+    def _found(self, domain: RoutingDomain, record: Record | None) -> set[str]:
+        """The first blocking steps: the namespace with all its taps; new ones carry nothing yet. Returns what devices there were."""
+        self._write_record(Record(digest="", domain=record.domain if record else domain))
+        namespace = self._namespace(domain.id)
+        new = namespaces.create(namespace)
+        present = set[str]() if new else namespaces.inside(namespace, device_names)
+        self._fetch_taps(domain, present)
+        missing = {names.tap(port.id) for port in domain.ports if port.local} - present
+        if missing:
+            namespaces.inside(namespace, lambda: [taps.create(name) for name in sorted(missing - device_names())])
+        return present
+
+    def _build(self, domain: RoutingDomain, record: Record | None, present: set[str]) -> None:
+        """All the others, from what `record` says there is. The filter is in place before any device carries traffic."""
         before = record.domain if record else None
-        self._write_record(Record(digest="", domain=before or domain))
         namespace = self._namespace(domain.id)
         plan = network_plan.build(domain, self.tag)
         peers = planned_peers(plan)
-        new = namespaces.create(namespace)
-        present = set[str]() if new else namespaces.inside(namespace, device_names)
         stale = {link.peer for link in plan.links if link.peer and link.uplink and link.name not in present}
         self.uplinks.apply(domain.uplinks, stale)
-        self._fetch_taps(domain, present)
         self.uplinks.admit(self._remotes() | set(domain.remotes))
         with contextlib.closing(_Descriptor(str(namespaces.DIRECTORY / namespace))) as target:
             vxlan.create(namespaces.inside(namespace, lambda: vxlan.missing(plan)), target.number)

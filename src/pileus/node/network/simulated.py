@@ -1,6 +1,7 @@
 """A network driver that remembers what it was told and does nothing, for simulated hosts."""
 
 import hashlib
+from collections.abc import Callable
 
 import msgspec
 
@@ -32,7 +33,7 @@ class SimulatedNetwork:
         """Routing domain id -> digest."""
         return dict(self._digests)
 
-    async def apply(self, domain: RoutingDomain) -> str:
+    async def apply(self, domain: RoutingDomain, taps: Callable[[], None] | None = None) -> str:
         """Remember the domain."""
         digest = hashlib.sha256(msgspec.json.encode(domain.undated)).hexdigest()
         self.domains[domain.id] = domain
