@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from pileus.model.base import Model
+from pileus.model.image_stores import LOCAL, ImageSettings
 
 MIB = 1 << 20
 ROLES = ("cloud", "cluster", "node")
@@ -52,6 +53,7 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     image_size_limit: int = 1 << 40
     image_import_format: Literal["raw", "qcow2"] | None = None  # of imported disks; None: VMDK, VDI, VHD, VHDX become qcow2, others stay
     import_hosts: list[str] = []  # HOST or HOST:PORT that images may be imported from though they are not public, port 80 or 443
+    image: ImageSettings = ImageSettings()  # further stores, content that stays in the web, locations: docs/how-to/images.md
     cpu_allocation_ratio: float = 4.0
     memory_allocation_ratio: float = 1.0
     disk_allocation_ratio: float = 1.0
@@ -77,6 +79,12 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def directory(self) -> Path:
         """The state directory."""
         return Path(self.state)
+
+    @property
+    def image_stores(self) -> dict[str, Path]:
+        """The directories of image content by the store's name, the default one first."""
+        others = {name: Path(one.path) for name, one in self.image.stores.items() if name != LOCAL}
+        return {LOCAL: self.directory / "images", **others}
 
     @property
     def snapshots(self) -> Path:

@@ -13,6 +13,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from pileus.cli.progress import step
 from pileus.model.errors import Unavailable
@@ -20,6 +21,8 @@ from pileus.model.errors import Unavailable
 HOSTS = 2
 STRICT = {"password_history": 3, "lockout_attempts": 3, "lockout_time": 5}
 """What Tempest's tests of security compliance look for; seconds short enough to wait for."""
+STORES = {"local": 20, "spare": 10}
+"""The stores of images, beside what stays in the web, with their weights."""
 TIMEOUT = 120.0
 
 
@@ -38,12 +41,21 @@ def own() -> Iterator[Place]:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pileus-conformance-"))) / "cloud"
         state.mkdir(mode=0o700)
         address, host = stack.enter_context(images())
-        (state / "config.json").write_text(json.dumps({**STRICT, "import_hosts": [host]}))
+        (state / "config.json").write_text(json.dumps({**STRICT, "import_hosts": [host], "image": stores(state.parent)}))
         stack.callback(down, state)
         with step("A cloud for the tests") as current:
             call(state, "up", "--simulate", str(HOSTS), "--listen", f"127.0.0.1:{free_port()}", "--no-demo", "--detach")
             current.note(f"{HOSTS} simulated hosts")
         yield Place(state, address)
+
+
+def stores(folder: Path) -> dict[str, Any]:
+    """The settings of images: several stores in that folder, and all that Glance leaves to the operator."""
+    found: dict[str, dict[str, Any]] = {name: {"weight": weight} for name, weight in STORES.items()}
+    for name in found.keys() - {"local"}:
+        (folder / name).mkdir(mode=0o711)
+        found[name]["path"] = str(folder / name)
+    return {"stores": found, "web_store": True, "show_multiple_locations": True}
 
 
 @contextmanager

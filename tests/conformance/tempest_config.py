@@ -101,7 +101,14 @@ def settings(state: Path, web: str = "") -> dict[str, dict[str, Any]]:
             "disk_formats": ",".join(DISK_FORMATS),
             "container_formats": "bare",
         },
-        "image-feature-enabled": {"image_format_enforcement": False, "do_secure_hash": True, "http_store_enabled": True},
+        "image-feature-enabled": {
+            "image_format_enforcement": rules.get("image", {}).get("require_format_match", True),
+            "do_secure_hash": rules.get("image", {}).get("do_secure_hash", True),
+            "http_store_enabled": True,
+            "manage_locations": rules.get("image", {}).get("show_multiple_locations", False),
+            "store_weight_enabled": any("weight" in one for one in rules.get("image", {}).get("stores", {}).values()),
+            "image_conversion": True,
+        },
         "compute": {
             "image_ref": image,
             "image_ref_alt": other,

@@ -46,7 +46,7 @@ async def opened(directory: Path) -> Cloud:
 
 async def ingest(directory: Path) -> None:
     cloud = await opened(directory)
-    await files.recover(cloud.db, cloud.images)
+    await files.recover(cloud.db, cloud.image_stores)
     if await store.IMAGES.get(cloud.db, IMAGE_ID) is None:
 
         async def insert(tx: Transaction) -> None:
@@ -86,7 +86,7 @@ def test_killed_at_any_step_an_image_is_whole_or_waits_again(tmp_path: Path, ste
 
     async def look() -> None:
         cloud = await opened(tmp_path)
-        await files.recover(cloud.db, cloud.images)
+        await files.recover(cloud.db, cloud.image_stores)
         image = await store.IMAGES.get(cloud.db, IMAGE_ID)
         assert image and image.status in (ImageStatus.QUEUED, ImageStatus.ACTIVE) and image.upload is None
         left = sorted(path.name for path in cloud.images.rglob("*") if path.is_file() and path.name != files.NAMING)

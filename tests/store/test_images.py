@@ -120,7 +120,7 @@ def test_of_two_uploads_one_wins_and_a_late_one_changes_nothing(tmp_path: Path) 
             return await images.begin_upload(tx, image, upload)
 
         async def end(tx: Transaction, upload: str) -> Image | None:
-            return await images.end_upload(tx, image.id, upload, status=ImageStatus.ACTIVE, content="c")
+            return await images.end_upload(tx, image.id, upload, status=ImageStatus.ACTIVE, content="c", stores=["disk"])
 
         await db.write(lambda tx: begin(tx, "first"))
         with pytest.raises(Conflict, match="from saving to saving"):
@@ -128,7 +128,8 @@ def test_of_two_uploads_one_wins_and_a_late_one_changes_nothing(tmp_path: Path) 
         assert await db.write(lambda tx: end(tx, "second")) is None
         active = await db.write(lambda tx: end(tx, "first"))
         assert active and active.status == ImageStatus.ACTIVE and active.upload is None
-        assert await images.content_used(db, "c") and await images.contents(db) == {"c"}
+        assert await images.content_used(db, "c", "disk") and not await images.content_used(db, "c", "local")
+        assert await images.contents(db) == {("disk", "c")}
 
     with_database(tmp_path, work)
 

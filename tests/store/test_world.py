@@ -252,7 +252,7 @@ def with_world(tmp_path: Path, work: Callable[[Database], Awaitable[T]]) -> T:
 
 async def found(db: Database, tmp_path: Path) -> list[Breach]:
     """All that is broken."""
-    return examine(await gather(db, tmp_path / "images"))
+    return examine(await gather(db, {"local": tmp_path / "images"}))
 
 
 async def do(db: Database, statements: list[str]) -> None:
@@ -380,7 +380,7 @@ def test_every_table_is_looked_at_or_it_is_said_why_not(tmp_path: Path) -> None:
             return await real_value(sql, *args)
 
         db.all, db.value, db.write = listen, value, write  # type: ignore[method-assign]
-        await gather(db, tmp_path / "images")
+        await gather(db, {"local": tmp_path / "images"})
         return {name for sql in asked for name in re.findall(r"(?:FROM|JOIN) (\w+)", sql)}
 
     made = set(re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)", "\n".join(sql for _, sql in migrations())))

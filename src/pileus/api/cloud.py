@@ -59,3 +59,8 @@ class Cloud(msgspec.Struct, kw_only=True):
     def images(self) -> Path:
         """Where image content lies, by hash."""
         return self.config.directory / "images"
+
+    @property
+    def image_stores(self) -> dict[str, Path]:
+        """The directories of image content by the store's name, `images` first."""
+        return self.config.image_stores

@@ -102,7 +102,7 @@ class ControlPlane:
         if "cloud" in self.roles:
             self._watch()
         if self.config.bus is None or self.config.hosts:  # else another process may be receiving an image at this moment
-            await recover(self.db, self.cloud.images)
+            await recover(self.db, self.cloud.image_stores)
         if self.config.bus is None and "cluster" in self.roles:
             self._assemble()
 

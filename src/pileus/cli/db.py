@@ -74,7 +74,8 @@ def restore_command(ctx: click.Context, file: Path | None, yes: bool) -> None:
         raise Invalid(f"{chosen} is a link, which no copy of ours is. Name the file that it leads to, after a look at it.")
     with only_one(config), as_its_user(config):
         aside = backups.restore(path, chosen)
-        contents = backups.keep_contents(path, config.directory / "images")
+        kept = [backups.keep_contents(path, one) for one in config.image_stores.values()]
+        contents = ", ".join(str(one) for one in kept if one)
     if aside:
         click.echo(f"The database as it was: {aside}")
     if contents:

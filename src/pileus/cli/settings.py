@@ -18,6 +18,7 @@ from pileus.cli.credentials import write_private
 from pileus.config import Config
 from pileus.core.availability import Evacuate, parse_fence
 from pileus.model.errors import Conflict, Forbidden, Invalid, NotFound
+from pileus.model.image_stores import LOCAL, WEB
 from pileus.store.open import check_url, without_password
 
 EMPTY_WITH = {"up.lock", "lost+found"}  # what an unused directory may hold
@@ -177,6 +178,24 @@ def _check_passwords(config: Config) -> None:
         raise Invalid(f"password_regex is no regular expression: {error}.") from error
 
 
+def _check_stores(config: Config) -> None:
+    places = {(config.directory / "images").resolve()}
+    for name, one in config.image.stores.items():
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name) or name == WEB:
+            raise Invalid(f"image.stores: {name!r} can't be a store's name: letters, digits, '-' and '_', and not {WEB!r}.")
+        if name == LOCAL:
+            if one.path:
+                raise Invalid(f"image.stores: {LOCAL} is always {config.directory / 'images'}; leave its path out.")
+            continue
+        if not Path(one.path).is_absolute() or not Path(one.path).is_dir():
+            raise Invalid(f"image.stores: {name}: {one.path!r} is no directory. Make it, or mount its disk; it needs its whole path.")
+        if Path(one.path).resolve() in places:
+            raise Invalid(f"image.stores: {name}: {one.path} is another store's directory already.")
+        places.add(Path(one.path).resolve())
+    if config.image.show_multiple_locations and not config.image.web_store:
+        raise Invalid("image.show_multiple_locations needs image.web_store: else no location could be added.")
+
+
 def check(config: Config) -> None:
     """Invalid when a setting can't be meant."""
     if config.database is not None:
@@ -188,6 +207,7 @@ def check(config: Config) -> None:
     if config.project_requests < 0:
         raise Invalid(f"project_requests {config.project_requests:g}: expected a number of requests a second, or 0 for no limit.")
     _check_passwords(config)
+    _check_stores(config)
     for text in config.fencing.values():
         parse_fence(text)
     if config.evacuate not in tuple(Evacuate):

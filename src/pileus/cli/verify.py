@@ -129,6 +129,6 @@ async def mend(config: Config, wanted: list[Repair]) -> None:
         await db.write(lambda tx: carry_out(tx, rows))
         for one in wanted:
             if isinstance(one, RemoveContent):
-                await release(db, config.directory / "images", one.content)
+                await release(db, config.image_stores, one.content)
     finally:
         await db.close()

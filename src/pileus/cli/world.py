@@ -20,7 +20,7 @@ LookAt = Callable[[str], Awaitable[Census]]
 
 async def gather(db: Database, config: Config) -> World:
     """The world as the records say."""
-    return await store.gather(db, config.directory / "images")
+    return await store.gather(db, config.image_stores)
 
 
 async def gather_all(db: Database, config: Config, look_at: LookAt) -> World:

@@ -47,11 +47,12 @@ class Attributes(msgspec.Struct, kw_only=True):
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One step of a patch: `name` is the attribute or property."""
+    """One step of a patch: `name` is the attribute or property, `rest` what the path says of a place in it."""
 
     op: str
     name: str
     value: Any = None
+    rest: tuple[str, ...] = ()
 
 
 def accept(values: dict[str, Any]) -> dict[str, Any]:
@@ -161,11 +162,12 @@ def _parse_operation(raw: Any, old_form: bool) -> Operation:
         raise Invalid(f"Invalid operation: `{op}`. It must be one of the following: {', '.join(OPERATIONS)}.")
     if op != "remove" and "value" not in item:
         raise Invalid(f"Operation '{op}' requires a member named 'value'.")
-    return Operation(op=op, name=_attribute(path), value=item.get("value"))
+    name, *rest = _attribute(path)
+    return Operation(op=op, name=name, value=item.get("value"), rest=tuple(rest))
 
 
-def _attribute(path: Any) -> str:
-    """The attribute that a JSON pointer names."""
+def _attribute(path: Any) -> list[str]:
+    """The attribute that a JSON pointer names, and the place in it."""
     if not isinstance(path, str) or not path.startswith("/"):
         raise Invalid(f'Pointer `{path}` does not start with "/".')
     parts = path[1:].split("/")
@@ -177,7 +179,7 @@ def _attribute(path: Any) -> str:
     names = [part.replace("~1", "/").replace("~0", "~") for part in parts]
     if len(names) > 1 and names[0] != "locations":
         raise Invalid(f"Invalid JSON pointer for this resource: '{path}'")
-    return names[0]
+    return names
 
 
 def patched(image: Image, operations: list[Operation]) -> dict[str, Any]:

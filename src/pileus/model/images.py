@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Any
 
 from pileus.model.base import Resource
+from pileus.model.image_stores import ImageLocation
 
 
 class ImageStatus(StrEnum):
@@ -44,7 +45,8 @@ CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compr
 class Image(Resource, frozen=True, kw_only=True):
     """An image. `size` and `virtual_size` in bytes, `min_disk` in GiB, `min_ram` in MiB.
 
-    `content` is the SHA-256 of the data, in hex: the file's name in the image directory, shared by images of equal content.
+    `content` is the SHA-256 of the data, in hex: the file's name in each of `stores`, shared by images of equal content. None: it lies
+    nowhere yet, or at `locations` alone. `flaw` says why no server may be made of it, though it was taken.
     `upload` names the write that is under way: only that one may end it.
     """
 
@@ -64,6 +66,9 @@ class Image(Resource, frozen=True, kw_only=True):
     os_hash_algo: str | None = None
     os_hash_value: str | None = None
     content: str | None = None
+    stores: list[str] = []
+    locations: list[ImageLocation] = []
+    flaw: str | None = None
     upload: str | None = None
     tags: list[str] = []
     properties: dict[str, str] = {}

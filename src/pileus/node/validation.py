@@ -49,9 +49,11 @@ DOCUMENTS = 4 << 20
 
 
 class Bounds(Model, frozen=True, kw_only=True):
-    """What belongs to the managers: directories of image content and of snapshots, and the physical networks with their interfaces."""
+    """What belongs to the managers: directories of image content (`stores`: further ones) and of snapshots, and the physical networks with
+    their interfaces."""
 
     images: Path
+    stores: tuple[Path, ...] = ()
     snapshots: Path
     physical: Mapping[str, str]
 
@@ -146,7 +148,7 @@ def _disk(disk: GuestDisk, bounds: Bounds) -> None:
 
 def _image(image: DiskImage, bounds: Bounds) -> None:
     _matches(SHA256, image.sha256, "the hash of an image's content")
-    if image.path != str(bounds.images / image.sha256):
+    if image.path not in [str(one / image.sha256) for one in (bounds.images, *bounds.stores)]:
         raise Invalid(f"{image.path[:200]!r} is not where the content of images lies.")
     if image.format not in ("qcow2", "raw", "iso"):
         raise Invalid(f"{image.format[:40]!r} is not a format of disks that this host knows.")

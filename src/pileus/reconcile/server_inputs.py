@@ -1,5 +1,7 @@
 """What a server's steps look up before they decide: the placement's wishes, the guest as a host is told of it, and its metadata."""
 
+from pathlib import Path
+
 import msgspec
 
 from pileus.config import Config
@@ -73,7 +75,15 @@ async def guest_on(
     tags = await device_tags.of_server(db, server.id)
     facts = Facts(server=server, ports=cards, subnets=subnets, groups=groups, password=password, tags=tags)
     domains = [msgspec.structs.replace(domain, read_at=read_at) for domain, _ in found]
-    return guest_of(server, plugs, config.directory / "images", documents(facts)), domains
+    return guest_of(server, plugs, _images_of(config, server), documents(facts)), domains
+
+
+def _images_of(config: Config, server: Server) -> Path:
+    """The store whose file the server's disks are made of: the first that has it. Hosts elsewhere fetch it from whichever has it then."""
+    stores = list(config.image_stores.values())
+    content = server.image.get("content")
+    there = (one for one in stores if content and (one / content).is_file())
+    return stores[0] if len(stores) == 1 else next(there, stores[0])
 
 
 def _card(port: Port, rows: DomainRows) -> ServerPort:

@@ -9,7 +9,6 @@ import gc
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 
@@ -43,7 +42,7 @@ class Verifier:
     def __init__(self, db: Database, bus: Bus, config: Config) -> None:
         self.db = db
         self.bus = bus
-        self.images: Path = config.directory / "images"
+        self.images = config.image_stores
         self.cluster = config.cluster
         self.apart = config.bus is not None
         self.simulated = bool(config.simulate)

@@ -18,9 +18,9 @@ async def under_way(db: Database) -> list[str]:
     return found + [f"{one.kind} {one.status} {one.step} of {one.server_id}: {one.error or ''}" for one in moves]
 
 
-async def broken(db: Database, images: Any, hosts: list[LifeHost]) -> list[Any]:
+async def broken(db: Database, stores: Any, hosts: list[LifeHost]) -> list[Any]:
     """Breaches of the invariants, with what the hosts themselves say taken in."""
-    world = await gather(db, images)
+    world = await gather(db, stores)
     views = [await _view(db, host) for host in hosts]
     return sorted(set(breaches(msgspec.structs.replace(world, views=views))))
 

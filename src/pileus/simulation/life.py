@@ -200,7 +200,7 @@ class Life:
             await asyncio.sleep(LOOK)
         await asyncio.sleep(self.settings.silence)  # every host has reported what it has
         assert self.control is not None
-        images = self.config.directory / "images"
+        images = self.config.image_stores
         found = await judge.broken(self.control.db, images, self.hosts)
         if found:
             await asyncio.sleep(60)

@@ -1,9 +1,10 @@
 """What became of imports of images; kept for a while after their end."""
 
 from pileus import clock
-from pileus.model.images import ImageStatus, ImageTask
+from pileus.model.image_stores import FAILED, IMPORTING, LOCAL, WEB
+from pileus.model.images import Image, ImageStatus, ImageTask
 from pileus.store.database import Reader, Transaction
-from pileus.store.images import IMAGES
+from pileus.store.images import IMAGES, save
 from pileus.store.tables import ResourceTable
 
 IMAGE_TASKS = ResourceTable("image_tasks", ImageTask)
@@ -35,7 +36,16 @@ async def fail_broken(tx: Transaction, image_id: str | None = None) -> None:
         if image_id not in (None, task.image_id):
             continue
         image = await IMAGES.get(tx, task.image_id)
-        done = image is not None and image.status == ImageStatus.ACTIVE
-        await end_task(
-            tx, task.id, "" if done else "The control plane ended during the import; repeat it: the image waits for content again."
-        )
+        lacking = missing(image, task)
+        if image is not None and image.properties.get(IMPORTING):
+            await save(tx, image, properties={**image.properties, IMPORTING: "", FAILED: ",".join(lacking)})
+        what = "the image waits for content again" if image is None or image.status != ImageStatus.ACTIVE else "it has what it had before"
+        done = image is not None and image.status == ImageStatus.ACTIVE and not lacking
+        await end_task(tx, task.id, "" if done else f"The control plane ended during the import; repeat it: {what}.")
+
+
+def missing(image: Image | None, task: ImageTask) -> list[str]:
+    """The stores that the task was to fill and did not."""
+    wanted: list[str] = task.input.get("backend") or [LOCAL]
+    there = [] if image is None else [*image.stores, *([WEB] if image.locations else [])]
+    return [name for name in wanted if name not in there]

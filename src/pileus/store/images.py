@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from pileus import clock
 from pileus.model.errors import Conflict
 from pileus.model.identity import Identity
@@ -125,14 +127,15 @@ async def importing(db: Reader, owner: str | None) -> int:
     return int(await db.value("SELECT count(*) FROM images WHERE owner = ? AND status = 'importing' AND upload IS NOT NULL", owner) or 0)
 
 
-async def content_used(db: Reader, content: str) -> bool:
-    """Whether an image has this content."""
-    return await db.value("SELECT 1 FROM images WHERE content = ? LIMIT 1", content) is not None
+async def content_used(db: Reader, content: str, place: str) -> bool:
+    """Whether an image has this content in that store."""
+    return any(place in image.stores for image in await IMAGES.find(db, "content = ?", content))
 
 
-async def contents(db: Reader) -> set[str]:
-    """Every content that an image has."""
-    return {row[0] for row in await db.all("SELECT DISTINCT content FROM images WHERE content IS NOT NULL")}
+async def contents(db: Reader) -> set[tuple[str, str]]:
+    """(store, content) of every image that has one."""
+    rows = await db.all("SELECT DISTINCT content, stores FROM images WHERE content IS NOT NULL")
+    return {(place, row[0]) for row in rows for place in msgspec.json.decode(row[1], type=list[str])}
 
 
 async def member(db: Reader, image_id: str, project_id: str) -> ImageMember | None:

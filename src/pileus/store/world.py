@@ -5,7 +5,7 @@ pages other work of the process has its turn.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,13 +68,13 @@ async def breathe() -> None:
     await asyncio.sleep(0)
 
 
-async def gather(db: Database, images: Path, pause: Pause = breathe) -> World:
-    """The world as the records say; `images` is the folder of contents."""
+async def gather(db: Database, stores: Mapping[str, Path], pause: Pause = breathe) -> World:
+    """The world as the records say; `stores` are the folders of images' contents."""
     parts: dict[str, Any] = {"now": clock.now()}
     for read in (_servers, _placement, _addresses, _networks, _hosts, _identity):
         parts |= await read(db, pause)
         await pause()
-    parts |= await _images(db, images, pause)
+    parts |= await _images(db, stores, pause)
     dangling: dict[str, list[tuple[tuple[Any, ...], str]]] = {}
     for reference in REFERENCES:
         if rows := await db.all(_search(reference)):
@@ -227,18 +227,24 @@ async def _identity(db: Database, pause: Pause) -> dict[str, Any]:
     }
 
 
-async def _images(db: Database, folder: Path, pause: Pause) -> dict[str, Any]:
+async def _images(db: Database, stores: Mapping[str, Path], pause: Pause) -> dict[str, Any]:
     found = {
         "images": await pages(db, IMAGES, pause),
         "image_tags": [(row[0], row[1]) for row in await db.all("SELECT image_id, tag FROM image_tags")],
         "image_properties": [(row[0], row[1], row[2]) for row in await db.all("SELECT image_id, name, value FROM image_properties")],
         "image_tasks": await pages(db, IMAGE_TASKS, pause),
     }
-    return found | {"image_files": await asyncio.to_thread(_contents, folder)}
+    return found | {"image_files": await asyncio.to_thread(_contents, stores)}
 
 
-def _contents(folder: Path) -> dict[str, int]:
-    return {one.name: one.stat().st_size for one in folder.iterdir() if one.is_file() and len(one.name) == 64} if folder.is_dir() else {}
+def _contents(stores: Mapping[str, Path]) -> dict[tuple[str, str], int]:
+    folders = [(name, folder) for name, folder in stores.items() if folder.is_dir()]
+    return {
+        (name, one.name): one.stat().st_size
+        for name, folder in folders
+        for one in folder.iterdir()
+        if one.is_file() and len(one.name) == 64
+    }
 
 
 async def view(db: Reader, world: World, host: str, census: Census) -> View:

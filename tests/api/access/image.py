@@ -25,6 +25,8 @@ ACCESS = {
     "get_image_location": ADMIN,
     "set_image_location": MEMBERS,
     "stores_info": READERS,
+    "stores_info_detail": ADMIN,
+    "delete_image_location": ADMIN,
     "tasks_api_access": ADMIN,
     "manage_image_cache": ADMIN,
     "get_metadef_namespaces": READERS,
@@ -75,4 +77,5 @@ def belongings(cloud: TestCloud) -> list[tuple[str, str, Any]]:
         ("PUT", f"{image}/members/p", {"status": "accepted"}),
         ("DELETE", f"{image}/members/p", None),
         ("GET", f"{image}/tasks", None),
+        ("DELETE", f"/image/v2/stores/local/{image.rpartition('/')[2]}", None),
     ]

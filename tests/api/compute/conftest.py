@@ -40,7 +40,7 @@ class Compute:
         image = Image(
             id=self.image, created_at=now, updated_at=now, owner=None, name="small linux", status=ImageStatus.ACTIVE,
             visibility=Visibility.PUBLIC, container_format="bare", disk_format="qcow2", size=1 << 20, virtual_size=1 << 29,
-            content="0" * 64, properties={"os_distro": "debian"},
+            content="0" * 64, stores=["local"], properties={"os_distro": "debian"},
         )  # fmt: skip
         await images.insert(tx, image)
         demo = await tx.value("SELECT id FROM projects WHERE name = 'demo'")

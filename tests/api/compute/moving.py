@@ -176,7 +176,7 @@ class Moving(Compute):
             self.cloud.run(pause())
 
     async def _breaches(self) -> list[tuple[str, str]]:
-        world = await gather(self.cloud.db, self.cloud.cloud.config.directory / "images")
+        world = await gather(self.cloud.db, self.cloud.cloud.config.image_stores)
         views = [await self._view(name) for name in self.names if name not in self.away]
         world = msgspec.structs.replace(world, views=views, away=sorted(self.away))
         return [(one.name, one.evidence) for subject in SUBJECTS for invariant in subject.INVARIANTS for one in invariant.breaches(world)]

@@ -317,12 +317,12 @@ def test_after_a_crash_broken_uploads_wait_again_and_orphans_go(cloud: TestCloud
     (directory / image_files.UPLOADS / "half").write_bytes(b"x")
     (directory / image_files.STAGED / saving["id"]).write_bytes(b"x")
     (directory / ("0" * 64)).write_bytes(b"orphan")
-    again = cloud.run(image_files.recover(cloud.db, directory))
+    again = cloud.run(image_files.recover(cloud.db, {"local": directory}))
     assert set(again) == {saving["id"], lost["id"]}
     assert [show(cloud, one)["status"] for one in (kept, saving, staged, lost)] == ["active", "queued", "uploading", "queued"]
     assert len(files(cloud)) == 2  # of `kept` and `staged`
     assert file_of(cloud, kept).body == b"content"
-    assert cloud.run(image_files.recover(cloud.db, directory)) == []
+    assert cloud.run(image_files.recover(cloud.db, {"local": directory})) == []
 
 
 def test_a_file_of_this_machine_becomes_an_image(cloud: TestCloud, tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_an_import_that_died_with_the_process_has_failed(cloud: TestCloud) -> No
         await tx.execute("UPDATE images SET status = 'importing', upload = 'x' WHERE id = ?", image["id"])
 
     cloud.write(begin)
-    cloud.run(recover(cloud.db, cloud.cloud.images))
+    cloud.run(recover(cloud.db, cloud.cloud.image_stores))
     assert tasks(cloud, image)[0]["status"] == "failure"
     assert show(cloud, image)["status"] == "queued"
 

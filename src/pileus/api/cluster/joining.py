@@ -6,6 +6,7 @@ from typing import Any
 
 import pileus
 from pileus import clock
+from pileus.api.image import stores
 from pileus.api.image.content import read
 from pileus.api.request import Request, Response
 from pileus.bus.authority import BusAuthority
@@ -99,8 +100,8 @@ async def content(request: Request) -> Response:
     sha = request.params["sha256"]
     if not authority.content_allowed(sha, request.query.get("until", ""), request.query.get("signature", ""), clock.now()):
         raise Forbidden("This address is not signed by this cloud, or is good no more.")
-    path = request.cloud.images / sha
-    if not path.is_file():
+    path = stores.anywhere(request.cloud, sha)
+    if path is None:
         raise NotFound(f"There is no content {sha} here.")
     headers = {"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size)}
     return Response(200, read(path, 0, path.stat().st_size), headers)

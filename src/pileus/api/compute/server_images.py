@@ -19,6 +19,11 @@ async def usable_image(request: Request, image_id: str, flavor: Flavor | ServerF
         raise Invalid(f"Can not find requested image {image_id}.", field="imageRef")
     if image.status != ImageStatus.ACTIVE:
         raise Invalid(f"Image {image_id} is not active.", field="imageRef")
+    if image.content is None and image.locations:
+        raise Invalid(
+            f"The content of image {image_id} lies at an address of the web; a server needs it in a store: openstack image import "
+            f"--method copy-image --store local {image_id}", field="imageRef",
+        )  # fmt: skip
     if image.min_ram > flavor.ram:
         raise Invalid(f"Flavor's memory is too small for requested image: {flavor.ram} MiB, the image needs {image.min_ram} MiB.")
     if flavor.disk:

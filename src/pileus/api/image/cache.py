@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pileus import clock
+from pileus.api.image import stores
 from pileus.api.image.files import BLOCK
 from pileus.api.image.images import load
 from pileus.api.request import Request, Response
@@ -102,9 +103,10 @@ async def index(request: Request) -> dict[str, Any]:
 async def queue(request: Request) -> Response:
     """PUT /v2/cache/{image_id}."""
     image = await load(request)
-    if image.status != ImageStatus.ACTIVE or image.content is None:
+    path = stores.find(request.cloud, image)
+    if image.status != ImageStatus.ACTIVE or path is None:
         raise Invalid(f"Only images with status active can be targeted for queueing; image {image.id} has status {image.status}.")
-    cache_of(request.cloud.images).queue(image, request.cloud.images / image.content)
+    cache_of(request.cloud.images).queue(image, path)
     return Response(202)
 
 

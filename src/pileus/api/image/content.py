@@ -4,14 +4,15 @@ import asyncio
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pileus.api.cloud import Cloud
-from pileus.api.image import files, unpacking, writers
+from pileus.api.image import files, placing, stores, unpacking, writers
 from pileus.api.image.files import Intake
+from pileus.api.image.placing import Targets
 from pileus.api.image.unpacking import Taken
 from pileus.api.request import Request, Response
 from pileus.core.image_formats import check
@@ -35,20 +36,22 @@ T = TypeVar("T")
 OCTETS = "application/octet-stream"
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 READ = 1 << 20
+HERE = Targets()
 
 
 async def take_in(request: Request, image: Image, status: ImageStatus, staged: bool) -> None:
-    """Read the request's body into the image: straight to active, or to the staging area until it is imported.
+    """Read the request's body into the image: straight to active, in the store that it names, or to the staging area until it is imported.
 
     Whatever goes wrong, the image waits for content again and no file remains.
     """
+    targets = None if staged else Targets((stores.one(request),))
     limit = request.cloud.config.image_size_limit
     length = request.headers.get("content-length", "")
     if length.isdecimal() and (len(length) > 18 or int(length) > limit):
         raise TooLarge(f"The image has {length} bytes; at most {limit} are accepted.")
     upload = await begin(request.cloud, image, status)
     async with _held(request.cloud, image.id, upload):
-        await _take_in(request, image, upload, limit, staged)
+        await _take_in(request, image, upload, limit, targets)
 
 
 @asynccontextmanager
@@ -62,16 +65,17 @@ async def _held(cloud: Cloud, image_id: str, upload: str) -> AsyncIterator[None]
         raise files.storage_error(error) from error
 
 
-async def _take_in(request: Request, image: Image, upload: str, limit: int, staged: bool) -> None:
+async def _take_in(request: Request, image: Image, upload: str, limit: int, targets: Targets | None) -> None:
     intake: Intake | None = None
     done = False
+    directory = request.cloud.image_stores[targets.stores[0]] if targets else request.cloud.images
     try:
-        intake = await asyncio.to_thread(Intake, request.cloud.images / files.UPLOADS / f"{image.id}.{upload}")
+        intake = await asyncio.to_thread(Intake, directory / files.UPLOADS / f"{image.id}.{upload}")
         found = await files.fill(intake, request.stream(), limit)
-        if staged:
+        if targets is None:
             await _stage(request.cloud, image, upload, intake.path)
         else:
-            await activate(request.cloud, image, upload, Taken(intake.path, found, intake.inspector, {}))
+            await activate(request.cloud, image, upload, Taken(intake.path, found, intake.inspector, {}), targets)
         done = True
     except OSError as error:
         raise files.storage_error(error) from error
@@ -110,31 +114,36 @@ async def requeue(cloud: Cloud, image_id: str, upload: str, status: ImageStatus 
     await cloud.db.write(back)
 
 
-async def activate(cloud: Cloud, image: Image, upload: str, taken: Taken) -> Image:
-    """Check a finished file and make it the image's content.
+async def activate(cloud: Cloud, image: Image, upload: str, taken: Taken, targets: Targets = HERE) -> Image:
+    """Check a finished file and make it the image's content, in the stores that are asked for.
 
     Invalid when it is not what the image's formats say, Gone when the image was deleted meanwhile.
     """
     found, changes = taken.digest, taken.changes
     disk_format, container_format = (changes.get(name, getattr(image, name)) for name in ("disk_format", "container_format"))
     virtual_size = check(taken.inspector.sample(), disk_format or "raw", container_format or "bare")
+    placed = placing.Placing(cloud.image_stores, taken.path, f"{image.id}.{upload}")
 
     async def finish(tx: Transaction) -> Image | None:
         return await store.end_upload(
             tx, image.id, upload, status=ImageStatus.ACTIVE, size=found.size, virtual_size=virtual_size, checksum=found.md5,
-            content=found.sha256, **{"os_hash_algo": "sha512", "os_hash_value": found.sha512, **changes},
+            content=found.sha256, stores=list(placed.ready), locations=[],
+            **{"os_hash_algo": "sha512", "os_hash_value": found.sha512, **changes},
         )  # fmt: skip
 
     active: Image | None = None
     try:
+        await apart(placed.spread, targets)
         async with files.naming(cloud.images):
-            await asyncio.to_thread(files.install, cloud.images, taken.path, found)
+            await asyncio.to_thread(placed.install, found)
             active = await within_quota(cloud.db.write(finish))
     except TooLarge:
-        await files.release(cloud.db, cloud.images, found.sha256)
+        await files.release(cloud.db, cloud.image_stores, found.sha256)
         raise
+    finally:
+        await asyncio.to_thread(placed.discard)
     if active is None:
-        await files.release(cloud.db, cloud.images, found.sha256)
+        await files.release(cloud.db, cloud.image_stores, found.sha256)
         raise Gone(f"Image {image.id} could not be found after upload. The image may have been deleted during the upload.")
     return active
 
@@ -152,7 +161,7 @@ async def _stage(cloud: Cloud, image: Image, upload: str, path: Path) -> None:
         raise Gone(f"Image {image.id} could not be found after upload. The image may have been deleted during the upload.")
 
 
-async def ingest_file(cloud: Cloud, image_id: str, path: Path, unpack: bool = False) -> Image:
+async def ingest_file(cloud: Cloud, image_id: str, path: Path, unpack: bool = False, targets: Targets = HERE) -> Image:
     """Take a finished file of this machine in as the image's content, and remove the file; an active image is left as it is.
     `unpack`: made ready for servers, as imports are.
 
@@ -169,19 +178,19 @@ async def ingest_file(cloud: Cloud, image_id: str, path: Path, unpack: bool = Fa
     status = ImageStatus.IMPORTING if image.status == ImageStatus.UPLOADING else ImageStatus.SAVING
     upload = await begin(cloud, image, status)
     async with _held(cloud, image.id, upload):
-        image = await _ingest(cloud, image, upload, path, unpack)
+        image = await _ingest(cloud, image, upload, path, targets, unpack)
     await asyncio.to_thread(path.unlink, missing_ok=True)
     return image
 
 
-async def _ingest(cloud: Cloud, image: Image, upload: str, path: Path, unpack: bool) -> Image:
+async def _ingest(cloud: Cloud, image: Image, upload: str, path: Path, targets: Targets, unpack: bool) -> Image:
     temporary = cloud.images / files.UPLOADS / f"{image.id}.{upload}"
     done = False
     try:
         found, inspector = await asyncio.to_thread(files.read_through, path)
         await asyncio.to_thread(files.link_or_copy, path, temporary)
         taken = Taken(temporary, found, inspector, {})
-        active = await activate(cloud, image, upload, await unpacked(cloud, image, taken) if unpack else taken)
+        active = await activate(cloud, image, upload, await unpacked(cloud, image, taken) if unpack else taken, targets)
         done = True
     except OSError as error:
         raise files.storage_error(error) from error
@@ -195,20 +204,28 @@ async def _ingest(cloud: Cloud, image: Image, upload: str, path: Path, unpack: b
 
 async def unpacked(cloud: Cloud, image: Image, taken: Taken) -> Taken:
     """What was imported, ready for servers. What is made on the way, `unpacking.remove` takes away."""
-    wanted = asyncio.ensure_future(
-        asyncio.to_thread(unpacking.prepared, taken, image, cloud.config.image_import_format, cloud.config.image_size_limit)
-    )
+    return await apart(unpacking.prepared, taken, image, cloud.config.image_import_format, cloud.config.image_size_limit)
+
+
+async def apart(work: Callable[..., T], *arguments: Any) -> T:
+    """In a thread, to its end whatever becomes of who asked: nothing is taken away under a thread."""
+    wanted = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
     try:
         return await asyncio.shield(wanted)
     finally:
-        await asyncio.wait([wanted])  # nothing is taken away under a thread
+        await asyncio.wait([wanted])
+
+
+def digest_of(image: Image) -> files.Digest:
+    """What is known of an image's content that lies in a store."""
+    return files.Digest(size=image.size or 0, sha256=image.content or "", sha512="", md5=image.checksum or "")
 
 
 async def free(cloud: Cloud, removed: Image) -> None:
     """After an image's row is gone: remove its files, but for content that another image has."""
     (cloud.images / files.STAGED / removed.id).unlink(missing_ok=True)
     if removed.content:
-        await files.release(cloud.db, cloud.images, removed.content)
+        await files.release(cloud.db, cloud.image_stores, removed.content)
 
 
 def check_octets(request: Request) -> None:
@@ -245,10 +262,10 @@ def give_out(request: Request, image: Image) -> Response:
         raise Forbidden("The requested image has been deactivated. Image data download is forbidden.")
     if image.content is None or image.size is None:
         return Response(204)
-    path = request.cloud.images / image.content
-    there = path.stat().st_size if path.exists() else None
-    if there != image.size:
-        state = "is missing from the store" if there is None else f"is damaged: {there} of {image.size} bytes are there"
+    path = stores.find(request.cloud, image)
+    if path is None:
+        other = stores.anywhere(request.cloud, image.content)
+        state = "is missing from the store" if other is None else f"is damaged: {other.stat().st_size} of {image.size} bytes are there"
         raise Unavailable(f"The content of image {image.id} {state}. Upload it again.")
     headers: dict[str, Any] = {"Content-Type": OCTETS, "Accept-Ranges": "bytes", "ETag": f'"{image.content}"'}
     part = span(request.headers.get("range"), image.size)

@@ -1,14 +1,17 @@
 """Import of what this cloud has already: glance-download takes another image's content, copy-image puts an image into more stores.
 
-Content lies once for all images that have it, and there is one store: neither moves a byte. Each leaves a task, as every import does.
+Within a store content lies once for all images that have it, so that glance-download moves bytes only for a store that lacks them.
+Each leaves a task, as every import does.
 """
 
 import re
 
-from pileus.api.image import content, files
+from pileus.api.image import content, files, placing, store_copies, stores
+from pileus.api.image.placing import Targets
 from pileus.api.policy import require
 from pileus.api.request import Request
 from pileus.model.errors import Conflict, Invalid, NotFound, PileusError
+from pileus.model.image_stores import FAILED, IMPORTING
 from pileus.model.images import Image, ImageStatus, ImageTask
 from pileus.store import image_tasks, images
 from pileus.store.database import Transaction
@@ -17,27 +20,32 @@ UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 INTERFACES = ("public", "internal", "admin")
 TAKEN_OVER = ("hw_", "trait:", "os_distro", "os_secure_boot", "os_type")
 """Beginnings of the names of properties that come with the content, as Glance has them by default."""
-IMPORTING, FAILED = "os_glance_importing_to_stores", "os_glance_failed_import"
 
 
-async def copy_image(request: Request, image: Image, task: ImageTask) -> None:
-    """copy-image: every store that can be named has the content already; says so as Glance does."""
+async def copy_image(request: Request, image: Image, task: ImageTask, targets: Targets) -> None:
+    """copy-image: begin to copy into the stores that have it not. Conflict for an image without content, or one that is being copied."""
     require(request, "copy_image")
     if image.status != ImageStatus.ACTIVE:
         raise Conflict("Only images with status active can be targeted for copying")
 
-    async def note(tx: Transaction) -> None:
+    async def note(tx: Transaction) -> list[str]:
         current = await images.IMAGES.get(tx, image.id)
         if current is None:
             raise NotFound(f"No image found with ID {image.id}", kind="Image", id=image.id)
-        await images.save(tx, current, properties={**current.properties, IMPORTING: "", FAILED: ""})
+        if current.properties.get(IMPORTING):
+            raise Conflict(f"Image {image.id} is being copied into other stores already; wait until that has ended.")
+        missing = [name for name in targets.stores if name not in current.stores]
+        await images.save(tx, current, properties={**current.properties, IMPORTING: ",".join(missing), FAILED: ""})
         await image_tasks.start_task(tx, task)
-        await image_tasks.end_task(tx, task.id)
+        if not missing:
+            await image_tasks.end_task(tx, task.id)
+        return missing
 
-    await request.cloud.db.write(note)
+    if missing := await request.cloud.db.write(note):
+        store_copies.begin(request.cloud, task, Targets(tuple(missing), targets.all_must_succeed))
 
 
-async def glance_download(request: Request, image: Image, task: ImageTask) -> None:
+async def glance_download(request: Request, image: Image, task: ImageTask, targets: Targets) -> None:
     """glance-download from this region. What is wrong with the other image is not told at once but by the task, as Glance does."""
     method = request.body.method
     if not UUID.fullmatch(method.glance_image_id or ""):
@@ -51,10 +59,13 @@ async def glance_download(request: Request, image: Image, task: ImageTask) -> No
     await request.cloud.db.write(begin)
     message = "The import was broken off; the image waits for content again."
     try:
-        await _take_over(request, image, method.glance_region, method.glance_service_interface or "public")
+        source = await _source(request, method.glance_region, method.glance_service_interface or "public")
+        await _take_over(request, image, source, targets)
         message = ""
     except PileusError as error:
         message = error.message
+    except OSError as error:
+        message = files.storage_error(error).message
     finally:
 
         async def end(tx: Transaction) -> None:
@@ -63,7 +74,7 @@ async def glance_download(request: Request, image: Image, task: ImageTask) -> No
         await request.cloud.db.write(end)
 
 
-async def _take_over(request: Request, image: Image, region: str | None, interface: str) -> None:
+async def _source(request: Request, region: str | None, interface: str) -> Image:
     cloud, key = request.cloud, request.body.method.glance_image_id
     if region not in (None, cloud.config.region) or interface not in INTERFACES:
         raise NotFound(f"There is no image service in region {region!r} by interface {interface!r}; there is one in {cloud.config.region}.")
@@ -71,25 +82,42 @@ async def _take_over(request: Request, image: Image, region: str | None, interfa
     if source is None or source.content is None or source.status != ImageStatus.ACTIVE:
         raise NotFound(f"No image with content found with ID {key}", kind="Image", id=key)
     require(request, "download_image")
+    return source
+
+
+async def _take_over(request: Request, image: Image, source: Image, targets: Targets) -> None:
+    cloud = request.cloud
     upload = await content.begin(cloud, image, ImageStatus.IMPORTING)
+    there = [name for name in targets.stores if name in source.stores]
+    lacking = Targets(tuple(name for name in targets.stores if name not in there), targets.all_must_succeed and not there)
+    path = stores.find(cloud, source)
+    placed = placing.Placing(cloud.image_stores, path or cloud.images, f"{image.id}.{upload}")
 
     async def finish(tx: Transaction) -> Image | None:
         now = await images.IMAGES.get(tx, source.id)
-        if now is None or now.content != source.content:
-            raise NotFound(f"No image with content found with ID {key}", kind="Image", id=key)
+        if now is None or now.content != source.content or not set(there) <= set(now.stores):
+            raise NotFound(f"No image with content found with ID {source.id}", kind="Image", id=source.id)
         kept = {name: value for name, value in source.properties.items() if name.startswith(TAKEN_OVER)}
         return await images.end_upload(
             tx, image.id, upload, status=ImageStatus.ACTIVE, size=source.size, virtual_size=source.virtual_size, checksum=source.checksum,
             os_hash_algo=source.os_hash_algo, os_hash_value=source.os_hash_value, content=source.content, disk_format=source.disk_format,
-            container_format=source.container_format, properties={**image.properties, **kept},
+            container_format=source.container_format, properties={**image.properties, **kept}, stores=[*there, *placed.ready],
+            flaw=source.flaw, locations=[],
         )  # fmt: skip
 
     done = False
     try:
+        if path is None:
+            raise NotFound(f"The content of image {source.id} is missing, or damaged; nothing can be made of it.")
+        await content.apart(placed.spread, lacking)
         async with files.naming(cloud.images):  # so that the content is not freed between look and write
+            await content.apart(placed.install, content.digest_of(source))
             done = await cloud.db.write(finish) is not None
     finally:
+        placed.discard()
         if not done:
             await content.requeue(cloud, image.id, upload)
+            if placed.ready and source.content:
+                await files.release(cloud.db, cloud.image_stores, source.content)
     if not done:
         raise NotFound(f"Image {image.id} was deleted during its import.")

@@ -1,8 +1,8 @@
-"""What the service says of itself: versions, schemas, stores, import methods, usage."""
+"""What the service says of itself: versions, schemas, import methods, usage."""
 
 from typing import Any
 
-from pileus.api.image.images import IMPORT_METHODS, STORE
+from pileus.api.image.images import IMPORT_METHODS
 from pileus.api.image.metadef_schemas import METADEF_SCHEMAS
 from pileus.api.image.schemas import SCHEMAS
 from pileus.api.request import Request, Response
@@ -48,11 +48,6 @@ async def metadef_schema(request: Request) -> dict[str, Any]:
 async def import_info(request: Request) -> dict[str, Any]:
     """GET /v2/info/import: how content may come besides a plain upload."""
     return {"import-methods": {"description": "Import methods available.", "type": "array", "value": list(IMPORT_METHODS)}}
-
-
-async def stores_info(request: Request) -> dict[str, Any]:
-    """GET /v2/info/stores: there is one store, this cloud's image directory."""
-    return {"stores": [{"id": STORE, "description": "Files named by their SHA-256", "default": "true"}]}
 
 
 async def usage_info(request: Request) -> dict[str, Any]:

@@ -69,6 +69,16 @@ async def chunks(uri: str, trusted: list[str]) -> AsyncIterator[bytes]:
         raise Invalid(f"{uri} ended after {got} of {expected} bytes.")
 
 
+async def length(uri: str, trusted: list[str]) -> int | None:
+    """How many bytes lie there, by the server's word."""
+    response, link = await _open(uri, trusted)
+    try:
+        return response.length
+    finally:
+        _hang_up(link)
+        response.close()
+
+
 def _read(response: http.client.HTTPResponse, most: int) -> bytes:
     """Blocks. What has come by now, up to `most` bytes, or a second's worth; nothing at the end."""
     parts: list[bytes] = []

@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 from pileus.core.image_formats import Inspector
 from pileus.model.base import Model
 from pileus.model.errors import PileusError, TooLarge, Unavailable
+from pileus.model.image_stores import LOCAL
 from pileus.model.images import ImageStatus
 from pileus.store import image_tasks
 from pileus.store import images as store
@@ -33,6 +34,8 @@ LOOK_EVERY = 0.01
 CONTENT = re.compile(r"[0-9a-f]{64}")
 
 _naming: dict[Path, asyncio.Lock] = {}
+Stores = Mapping[str, Path]
+"""The directories of content by the store's name; what is on its way and what is staged lies in the default one."""
 
 
 class Digest(Model, frozen=True, kw_only=True):
@@ -132,11 +135,12 @@ def _end(intake: Intake, rest: bytes) -> Digest:
     return intake.finish()
 
 
-def storage_error(error: OSError) -> PileusError:
-    """What to say when the image directory can't be written."""
+def storage_error(error: OSError, name: str = LOCAL) -> PileusError:
+    """What to say when the image directory, or another store, can't be written."""
+    what = "The image storage" if name == LOCAL else f"The image store {name}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return TooLarge(f"The image storage is full: {error.strerror}.")
-    return Unavailable(f"The image storage can't be written: {error.strerror}.")
+        return TooLarge(f"{what} is full: {error.strerror}.")
+    return Unavailable(f"{what} can't be written: {error.strerror}.")
 
 
 def read_through(path: Path) -> tuple[Digest, Inspector]:
@@ -204,29 +208,36 @@ def sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
-async def release(db: Database, directory: Path, content: str) -> bool:
-    """Remove a content's file unless an image has it; says whether it went."""
-    async with naming(directory):
-        if await store.content_used(db, content):
-            return False
-        await asyncio.to_thread((directory / content).unlink, missing_ok=True)
-        return True
+async def release(db: Database, stores: Stores, content: str) -> bool:
+    """Remove a content's file from each store where no image has it; says whether it went from any."""
+    gone = False
+    async with naming(stores[LOCAL]):
+        for name, directory in stores.items():
+            if not await store.content_used(db, content, name):
+                await asyncio.to_thread((directory / content).unlink, missing_ok=True)
+                gone = True
+    return gone
 
 
-async def collect(db: Database, directory: Path) -> list[str]:
-    """Remove every content that no image has; returns the hashes that went."""
+async def collect(db: Database, stores: Stores) -> list[str]:
+    """Remove every content that no image has where it lies; returns the hashes that went."""
     used = await store.contents(db)
-    names = [entry.name for entry in directory.iterdir() if CONTENT.fullmatch(entry.name)] if directory.exists() else []
-    return [name for name in names if name not in used and await release(db, directory, name)]
+    there = {
+        (name, one.name) for name, folder in stores.items() if folder.exists() for one in folder.iterdir() if CONTENT.fullmatch(one.name)
+    }
+    return [content for content in sorted({content for _, content in there - used}) if await release(db, stores, content)]
 
 
-async def recover(db: Database, directory: Path) -> list[str]:
-    """At start, before requests: uploads that died with the process wait for content again, and their files go.
+async def recover(db: Database, stores: Stores) -> list[str]:
+    """At start, before requests: uploads that died with the process wait for content again, copies between stores have failed, and their
+    files go.
 
     Returns the ids of the images that wait again.
     """
+    directory = stores[LOCAL]
     directory.mkdir(parents=True, exist_ok=True, mode=0o711)
-    shutil.rmtree(directory / UPLOADS, ignore_errors=True)
+    for one in stores.values():
+        shutil.rmtree(one / UPLOADS, ignore_errors=True)
     staged = directory / STAGED
 
     async def requeue(tx: Transaction) -> list[str]:
@@ -243,5 +254,5 @@ async def recover(db: Database, directory: Path) -> list[str]:
     for entry in staged.iterdir() if staged.exists() else []:
         if entry.name not in waiting:
             entry.unlink()
-    await collect(db, directory)
+    await collect(db, stores)
     return again

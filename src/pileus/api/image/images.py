@@ -5,20 +5,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pileus import clock
-from pileus.api.image import writers
-from pileus.api.image.content import free
+from pileus.api.image import files, location_patches, stores, writers
+from pileus.api.image.content import free, within_quota
 from pileus.api.policy import require
 from pileus.api.request import Request, Response
 from pileus.core.images import accept, check_mix, parse_patch, patched
 from pileus.model.errors import Forbidden, NotFound, QuotaExceeded, TooLarge
-from pileus.model.images import Image, Visibility
+from pileus.model.images import Image, ImageStatus, Visibility
 from pileus.store import images as store
 from pileus.store.database import Transaction
+from pileus.store.quotas import charge
 
 OLD_PATCH = "application/openstack-images-v2.0-json-patch"
 NEW_PATCH = "application/openstack-images-v2.1-json-patch"
 IMPORT_METHODS = ("glance-direct", "web-download", "glance-download", "copy-image")
-STORE = "local"
 
 
 def isotime(seconds: float) -> str:
@@ -26,8 +26,10 @@ def isotime(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def view(image: Image) -> dict[str, Any]:
-    """The image as the API shows it; its properties stand beside its attributes."""
+def view(request: Request, image: Image) -> dict[str, Any]:
+    """The image as the API shows it; its properties stand beside its attributes. Locations are its owner's to see: an address may hold a
+    secret."""
+    config = request.cloud.config
     path = f"/v2/images/{image.id}"
     shown = {
         **image.properties,
@@ -54,7 +56,11 @@ def view(image: Image) -> dict[str, Any]:
         "file": f"{path}/file",
         "schema": "/v2/schemas/image",
     }
-    return {**shown, "stores": STORE} if image.content else shown
+    if there := stores.shown(config, image):
+        shown["stores"] = ",".join(there)
+    if config.image.show_multiple_locations and (request.identity.is_admin or image.owner == request.identity.project_id):
+        shown["locations"] = [{"url": one.url, "metadata": one.metadata} for one in stores.locations(config, image)]
+    return shown
 
 
 async def load(request: Request) -> Image:
@@ -83,9 +89,9 @@ async def create(request: Request) -> Response:
     headers = {
         "Location": f"{request.service_url}/v2/images/{image.id}",
         "OpenStack-image-import-methods": ",".join(IMPORT_METHODS),
-        "OpenStack-image-store-ids": STORE,
+        "OpenStack-image-store-ids": ",".join(stores.names(request.cloud.config)),
     }
-    return Response(201, view(image), headers)
+    return Response(201, view(request, image), headers)
 
 
 def drafted(request: Request, attributes: dict[str, Any]) -> Image:
@@ -114,7 +120,7 @@ async def add(request: Request, image: Image) -> None:
 
 async def show(request: Request) -> dict[str, Any]:
     """GET /v2/images/{image_id}."""
-    return view(await load(request))
+    return view(request, await load(request))
 
 
 async def update(request: Request) -> dict[str, Any]:
@@ -122,18 +128,26 @@ async def update(request: Request) -> dict[str, Any]:
     old_form = request.headers["content-type"].partition(";")[0].strip().lower() == OLD_PATCH
     operations = parse_patch(request.body, old_form)
     image = await load_own(request)
-    changes = patched(image, operations)
+    placed = [one for one in operations if one.name == "locations" and request.cloud.config.image.show_multiple_locations]
+    changes = patched(image, [one for one in operations if one not in placed])
+    if placed:
+        changes |= await location_patches.changes(request, image, placed)
     if changes.get("owner", image.owner) != image.owner and not request.identity.is_admin:
         raise Forbidden("You are not permitted to modify 'owner' on this image.")
     if changes.get("visibility", image.visibility) != image.visibility:
         _may_show(request, changes["visibility"])
     if not changes:
-        return view(image)
+        return view(request, image)
 
     async def write(tx: Transaction) -> Image:
+        if changes.get("status") == ImageStatus.ACTIVE and image.owner is not None:
+            await charge(tx, image.owner, image_size_total=-(-changes["size"] // store.MIB))
         return await store.save(tx, image, **changes)
 
-    return view(await request.cloud.db.write(write))
+    changed = await within_quota(request.cloud.db.write(write))
+    if image.content and set(changed.stores) != set(image.stores):
+        await files.release(request.cloud.db, request.cloud.image_stores, image.content)
+    return view(request, changed)
 
 
 async def delete(request: Request) -> Response:

@@ -9,14 +9,16 @@ from typing import Any
 
 from pileus import clock
 from pileus.api.cloud import Cloud
-from pileus.api.image import content, copies, downloads, files, unpacking, writers
-from pileus.api.image.copies import FAILED, IMPORTING
-from pileus.api.image.images import IMPORT_METHODS, STORE, add, drafted, isotime, load_own
+from pileus.api.image import content, copies, downloads, files, stores, unpacking, web_contents, writers
+from pileus.api.image.images import IMPORT_METHODS, add, drafted, isotime, load_own
+from pileus.api.image.placing import Targets
 from pileus.api.image.unpacking import Taken
 from pileus.api.request import Request, Response
+from pileus.core.image_formats import check
 from pileus.core.images import Digest
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, Invalid, NotFound, PileusError, TooLarge
+from pileus.model.image_stores import FAILED, IMPORTING, ImageLocation
 from pileus.model.images import Image, ImageStatus, ImageTask
 from pileus.store import image_tasks, images
 from pileus.store.database import Transaction
@@ -64,11 +66,13 @@ class TaskBody(Model, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is fetched: the address, the hash that it must have, whether it is made ready for servers."""
+    """What is fetched: the address, the hash that it must have, whether it is made ready for servers, where it is to lie."""
 
     uri: str
     expected: Digest | None = None
     unpack: bool = True
+    targets: Targets = content.HERE
+    stays: bool = False  # it is looked at and counted, and left where it lies
 
 
 async def create_task(request: Request) -> Response:
@@ -80,7 +84,7 @@ async def create_task(request: Request) -> Response:
     image = drafted(request, body.input.image_properties)
     content.check_formats(image)
     await add(request, image)
-    task = _task(request, image, request.raw["input"])
+    task = task_of(request, image, given=request.raw["input"])
     await _start_download(request, image, task, Wanted(body.input.import_from))
     return Response(201, task_view(task), {"Location": f"{request.service_url}/v2/tasks/{task.id}"})
 
@@ -91,23 +95,22 @@ async def import_image(request: Request) -> Response:
     image = await load_own(request)
     if body.method.name not in IMPORT_METHODS:
         raise Invalid(f"Unknown import method name '{body.method.name}'; there are {', '.join(IMPORT_METHODS)}.", field="method")
-    if unknown := [name for name in body.stores or [] if name != STORE]:
-        raise Conflict(f"There is no store '{unknown[0]}'; there is {STORE}.")
+    targets = Targets(stores.wanted(request, body.stores, body.all_stores), body.all_stores_must_succeed)
     if body.method.name == "web-download":
-        await _download(request, image, body.method.uri)
+        await _download(request, image, body.method.uri, targets)
     elif body.method.name == "glance-direct":
-        await _take_staged(request, image)
+        await _take_staged(request, image, targets)
     else:
         take = copies.copy_image if body.method.name == "copy-image" else copies.glance_download
-        await take(request, image, _task(request, image))
+        await take(request, image, task_of(request, image, targets), targets)
     return Response(202)
 
 
-async def _take_staged(request: Request, image: Image) -> None:
+async def _take_staged(request: Request, image: Image, targets: Targets) -> None:
     """Checked before the answer, so that a refusal is told."""
     if image.status != ImageStatus.UPLOADING or image.upload:
         raise Conflict(f"Image {image.id} has status {image.status}; only staged content can be imported (PUT .../stage).")
-    task = _task(request, image)
+    task = task_of(request, image, targets)
 
     async def begin(tx: Transaction) -> ImageTask:
         return await image_tasks.start_task(tx, task)
@@ -115,7 +118,7 @@ async def _take_staged(request: Request, image: Image) -> None:
     await request.cloud.db.write(begin)
     staged = request.cloud.images / files.STAGED / image.id
     try:
-        await content.ingest_file(request.cloud, image.id, staged, unpack=True)
+        await content.ingest_file(request.cloud, image.id, staged, unpack=True, targets=targets)
     except PileusError as error:
         await _end(request.cloud, task, error.message)
         raise
@@ -124,20 +127,20 @@ async def _take_staged(request: Request, image: Image) -> None:
     await _end(request.cloud, task)
 
 
-async def _download(request: Request, image: Image, uri: str | None) -> None:
+async def _download(request: Request, image: Image, uri: str | None, targets: Targets) -> None:
     """The address is looked at before the answer; its content comes after it."""
     if not uri:
         raise Invalid("The method web-download needs a uri.", field="uri")
     if image.status != ImageStatus.QUEUED:
         raise Conflict(f"Image {image.id} has status {image.status}; only one that waits for content can be filled from the web.")
-    await fetch(request, image, Wanted(uri))
+    await fetch(request, image, Wanted(uri, targets=targets))
 
 
 async def fetch(request: Request, image: Image, wanted: Wanted) -> None:
     """Begin to fill an image that waits from the web."""
     content.check_formats(image)
     await downloads.resolve(wanted.uri, request.cloud.config.import_hosts)
-    await _start_download(request, image, _task(request, image), wanted)
+    await _start_download(request, image, task_of(request, image, wanted.targets), wanted)
 
 
 async def _start_download(request: Request, image: Image, task: ImageTask, wanted: Wanted) -> None:
@@ -147,7 +150,8 @@ async def _start_download(request: Request, image: Image, task: ImageTask, wante
         if await images.importing(tx, image.owner) >= MOST_AT_ONCE:
             raise TooLarge(f"Your project has {MOST_AT_ONCE} imports from the web under way; wait until one has ended.")
         claimed = await images.begin_upload(tx, image, upload, ImageStatus.IMPORTING)
-        await images.save(tx, claimed, properties={**claimed.properties, IMPORTING: STORE, FAILED: ""})
+        place = {"locations": [ImageLocation(url=wanted.uri)]} if wanted.stays else {}
+        await images.save(tx, claimed, **place, properties={**claimed.properties, IMPORTING: ",".join(wanted.targets.stores), FAILED: ""})
         await image_tasks.start_task(tx, task)
 
     await content.within_quota(request.cloud.db.write(begin))
@@ -161,7 +165,7 @@ async def _fetch_alone(cloud: Cloud, task: ImageTask, upload: str, wanted: Wante
         with writers.writing(cloud.images, task.image_id, upload):
             await _fetch(cloud, task, upload, wanted)
     except OSError as error:  # of the lock: what is written tells its own
-        await _settle(cloud, task, upload, files.storage_error(error).message)
+        await settle(cloud, task, upload, files.storage_error(error).message)
 
 
 async def _fetch(cloud: Cloud, task: ImageTask, upload: str, wanted: Wanted) -> None:
@@ -169,6 +173,9 @@ async def _fetch(cloud: Cloud, task: ImageTask, upload: str, wanted: Wanted) -> 
     intake: files.Intake | None = None
     message = "The import was broken off; the image waits for content again."
     try:
+        if wanted.stays:
+            message = await _look(cloud, task, upload, wanted)
+            return
         intake = await asyncio.to_thread(files.Intake, cloud.images / files.UPLOADS / f"{task.image_id}.{upload}")
         found = await files.fill(intake, downloads.chunks(wanted.uri, cloud.config.import_hosts), cloud.config.image_size_limit)
         image = await images.IMAGES.get(cloud.db, task.image_id)
@@ -176,7 +183,8 @@ async def _fetch(cloud: Cloud, task: ImageTask, upload: str, wanted: Wanted) -> 
             message = "The image was deleted during its import."
             return
         taken = Taken(intake.path, found, intake.inspector, _as_expected(found, wanted))
-        await content.activate(cloud, image, upload, await content.unpacked(cloud, image, taken) if wanted.unpack else taken)
+        ready = await content.unpacked(cloud, image, taken) if wanted.unpack else taken
+        await content.activate(cloud, image, upload, ready, wanted.targets)
         message = ""
     except PileusError as error:
         message = error.message
@@ -189,7 +197,29 @@ async def _fetch(cloud: Cloud, task: ImageTask, upload: str, wanted: Wanted) -> 
         if intake:
             await asyncio.to_thread(intake.discard)
             unpacking.remove(intake.path)
-        await _settle(cloud, task, upload, message)
+        await settle(cloud, task, upload, message)
+
+
+async def _look(cloud: Cloud, task: ImageTask, upload: str, wanted: Wanted) -> str:
+    """What stays in the web: reads it once and says of the image what it is; or, by the operator's will, believes what was said of it."""
+    known: dict[str, Any]
+    if cloud.config.image.do_secure_hash:
+        found, inspector = await web_contents.counted(cloud, wanted.uri)
+        known = {"size": found.size, "checksum": found.md5, "os_hash_algo": "sha512", "os_hash_value": found.sha512}
+        known |= _as_expected(found, wanted)
+        image = await images.IMAGES.get(cloud.db, task.image_id)
+        if image is not None:
+            known["virtual_size"] = check(inspector.sample(), image.disk_format or "raw", image.container_format or "bare")
+    else:
+        known = {"size": await web_contents.length(cloud, wanted.uri)}
+        if wanted.expected:
+            known |= dict(zip(("os_hash_algo", "os_hash_value"), wanted.expected, strict=True))
+
+    async def finish(tx: Transaction) -> Image | None:
+        return await images.end_upload(tx, task.image_id, upload, status=ImageStatus.ACTIVE, **known)
+
+    done = await content.within_quota(cloud.db.write(finish))
+    return "" if done else "The image was deleted during its import."
 
 
 def _as_expected(found: files.Digest, wanted: Wanted) -> dict[str, Any]:
@@ -202,15 +232,20 @@ def _as_expected(found: files.Digest, wanted: Wanted) -> dict[str, Any]:
     return {"os_hash_algo": algorithm, "os_hash_value": value}
 
 
-async def _settle(cloud: Cloud, task: ImageTask, upload: str, message: str) -> None:
+async def settle(cloud: Cloud, task: ImageTask, upload: str, message: str) -> None:
+    """The last word of an import in the background: on the image, and on its task."""
+
     async def finish(tx: Transaction) -> None:
         image = await images.IMAGES.get(tx, task.image_id)
         if image is not None and (image.upload == upload or (not message and image.status == ImageStatus.ACTIVE)):
             kept = {name: value for name, value in image.properties.items() if name not in (IMPORTING, FAILED)}
+            missing = ",".join(image_tasks.missing(image, task))
             if message:
-                await images.end_upload(tx, image.id, upload, status=ImageStatus.QUEUED, properties={**kept, IMPORTING: "", FAILED: STORE})
+                await images.end_upload(
+                    tx, image.id, upload, status=ImageStatus.QUEUED, properties={**kept, IMPORTING: "", FAILED: missing}
+                )
             else:
-                await images.save(tx, image, properties=kept)
+                await images.save(tx, image, properties={**kept, **({IMPORTING: "", FAILED: missing} if missing else {})})
         await image_tasks.end_task(tx, task.id, message)
 
     await cloud.db.write(finish)
@@ -218,12 +253,16 @@ async def _settle(cloud: Cloud, task: ImageTask, upload: str, message: str) -> N
 
 async def _end(cloud: Cloud, task: ImageTask, message: str = "") -> None:
     async def finish(tx: Transaction) -> None:
+        image = await images.IMAGES.get(tx, task.image_id)
+        if image is not None and not message and (missing := image_tasks.missing(image, task)):
+            await images.save(tx, image, properties={**image.properties, IMPORTING: "", FAILED: ",".join(missing)})
         await image_tasks.end_task(tx, task.id, message)
 
     await cloud.db.write(finish)
 
 
-def _task(request: Request, image: Image, given: dict[str, Any] | None = None) -> ImageTask:
+def task_of(request: Request, image: Image, targets: Targets = content.HERE, given: dict[str, Any] | None = None) -> ImageTask:
+    """The task of an import that was asked for: `given`, or the request's body with the stores that it is for."""
     now = clock.now()
     return ImageTask(
         id=str(uuid.uuid4()),
@@ -234,7 +273,7 @@ def _task(request: Request, image: Image, given: dict[str, Any] | None = None) -
         user_id=request.identity.user_id,
         request_id=request.id,
         status="processing",
-        input=given or {"image_id": image.id, "import_req": request.raw, "backend": [STORE]},
+        input=given or {"image_id": image.id, "import_req": request.raw, "backend": list(targets.stores)},
     )
 
 

@@ -36,7 +36,7 @@ async def index(request: Request) -> dict[str, Any]:
         found = await list_rows(request.cloud.db, store.IMAGES, listing)
     rest = [(name, value) for name, value in request.queries if name != "marker"]
     first = f"/v2/images?{urlencode(rest)}" if rest else "/v2/images"
-    page: dict[str, Any] = {"images": [view(image) for image in found], "first": first, "schema": "/v2/schemas/images"}
+    page: dict[str, Any] = {"images": [view(request, image) for image in found], "first": first, "schema": "/v2/schemas/images"}
     if found and len(found) == limit:
         page["next"] = f"/v2/images?{urlencode([*rest, ('marker', found[-1].id)])}"
     return page

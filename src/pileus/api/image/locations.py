@@ -3,12 +3,16 @@
 Where our own files lie is told to services alone.
 """
 
-from pileus.api.image import imports
-from pileus.api.image.images import STORE, load, load_own
+from typing import Any
+
+from pileus.api.image import imports, stores
+from pileus.api.image.images import load, load_own
+from pileus.api.image.placing import Targets
 from pileus.api.request import Request, Response
 from pileus.core.images import check_digest
 from pileus.model.base import Model
 from pileus.model.errors import Conflict
+from pileus.model.image_stores import WEB
 from pileus.model.images import ImageStatus
 
 
@@ -33,13 +37,20 @@ async def add(request: Request) -> Response:
     expected = check_digest(body.validation_data.os_hash_algo, body.validation_data.os_hash_value)
     if image.status != ImageStatus.QUEUED:
         raise Conflict(f"Image {image.id} has status {image.status}; only one that waits for content takes a location.")
-    await imports.fetch(request, image, imports.Wanted(body.url, expected, unpack=False))
+    stays = request.cloud.config.image.web_store
+    targets = Targets((WEB,)) if stays else Targets()
+    await imports.fetch(request, image, imports.Wanted(body.url, expected, unpack=False, targets=targets, stays=stays))
     return Response(202)
 
 
 async def index(request: Request) -> Response:
     """GET /v2/images/{image_id}/locations."""
     image = await load(request)
-    if image.content is None:
-        return Response(200, [])
-    return Response(200, [{"url": (request.cloud.images / image.content).absolute().as_uri(), "metadata": {"store": STORE}}])
+    found: list[dict[str, Any]] = []
+    for name in stores.shown(request.cloud.config, image):
+        if name == WEB:
+            found += [{"url": one.url, "metadata": {**one.metadata, "store": WEB}} for one in image.locations]
+        elif image.content and name in request.cloud.image_stores:
+            path = request.cloud.image_stores[name] / image.content
+            found.append({"url": path.absolute().as_uri(), "metadata": {"store": name}})
+    return Response(200, found)

@@ -21,6 +21,8 @@ POLICY: dict[str, str] = {
     "copy_image": "admin",
     "set_image_location": "member",
     "stores_info": "reader",
+    "stores_info_detail": "admin",
+    "delete_image_location": "admin",
     "tasks_api_access": "admin",
     "manage_image_cache": "admin",
     "get_metadef_namespaces": "reader",

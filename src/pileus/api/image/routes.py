@@ -3,7 +3,20 @@
 from typing import Any
 
 from pileus.api.faults import glance_fault
-from pileus.api.image import cache, documents, images, imports, listing, locations, members, metadef_bodies, metadefs, tags, transfers
+from pileus.api.image import (
+    cache,
+    documents,
+    images,
+    imports,
+    listing,
+    locations,
+    members,
+    metadef_bodies,
+    metadefs,
+    store_routes,
+    tags,
+    transfers,
+)
 from pileus.api.image.metadef_items import item_routes, resource_types
 from pileus.api.image.policy import POLICY
 from pileus.api.request import Request
@@ -44,7 +57,9 @@ ROUTES: list[Route] = [
 
     route("GET", "/v2/schemas/{name}", documents.schema, "get_images"),
     route("GET", "/v2/info/import", documents.import_info, "get_images"),
-    route("GET", "/v2/info/stores", documents.stores_info, "stores_info"),
+    route("GET", "/v2/info/stores", store_routes.index, "stores_info"),
+    route("GET", "/v2/info/stores/detail", store_routes.detail, "stores_info_detail"),
+    route("DELETE", "/v2/stores/{store}/{image_id}", store_routes.take_out, "delete_image_location", success=204),
     route("GET", "/v2/info/usage", documents.usage_info, "get_images"),
 
     route("GET", IMAGE + "/tasks", imports.image_task_list, "get_image"),

@@ -1,6 +1,6 @@
 """Upload, download and staging of an image's content, as routes."""
 
-from pileus.api.image import content
+from pileus.api.image import content, web_contents
 from pileus.api.image.cache import cache_of
 from pileus.api.image.images import load, load_own
 from pileus.api.request import Request, Response
@@ -8,6 +8,8 @@ from pileus.model.errors import Conflict, Forbidden
 from pileus.model.images import ImageStatus
 from pileus.store import images as store
 from pileus.store.database import Transaction
+
+WITH_CONTENT = (ImageStatus.ACTIVE, ImageStatus.DEACTIVATED)
 
 
 async def upload(request: Request) -> Response:
@@ -35,6 +37,8 @@ async def download(request: Request) -> Response:
     """GET /v2/images/{image_id}/file."""
     image = await load(request)
     answer = content.give_out(request, image)
+    if image.content is None and image.locations and image.status in WITH_CONTENT:
+        answer = await web_contents.give_out(request.cloud, image)
     cache_of(request.cloud.images).used(image.id)
     return answer
 

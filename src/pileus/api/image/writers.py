@@ -8,11 +8,13 @@ import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from pileus import clock
 from pileus.api.cloud import Cloud
-from pileus.api.image import files, unpacking
+from pileus.api.image import files, placing
+from pileus.model.image_stores import IMPORTING
 from pileus.model.images import Image, ImageStatus
 from pileus.store import image_tasks
 from pileus.store import images as store
@@ -57,11 +59,20 @@ def _is_held(directory: Path, image_id: str, upload: str) -> bool:
 
 async def reclaim(cloud: Cloud, images: Iterable[Image]) -> bool:
     """Have those of these images wait for content again whose writer has died; says whether there were any."""
-    late = [one for one in images if one.upload and clock.now() > one.updated_at + PATIENCE]
+    late = [one for one in images if (one.upload or one.properties.get(IMPORTING)) and clock.now() > one.updated_at + PATIENCE]
     dead = [one for one in late if one.upload and not _is_held(cloud.images, one.id, one.upload)]
     for image in dead:
         await _requeue(cloud, image)
-    return bool(dead)
+    broken = [one for one in late if not one.upload and await _copied_by_nobody(cloud, one)]
+    for image in broken:
+        await cloud.db.write(partial(image_tasks.fail_broken, image_id=image.id))
+    return bool(dead or broken)
+
+
+async def _copied_by_nobody(cloud: Cloud, image: Image) -> bool:
+    """Whether a copy into more stores has lost its process: each holds a lock of its task's name."""
+    going = [task for task in await image_tasks.tasks_of(cloud.db, image.id) if task.status == "processing"]
+    return bool(going) and not any(_is_held(cloud.images, image.id, task.id) for task in going)
 
 
 async def _requeue(cloud: Cloud, image: Image) -> None:
@@ -73,7 +84,5 @@ async def _requeue(cloud: Cloud, image: Image) -> None:
             await image_tasks.fail_broken(tx, image.id)
 
     await cloud.db.write(back)
-    name = f"{image.id}.{upload}"
-    for path in (cloud.images / files.UPLOADS / name, cloud.images / files.UPLOADS / f"{name}{LOCK}"):
+    for path in placing.leftovers(cloud.image_stores, f"{image.id}.{upload}"):
         path.unlink(missing_ok=True)
-    unpacking.remove(cloud.images / files.UPLOADS / name)

@@ -145,7 +145,8 @@ def attempt(config: Config, user: int) -> Confined:
 
 def _enclosure(config: Config, access: DatabaseAccess, user: int) -> Enclosure:
     private = {name: Path(getattr(config, name)).read_bytes() for name in FILES if getattr(config, name)} | access.files
-    return Enclosure(state=config.state, user=user, mount_on=str(config.directory / MOUNT), private=private, sockets=access.sockets)
+    return Enclosure(state=config.state, user=user, mount_on=str(config.directory / MOUNT), private=private, sockets=access.sockets,
+                     stores=[str(one) for one in list(config.image_stores.values())[1:]])  # fmt: skip
 
 
 def _within(config: Config, access: DatabaseAccess) -> Config:

@@ -59,7 +59,8 @@ class NodePart:
         from pileus.node.validation import Bounds, guarded
 
         config = self.config
-        bounds = Bounds(images=config.directory / "images", snapshots=config.snapshots, physical=config.physical_networks)
+        images, *others = config.image_stores.values()
+        bounds = Bounds(images=images, stores=tuple(others), snapshots=config.snapshots, physical=config.physical_networks)
         try:
             self._agents += await asyncio.to_thread(make_agents, config)
             for agent in self._agents:

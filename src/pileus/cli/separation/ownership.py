@@ -46,6 +46,10 @@ def hand_over(config: Config) -> None:
         folder.mkdir(exist_ok=True)
         os.chown(folder, -1, user)
         folder.chmod(mode)
+    _, *stores = config.image_stores.values()
+    for folder in stores:
+        os.chown(folder, -1, user)
+        folder.chmod(0o771)
     if config.bus is None:
         (directory / "node").mkdir(mode=0o711, exist_ok=True)
     (directory / MOUNT).mkdir(mode=0o700, exist_ok=True)
@@ -54,7 +58,7 @@ def hand_over(config: Config) -> None:
     config.snapshots.mkdir(mode=0o700, exist_ok=True)
     for path in (*directory.glob("pileus.db*"), *directory.glob("log/audit.log*"), *directory.glob("backups/*")):
         _give(path, user)
-    for folder in (directory / "secrets", directory / "images"):
+    for folder in (directory / "secrets", directory / "images", *(one / ".uploads" for one in stores)):
         for root, folders, files in os.walk(folder):
             for name in (*folders, *files):
                 if name in ROOTS_OWN and root == str(directory / "secrets"):

@@ -26,13 +26,14 @@ TOO_BROAD = {"/", "/root", "/home", "/tmp", "/var", "/srv", "/opt", "/mnt"}
 
 class Enclosure(Model, frozen=True, kw_only=True):
     """What is asked for. `mount_on`: an empty directory; `private`: file name -> content, for PRIVATE_FILES; `sockets`: directories of
-    sockets that it may use."""
+    sockets that it may use, `stores` directories of image content elsewhere."""
 
     state: str
     user: int
     mount_on: str
     private: dict[str, bytes] = {}
     sockets: list[str] = []
+    stores: list[str] = []
 
 
 class Confined(Model, frozen=True, kw_only=True):
@@ -97,10 +98,14 @@ def _own_file_system(wanted: Enclosure) -> None:
     for one in (state / name for name in WRITTEN):
         if one.is_mount() or one.resolve() != one:  # on a disk of its own
             _give(root, one.resolve())
+    stores = [Path(one).resolve() for one in wanted.stores]
+    for one in stores:
+        _give(root, one)
     for one in sorted(state.iterdir()):
-        if one.is_dir() and not one.is_symlink() and one.name not in WRITTEN:
+        if one.is_dir() and not one.is_symlink() and one.name not in WRITTEN and not any(place.is_relative_to(one) for place in stores):
             _hide(root, one, [path for path in sockets if path.is_relative_to(one)])
-    _linked(root, Path(wanted.state))
+    for place in (wanted.state, *wanted.stores):
+        _linked(root, Path(place))
     for path in map(Path, wanted.sockets):
         _show(root, path)
     os.chdir(root)

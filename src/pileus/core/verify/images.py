@@ -5,6 +5,7 @@ import re
 from pileus.core.verify.invariant import Finding, Findings, invariants
 from pileus.core.verify.repairs import IndexImage, RemoveContent
 from pileus.core.verify.world import World
+from pileus.model.image_stores import LOCAL
 from pileus.model.images import Image, ImageStatus
 
 WITH_CONTENT = (ImageStatus.ACTIVE, ImageStatus.DEACTIVATED)
@@ -19,24 +20,30 @@ def images_have_content(world: World) -> Findings:
     for image in world.images:
         if image.content is None:
             continue
-        size = world.image_files.get(image.content)
-        if size is None:
-            yield Finding(evidence=f"image {image.id}: its content {image.content[:12]} is missing; upload it again into another image")
-        elif size != (image.size or 0):
-            yield Finding(evidence=f"image {image.id}: its content has {size} bytes, the record says {image.size}")
+        for store in image.stores:
+            size = world.image_files.get((store, image.content))
+            where = "" if store == LOCAL else f" in store {store}"
+            if size is None:
+                way = "copy it there again (import, copy-image)" if len(image.stores) > 1 else "upload it again into another image"
+                yield Finding(evidence=f"image {image.id}: its content {image.content[:12]} is missing{where}; {way}")
+            elif size != (image.size or 0):
+                yield Finding(evidence=f"image {image.id}: its content has {size} bytes{where}, the record says {image.size}")
 
 
 def contents_have_images(world: World) -> Findings:
-    """No content is left of images that are gone."""
-    known = {image.content for image in world.images}
-    for content in sorted(world.image_files):
-        if content not in known:
-            yield Finding(evidence=f"content {content[:12]} belongs to no image", repair=RemoveContent(content=content))
+    """No content is left of images that are gone, or that have left its store."""
+    known = {(store, image.content) for image in world.images for store in image.stores}
+    for store, content in sorted(world.image_files):
+        if (store, content) not in known:
+            where = "" if store == LOCAL else f" in store {store}"
+            yield Finding(evidence=f"content {content[:12]}{where} belongs to no image", repair=RemoveContent(content=content, store=store))
 
 
 def active_images_are_described(world: World) -> Findings:
-    """Of an image that can be used it is known what is in it, and nobody writes it."""
+    """Of an image that can be used it is known what is in it, unless it stays in the web, and nobody writes it."""
     for image in world.images:
+        if image.locations and image.content is None and image.upload is None:
+            continue
         missing = [name for name in ("content", "size", "checksum", "os_hash_value") if getattr(image, name) is None]
         if image.status in WITH_CONTENT and (missing or image.upload is not None):
             yield Finding(evidence=f"image {image.id} is {image.status}, and {f'has no {missing[0]}' if missing else 'is being written'}")
@@ -47,6 +54,14 @@ def waiting_images_have_no_content(world: World) -> Findings:
     for image in world.images:
         if image.status in WAITING and image.content is not None:
             yield Finding(evidence=f"image {image.id} is {image.status}, and has content {image.content[:12]} already")
+
+
+def contents_lie_in_stores(world: World) -> Findings:
+    """A content lies in a store, and what lies in a store has a name there."""
+    for image in world.images:
+        if (image.content is None) != (not image.stores):
+            where = ", ".join(image.stores) or "none"
+            yield Finding(evidence=f"image {image.id} has the content {(image.content or 'none')[:12]}, and lies in the stores: {where}")
 
 
 def writes_are_named(world: World) -> Findings:
@@ -110,8 +125,9 @@ def imports_end(world: World) -> Findings:
 INVARIANTS = invariants(
     (images_have_content, "An active image's content is there in full."),
     (contents_have_images, "Every content belongs to an image."),
-    (active_images_are_described, "An active image has a content, a size and checksums, and nobody writes it."),
+    (active_images_are_described, "An active image that lies here has a content, a size and checksums, and nobody writes it."),
     (waiting_images_have_no_content, "An image that waits for content has none."),
+    (contents_lie_in_stores, "An image has content when it lies in a store, and only then."),
     (writes_are_named, "An image that is being written says by whom."),
     (hashes_are_well_formed, "Every checksum has its digits."),
     (equal_contents_agree, "Images of the same content have the same checksums."),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from pileus.model.base import Model
+from pileus.model.image_stores import LOCAL
 
 
 class DeleteRow(Model, frozen=True, kw_only=True, tag=True):
@@ -163,10 +164,12 @@ class RemoveContent(Model, frozen=True, kw_only=True, tag=True):
     """Remove a content file that no image has; it is looked at again, under the lock of who names contents."""
 
     content: str
+    store: str = LOCAL
 
     def sentence(self) -> str:
         """What it does."""
-        return f"remove the file images/{self.content}, which no image has"
+        place = f"images/{self.content}" if self.store == LOCAL else f"{self.content} of the image store {self.store}"
+        return f"remove the file {place}, which no image has"
 
 
 StoreRepair = (

@@ -113,7 +113,7 @@ class World(Model, frozen=True, kw_only=True, dict=True):
     image_tags: list[tuple[str, str]] = []
     image_properties: list[tuple[str, str, str]] = []
     image_tasks: list[ImageTask] = []
-    image_files: dict[str, int] = {}  # content hash -> size of the file
+    image_files: dict[tuple[str, str], int] = {}  # (store, content hash) -> size of the file
 
     projects: list[Project] = []  # and domains
     users: list[User] = []

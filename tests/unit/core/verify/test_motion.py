@@ -96,7 +96,7 @@ def test_a_host_needs_no_namespace_yet_for_a_server_that_is_being_built() -> Non
 
 
 def test_an_image_that_is_being_written_has_no_content_yet() -> None:
-    writing = image("i3", status=ImageStatus.SAVING, content=None, size=None, checksum=None, os_hash_value=None, upload="w1")
+    writing = image("i3", status=ImageStatus.SAVING, content=None, stores=[], size=None, checksum=None, os_hash_value=None, upload="w1")
     assert breaches(but(images=[*WHOLE.images, writing])) == []
 
 

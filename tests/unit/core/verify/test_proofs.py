@@ -12,6 +12,7 @@ from pileus.core.verify.references import REFERENCES
 from pileus.model.actions import Action, ActionEvent
 from pileus.model.census import FoundDisk
 from pileus.model.guests import ObservedGuest, ObservedPower, Power
+from pileus.model.image_stores import ImageLocation
 from pileus.model.images import ImageStatus
 from pileus.model.migrations import MigrationKind, MigrationStatus, MigrationStep
 from pileus.model.networks import Network
@@ -245,11 +246,12 @@ BROKEN: dict[str, Break] = {
     "floating_networks_are_external": lambda: but(networks=[NETWORK, msgspec.structs.replace(EXTERNAL, external=False)]),
     "floating_ips_are_reached": lambda: but(floating_ips=changed(WHOLE.floating_ips, "f1", router_id="gone")),
     # images
-    "images_have_content": lambda: but(image_files={"a" * 64: 9}),
-    "contents_have_images": lambda: but(image_files={"a" * 64: 10, "b" * 64: 1}),
+    "images_have_content": lambda: but(image_files={("local", "a" * 64): 9}),
+    "contents_have_images": lambda: but(image_files={("local", "a" * 64): 10, ("local", "b" * 64): 1}),
     "active_images_are_described": lambda: but(images=changed(WHOLE.images, "i2", upload="w1")),
     "waiting_images_have_no_content": lambda: but(images=changed(WHOLE.images, "i2", status=ImageStatus.QUEUED)),
-    "writes_are_named": lambda: but(images=[*WHOLE.images, image("i3", status=ImageStatus.SAVING, content=None)]),
+    "contents_lie_in_stores": lambda: but(images=changed(WHOLE.images, "i2", content=None, locations=[ImageLocation(url="http://a")])),
+    "writes_are_named": lambda: but(images=[*WHOLE.images, image("i3", status=ImageStatus.SAVING, content=None, stores=[])]),
     "hashes_are_well_formed": lambda: but(images=[image("i1", checksum="no")], image_tags=[], image_properties=[]),
     "equal_contents_agree": lambda: but(images=changed(WHOLE.images, "i2", checksum="3" * 32)),
     "images_are_indexed": lambda: but(image_tags=[]),

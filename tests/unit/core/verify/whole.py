@@ -65,7 +65,7 @@ def image(id: str, **changes: Any) -> Image:
     """An active image of 10 bytes."""
     whole = Image(
         id=id, owner="p1", status=ImageStatus.ACTIVE, size=10, checksum="1" * 32, os_hash_algo="sha512", os_hash_value="2" * 128,
-        content="a" * 64,
+        content="a" * 64, stores=["local"],
     )  # fmt: skip
     return msgspec.structs.replace(whole, **changes)
 
@@ -153,7 +153,7 @@ WHOLE = World(
     image_tags=[("i1", "gold")],
     image_properties=[("i1", "os", "debian")],
     image_tasks=[ImageTask(id="it1", image_id="i1", owner="p1", user_id="u1", request_id="r", status="success", expires_at=NOW + 1)],
-    image_files={"a" * 64: 10},
+    image_files={("local", "a" * 64): 10},
     projects=[
         Project(id="default", name="Default", is_domain=True),
         Project(id="p1", name="demo", domain_id="default", parent_id="default"),
