@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from pileus.model.base import Model
+from pileus.model.federation import FederationSettings
 from pileus.model.image_stores import LOCAL, ImageSettings
 
 MIB = 1 << 20
@@ -45,6 +46,7 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     inactive_days: int = 0  # days without a login after which a user is disabled; 0: never
     password_regex: str | None = None  # what a password must match; None: any will do
     password_regex_description: str | None = None  # that rule in words, for who has to choose a password
+    federation: FederationSettings = FederationSettings()  # logins of users of identity providers: {"trusted_dashboards": [ADDRESS]}
     lockout_attempts: int = 0  # after so many logins by password that failed in a row, none succeeds; 0: no limit
     lockout_time: float = 1800.0  # for so long after the last of them
     limit_model: Literal["flat", "strict_two_level"] = "flat"  # what unified limits of domains say of those of their projects

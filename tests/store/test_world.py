@@ -56,6 +56,10 @@ TABLES: list[tuple[Any, Sequence[Any]]] = [
     (CONSUMERS, WHOLE.consumers), (SERVERS, WHOLE.servers), (ACTIONS, [ACTION]),
 ]  # fmt: skip
 ASSIGN = "INSERT INTO assignments (actor, actor_id, target, target_id, role_id, inherited) VALUES"
+PROVIDER_OF_USERS = (
+    "INSERT INTO identity_providers (id, created_at, updated_at, generation, domain_id, enabled, remote_ids)"
+    " VALUES ('i', 1, 1, 0, 'default', 1, '[]')"
+)
 REGION = "INSERT INTO regions (id, created_at, updated_at, generation, description, parent_region_id, extra) VALUES"
 ALSO = [
     "INSERT INTO allocations (consumer_id, provider_id, resources, created_at) "
@@ -151,6 +155,23 @@ DANGLING: dict[str, list[str]] = {
     "protocols_have_identity_providers": [
         "INSERT INTO federation_protocols (id, created_at, updated_at, generation, idp_id, name, mapping_id)"
         " VALUES ('x', 1, 1, 0, 'gone', 'x', 'm')"
+    ],
+    "openid_settings_have_protocols": [
+        "INSERT INTO openid_settings (id, created_at, updated_at, generation, issuer, client_id, audiences, algorithms, scopes, userinfo)"
+        " VALUES ('x/gone', 1, 1, 0, 'https://x', 'c', '[]', '[]', '[]', 0)"
+    ],
+    "federated_users_have_users": [
+        PROVIDER_OF_USERS,
+        "INSERT INTO federated_users (idp_id, protocol_id, unique_id, user_id, shadow) VALUES ('i', 'p', 'x', 'gone', 1)",
+    ],
+    "federated_users_have_providers": [
+        "INSERT INTO federated_users (idp_id, protocol_id, unique_id, user_id, shadow) VALUES ('gone', 'p', 'x', 'u1', 1)"
+    ],
+    "expiring_memberships_have_users": [
+        "INSERT INTO expiring_memberships (user_id, group_id, idp_id, expires_at) VALUES ('gone', 'g1', 'i', 1)"
+    ],
+    "expiring_memberships_have_groups": [
+        "INSERT INTO expiring_memberships (user_id, group_id, idp_id, expires_at) VALUES ('u1', 'gone', 'i', 1)"
     ],
     "associations_have_policies": [
         "INSERT INTO policy_associations (endpoint_id, service_id, region_id, policy_id) VALUES ('e', '', '', 'x')"
@@ -344,6 +365,7 @@ UNSEEN = {
     "image_members": "the database itself keeps them with their images",
     "join_tokens": "each on its own, for a while",
     "keypairs": "they stay when their user goes, as in Nova",
+    "used_sign_ins": "logins by browser that have ended, for a while",
     "login_failures": "a count for a user's name",
     "federation_mappings": "documents; a protocol whose mapping is gone lets nobody in, as in Keystone",
     "service_providers": "documents, each on its own",

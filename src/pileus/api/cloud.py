@@ -8,6 +8,7 @@ import msgspec
 
 from pileus import clock
 from pileus.api.identity.login_limits import LoginLimits
+from pileus.api.identity.openid_provider import Providers
 from pileus.api.request_limits import RequestLimits
 from pileus.bus.local import Bus
 from pileus.config import Config
@@ -47,6 +48,7 @@ class Cloud(msgspec.Struct, kw_only=True):
     services: "dict[str, Service]" = {}
     policy_overrides: dict[str, str] = {}
     login_limits: LoginLimits = msgspec.field(default_factory=LoginLimits)
+    providers: Providers = msgspec.field(default_factory=Providers)
     request_limits: RequestLimits = msgspec.field(default_factory=RequestLimits)
     watchers: list[Watcher] = []
     started_at: float = msgspec.field(default_factory=clock.now)

@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from pileus.model.base import Resource
+from pileus.model.base import Model, Resource
+
+
+class FederationSettings(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an operator sets for logins of users of identity providers, beside what stands in the store."""
+
+    trusted_dashboards: list[str] = []  # addresses that are given a token after a login by browser
+    default_authorization_ttl: int = 0  # minutes for which groups count beyond the token, of identity providers that don't say it
 
 
 class IdentityProvider(Resource, frozen=True, kw_only=True):
@@ -29,6 +36,38 @@ class Mapping(Resource, frozen=True, kw_only=True):
 
     rules: list[dict[str, Any]]
     schema_version: str = "1.0"
+
+
+class OpenIdSettings(Resource, frozen=True, kw_only=True):
+    """How a protocol's provider is asked, by OpenID Connect. `id` is the protocol's. The secret is sealed."""
+
+    issuer: str
+    client_id: str
+    sealed_secret: str | None = None
+    audiences: list[str] = []  # of tokens that are accepted; none: the client's id
+    algorithms: list[str] = []  # of signatures that are accepted; none: those that need the provider's private key
+    scopes: list[str] = []  # that a browser asks for beside openid
+    userinfo: bool = False  # what stands in no token is asked for
+    authorities: str | None = None  # PEM of who signed the provider's certificate; None: who the machine trusts
+
+
+class FederatedUser(Model, frozen=True, kw_only=True):
+    """That a user here is somebody there. The three names of somebody are unique together. `shadow`: the first login made the user."""
+
+    idp_id: str
+    protocol_id: str
+    unique_id: str
+    user_id: str
+    shadow: bool = False
+
+
+class ExpiringMembership(Model, frozen=True, kw_only=True):
+    """That a user is in a group because its identity provider said so when it logged in last."""
+
+    user_id: str
+    group_id: str
+    idp_id: str
+    expires_at: float
 
 
 class ServiceProvider(Resource, frozen=True, kw_only=True):

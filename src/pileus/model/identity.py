@@ -3,6 +3,14 @@
 from pileus.model.base import Model
 
 
+class FederatedLogin(Model, frozen=True, kw_only=True):
+    """Where a user of an identity provider came from, and the groups that were said then."""
+
+    idp_id: str
+    protocol_id: str
+    group_ids: tuple[str, ...] = ()
+
+
 class Identity(Model, frozen=True, kw_only=True):
     """A validated token. One scope at most: project, domain, or system; none when unscoped. Role names are lower case."""
 
@@ -26,6 +34,7 @@ class Identity(Model, frozen=True, kw_only=True):
     access_rules: tuple[tuple[str, str, str], ...] | None = None  # service, method, path; None: no bound
     access_token_id: str | None = None  # of OAuth 1
     trust_id: str | None = None
+    federation: FederatedLogin | None = None
     trust_user_id: str | None = None  # the other party: who acts where user_id is the trustor, else the trustor
 
     def has(self, role: str) -> bool:

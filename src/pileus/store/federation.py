@@ -1,12 +1,14 @@
 """Federation: identity providers with their protocols, mappings, service providers."""
 
-from pileus.model.federation import IdentityProvider, Mapping, Protocol, ServiceProvider
+from pileus.model.federation import IdentityProvider, Mapping, OpenIdSettings, Protocol, ServiceProvider
 from pileus.store.database import Reader, Transaction
+from pileus.store.federated_users import forget_provider
 from pileus.store.tables import ResourceTable
 
 IDENTITY_PROVIDERS = ResourceTable("identity_providers", IdentityProvider)
 PROTOCOLS = ResourceTable("federation_protocols", Protocol)
 MAPPINGS = ResourceTable("federation_mappings", Mapping)
+OPENID_SETTINGS = ResourceTable("openid_settings", OpenIdSettings)
 SERVICE_PROVIDERS = ResourceTable("service_providers", ServiceProvider)
 
 
@@ -21,9 +23,18 @@ async def known_remote_ids(db: Reader, other_than: str) -> set[str]:
 
 
 async def delete_identity_provider(tx: Transaction, idp_id: str) -> None:
-    """Remove an identity provider with its protocols."""
-    await tx.execute("DELETE FROM federation_protocols WHERE idp_id = ?", idp_id)
+    """Remove an identity provider with its protocols; its users stay, and nobody is them any more."""
+    for one in await PROTOCOLS.find(tx, "idp_id = ?", idp_id):
+        await delete_protocol(tx, one)
+    await forget_provider(tx, idp_id)
     await IDENTITY_PROVIDERS.delete(tx, idp_id)
+
+
+async def delete_protocol(tx: Transaction, one: Protocol) -> None:
+    """Remove a protocol with how its provider is asked."""
+    await forget_provider(tx, one.idp_id, one.name)
+    await OPENID_SETTINGS.delete(tx, one.id)
+    await PROTOCOLS.delete(tx, one.id)
 
 
 async def delete_identity_providers_of(tx: Transaction, domain_id: str) -> None:

@@ -1,8 +1,8 @@
 """Revoked tokens: a key says which tokens, a time until when they were issued.
 
-Keys: `audit:`, `chain:`, `user:`, `project:`, `domain:`, `role:`, `appcred:`, `oauth:`, `trust:` with an id; `user-project:`,
-`user-domain:` with two ids and a colon between; `user-system:`. A token knows its own keys (`keys_of`), so that a check is a look into a
-dictionary for each.
+Keys: `audit:`, `chain:`, `user:`, `project:`, `domain:`, `role:`, `appcred:`, `oauth:`, `trust:`, `idp:` with an id; `user-project:`,
+`user-domain:` with two ids and a colon between; `user-system:`; `idp:` with an id, a slash and a protocol. A token knows its own keys
+(`keys_of`), so that a check is a look into a dictionary for each.
 """
 
 from pileus import clock
@@ -31,6 +31,9 @@ def keys_of(identity: Identity) -> tuple[str, ...]:
     if identity.trust_id:
         other = identity.trust_user_id
         keys += [f"trust:{identity.trust_id}", f"user:{other}", f"user-project:{other}:{identity.project_id}"]
+    if identity.federation:
+        idp_id = identity.federation.idp_id
+        keys += [f"idp:{idp_id}", f"idp:{idp_id}/{identity.federation.protocol_id}"]
     if identity.access_token_id:
         keys.append(f"oauth:{identity.access_token_id}")
     if identity.application_credential_id:

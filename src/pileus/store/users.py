@@ -20,6 +20,8 @@ async def delete_user(tx: Transaction, user_id: str) -> None:
     """Remove a user with its memberships, assignments and credentials; its tokens are void."""
     await revoke(tx, f"user:{user_id}")
     await tx.execute("DELETE FROM group_members WHERE user_id = ?", user_id)
+    await tx.execute("DELETE FROM expiring_memberships WHERE user_id = ?", user_id)
+    await tx.execute("DELETE FROM federated_users WHERE user_id = ?", user_id)
     await tx.execute("DELETE FROM assignments WHERE actor = 'user' AND actor_id = ?", user_id)
     await tx.execute("DELETE FROM application_credentials WHERE user_id = ?", user_id)
     await tx.execute("DELETE FROM passcode_uses WHERE credential_id IN (SELECT id FROM credentials WHERE user_id = ?)", user_id)

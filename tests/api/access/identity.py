@@ -14,6 +14,8 @@ OPEN = {
     "POST /v3/OS-OAUTH1/request_token",
     "POST /v3/OS-OAUTH1/access_token",
     "POST /v3/OS-OAUTH2/token",
+    "GET /v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/auth",
+    "POST /v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/auth",
     "GET /v3/OS-SIMPLE-CERT/ca",
     "GET /v3/OS-SIMPLE-CERT/certificates",
 }
@@ -96,6 +98,9 @@ ADMINS = {
         "create_protocol",
         "update_protocol",
         "delete_protocol",
+        "get_openid_settings",
+        "update_openid_settings",
+        "delete_openid_settings",
         "list_mappings",
         "get_mapping",
         "create_mapping",

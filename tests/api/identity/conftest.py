@@ -1,13 +1,17 @@
-"""Writes down what the tests of the identity service asked and were answered, for who wants to compare (PILEUS_EXCHANGES=FILE)."""
+"""Users from elsewhere; and what the tests asked and were answered, for who wants to compare (PILEUS_EXCHANGES=FILE)."""
 
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.api.harness import Answer, TestCloud
+
+if TYPE_CHECKING:
+    from tests.api.identity.federation import Federation
+    from tests.api.identity.openid_server import OpenIdServer
 
 FILE = os.environ.get("PILEUS_EXCHANGES", "")
 PREFIX = "/identity"
@@ -34,3 +38,32 @@ def exchanges(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(TestCloud, "call", call)
     yield
+
+
+@pytest.fixture(scope="session")
+def signing() -> "Iterator[OpenIdServer]":
+    """A provider of OpenID Connect for the whole session: its keys take a while."""
+    from tests.api.identity.openid_server import OpenIdServer
+
+    one = OpenIdServer()
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="session")
+def tls_provider() -> "Iterator[OpenIdServer]":
+    """One that speaks TLS, with a certificate that nobody has signed."""
+    from tests.api.identity.openid_server import OpenIdServer
+
+    one = OpenIdServer(tls=True)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def federation(cloud: TestCloud, signing: "OpenIdServer") -> "Federation":
+    """A cloud whose users come from that provider."""
+    from tests.api.identity.federation import Federation
+
+    signing.forget()
+    return Federation(cloud, signing)

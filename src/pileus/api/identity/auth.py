@@ -17,6 +17,7 @@ from pileus.model.identity import Identity
 from pileus.model.trusts import Trust
 from pileus.model.users import User
 from pileus.store.access_rules import rules_by_ids
+from pileus.store.federated_users import first_expiry
 from pileus.store.trusts import use
 from pileus.store.users import USERS
 
@@ -53,15 +54,23 @@ async def identify(request: Request, login: Login, scope: Scope) -> Identity:
         methods=tuple(sorted(set(login.methods))),
         audit_ids=(audit_id(), login.chain) if login.chain else (audit_id(),),
         issued_at=now,
-        expires_at=min(
-            now + min(request.cloud.config.token_lifetime, LONGEST_LIFE), login.latest, (trust and trust.expires_at) or login.latest
-        ),
+        expires_at=min(now + min(request.cloud.config.token_lifetime, LONGEST_LIFE), await _latest(request, login, trust)),
         application_credential_id=credential.id if credential else None,
         access_rules=triples(rules) if credential and credential.access_rule_ids is not None else None,
         access_token_id=login.access_token.id if login.access_token else None,
+        federation=login.federation,
         trust_id=trust.id if trust else None,
         trust_user_id=(login.user.id if trust.impersonation else trust.trustor_user_id) if trust else None,
     )
+
+
+async def _latest(request: Request, login: Login, trust: Trust | None) -> float:
+    """What bounds the token's life. What was lent may come of a group that the lender's identity provider said, and ends with that."""
+    latest = min(login.latest, (trust and trust.expires_at) or login.latest)
+    if trust is None and not login.delegated and "ec2credential" not in login.methods:
+        return latest
+    ends = await first_expiry(request.cloud.db, trust.trustor_user_id if trust else login.user.id, clock.now())
+    return latest if ends is None else min(latest, ends)
 
 
 async def _acting(request: Request, user: User, trust: Trust | None) -> User:

@@ -48,6 +48,11 @@ async def revoke_token(request: Request) -> None:
     await write(request, lambda tx: revocations.revoke(tx, f"audit:{subject.audit_ids[0]}"))
 
 
+def _said(request: Request) -> tuple[str, ...]:
+    """The groups that the user's identity provider has said for this token."""
+    return request.identity.federation.group_ids if request.identity.federation else ()
+
+
 async def show_catalog(request: Request) -> dict[str, Any]:
     """GET /v3/auth/catalog."""
     if not request.identity.roles:
@@ -58,19 +63,19 @@ async def show_catalog(request: Request) -> dict[str, Any]:
 async def list_projects(request: Request) -> dict[str, Any]:
     """GET /v3/auth/projects: where this user may go."""
     db = request.cloud.db
-    found = await by_ids(db, await assignments.projects_of(db, request.identity.user_id))
+    found = await by_ids(db, await assignments.projects_of(db, request.identity.user_id, _said(request)))
     return collection(request, "projects", [project_document(request, one) for one in found if one.enabled])
 
 
 async def list_domains(request: Request) -> dict[str, Any]:
     """GET /v3/auth/domains."""
     db = request.cloud.db
-    mine = await assignments.of_actors(db, request.identity.user_id)
+    mine = await assignments.of_actors(db, request.identity.user_id, _said(request))
     ids = {one.target_id for one in mine if one.target is Target.DOMAIN and not one.inherited}
     return collection(request, "domains", [domain_document(request, one) for one in await by_ids(db, sorted(ids)) if one.enabled])
 
 
 async def list_systems(request: Request) -> dict[str, Any]:
     """GET /v3/auth/system."""
-    has = bool(await assignments.roles_on_system(request.cloud.db, request.identity.user_id))
+    has = bool(await assignments.roles_on_system(request.cloud.db, request.identity.user_id, _said(request)))
     return {"system": [{"all": True}] if has else [], "links": {"self": f"{request.service_url}/v3/auth/system"}}

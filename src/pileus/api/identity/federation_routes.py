@@ -1,9 +1,9 @@
 """The routes of federation."""
 
-from pileus.api.identity import auth_tokens, mappings
+from pileus.api.identity import auth_tokens, federated_auth, mappings, openid_settings
 from pileus.api.identity import identity_providers as idps
 from pileus.api.identity import service_providers as sps
-from pileus.api.routes import Route, route
+from pileus.api.routes import PUBLIC, Route, route
 
 F = "/v3/OS-FEDERATION"
 IDP, M, S = F + "/identity_providers/{idp_id}", F + "/mappings/{mapping_id}", F + "/service_providers/{service_provider_id}"
@@ -22,6 +22,12 @@ FEDERATION_ROUTES: list[Route] = [
     route("PUT",    P,                         idps.create_protocol, "identity:create_protocol", body=idps.CreateProtocol, success=201),
     route("PATCH",  P,                         idps.update_protocol, "identity:update_protocol", body=idps.UpdateProtocol),
     route("DELETE", P,                         idps.remove_protocol, "identity:delete_protocol", success=204),
+    route("GET",    P + "/auth",               federated_auth.authenticate, PUBLIC, success=201),
+    route("POST",   P + "/auth",               federated_auth.authenticate, PUBLIC, success=201, stream=True),
+    route("GET",    P + "/openid",             openid_settings.show_settings,   "identity:get_openid_settings"),
+    route("PUT",    P + "/openid",             openid_settings.put_settings,    "identity:update_openid_settings",
+          body=openid_settings.PutSettings),
+    route("DELETE", P + "/openid",             openid_settings.remove_settings, "identity:delete_openid_settings", success=204),
     route("GET",    F + "/mappings",           mappings.list_mappings,  "identity:list_mappings"),
     route("GET",    M,                         mappings.show_mapping,   "identity:get_mapping"),
     route("PUT",    M,                         mappings.create_mapping, "identity:create_mapping", body=mappings.PutMapping, success=201),

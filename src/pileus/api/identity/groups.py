@@ -17,6 +17,7 @@ from pileus.api.identity.documents import (
     fresh,
     merged,
     self_link,
+    timestamp,
     wanted,
     write,
 )
@@ -33,7 +34,7 @@ from pileus.model.projects import DEFAULT_DOMAIN
 from pileus.model.users import User
 from pileus.store.database import Reader, Transaction
 from pileus.store.domains import get_domain
-from pileus.store.groups import GROUPS, add_member, delete_group, is_member, remove_member
+from pileus.store.groups import GROUPS, add_member, delete_group, ends_of_memberships, groups_of, is_member, remove_member
 from pileus.store.listing import Condition, Listing, list_rows
 from pileus.store.users import USERS
 
@@ -109,11 +110,14 @@ async def list_groups(request: Request) -> Document:
 async def list_user_groups(request: Request) -> Document:
     """GET /v3/users/{user_id}/groups."""
     user = await readable_user(request, "identity:list_groups_for_user")
-    where = "id IN (SELECT group_id FROM group_members WHERE user_id = ?) ORDER BY created_at, id"
-    rows = [row for row in await GROUPS.find(request.cloud.db, where, user.id) if request.identity.domain_id in (None, row.domain_id)]
+    db = request.cloud.db
+    ids, ends = await groups_of(db, user.id), await ends_of_memberships(db, user.id)
+    where = f"id IN ({', '.join('?' * len(ids))}) ORDER BY created_at, id" if ids else "1 = 0"
+    rows = [row for row in await GROUPS.find(db, where, *ids) if request.identity.domain_id in (None, row.domain_id)]
     for name, value in wanted(request, ("name",)).items():
         rows = [row for row in rows if getattr(row, name) == value]
-    return collection(request, "groups", [group_document(request, row) for row in rows])
+    expiring = {key: {"membership_expires_at": timestamp(moment)} for key, moment in ends.items()}
+    return collection(request, "groups", [{**group_document(request, row), **expiring.get(row.id, {})} for row in rows])
 
 
 async def show_group(request: Request) -> Document:

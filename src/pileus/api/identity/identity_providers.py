@@ -17,10 +17,12 @@ from pileus.store.federation import (
     MAPPINGS,
     PROTOCOLS,
     delete_identity_provider,
+    delete_protocol,
     known_remote_ids,
     protocol_key,
 )
 from pileus.store.projects import PROJECTS
+from pileus.store.revocations import revoke
 
 RemoteId = Annotated[str, Meta(max_length=64)]
 Minutes = Annotated[int, Meta(ge=0, le=0x7FFFFFFF)]
@@ -171,6 +173,8 @@ async def update_provider(request: Request) -> Document:
     async def work(tx: Transaction) -> IdentityProvider:
         one = await find_provider(request, tx)
         await _demand_free(tx, one.id, sent.get("remote_ids", []))
+        if sent.get("enabled") is False:
+            await revoke(tx, f"idp:{one.id}")
         return await IDENTITY_PROVIDERS.update(tx, one, **sent)
 
     return {"identity_provider": _document(request, await write(request, work))}
@@ -197,7 +201,8 @@ def _protocol(request: Request, one: Protocol, *, whole: bool = False) -> Docume
     }
 
 
-async def _find_protocol(request: Request, db: Reader) -> Protocol:
+async def find_protocol(request: Request, db: Reader) -> Protocol:
+    """The path's protocol."""
     name = request.params["protocol_id"]
     return found(await PROTOCOLS.get(db, protocol_key(request.params["idp_id"], name)), "federated protocol", name)
 
@@ -211,7 +216,7 @@ async def list_protocols(request: Request) -> Document:
 
 async def show_protocol(request: Request) -> Document:
     """GET /v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}."""
-    return {"protocol": _protocol(request, await _find_protocol(request, request.cloud.db))}
+    return {"protocol": _protocol(request, await find_protocol(request, request.cloud.db))}
 
 
 async def create_protocol(request: Request) -> Document:
@@ -241,7 +246,7 @@ async def update_protocol(request: Request) -> Document:
     sent = changes(request.body.protocol)
 
     async def work(tx: Transaction) -> Protocol:
-        one = await _find_protocol(request, tx)
+        one = await find_protocol(request, tx)
         await _demand_mapping(tx, sent["mapping_id"])
         return await PROTOCOLS.update(tx, one, **sent)
 
@@ -252,6 +257,6 @@ async def remove_protocol(request: Request) -> None:
     """DELETE /v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}."""
 
     async def work(tx: Transaction) -> None:
-        await PROTOCOLS.delete(tx, (await _find_protocol(request, tx)).id)
+        await delete_protocol(tx, await find_protocol(request, tx))
 
     await write(request, work)

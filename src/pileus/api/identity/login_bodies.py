@@ -57,6 +57,14 @@ class ApplicationCredentialMethod(NamedIn, frozen=True, kw_only=True):
     user: NamedIn | None = None
 
 
+class MappedMethod(Model, frozen=True, kw_only=True):
+    """Who is known to an identity provider: by a federated token, or by the provider's own in the header Authorization."""
+
+    id: str | None = None
+    identity_provider: str | None = None
+    protocol: str | None = None
+
+
 class Methods(Model, frozen=True, kw_only=True):
     """How the caller shows who it is."""
 
@@ -66,6 +74,8 @@ class Methods(Model, frozen=True, kw_only=True):
     application_credential: ApplicationCredentialMethod | None = None
     totp: PasscodeMethod | None = None
     oauth1: dict[str, Any] | None = None
+    mapped: MappedMethod | None = None
+    openid: MappedMethod | None = None
 
 
 class Auth(Model, frozen=True, kw_only=True):

@@ -3,16 +3,14 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pileus.api.identity import password_rules
+from pileus.api.identity.federated_logins import by_mapped
 from pileus.api.identity.login_bodies import Methods
-from pileus.api.identity.logins import Login, by_application_credential, by_password, by_token
+from pileus.api.identity.logins import Login, by_application_credential, by_password, by_token, demand_enabled
 from pileus.api.identity.oauth1_login import by_oauth1
 from pileus.api.identity.tokens import INVALID
 from pileus.api.identity.totp_login import by_totp
 from pileus.api.request import Request
 from pileus.model.errors import Invalid, NotImplementedYet, Unauthorized
-from pileus.model.users import User
-from pileus.store.domains import get_domain
 
 METHODS: dict[str, Callable[[Request, Any], Awaitable[Login]]] = {
     "password": lambda request, given: by_password(request, given.user),
@@ -20,10 +18,12 @@ METHODS: dict[str, Callable[[Request, Any], Awaitable[Login]]] = {
     "application_credential": by_application_credential,
     "totp": lambda request, given: by_totp(request, given.user),
     "oauth1": by_oauth1,
+    "mapped": by_mapped,
+    "openid": by_mapped,
 }
 """Name -> what looks at the method's own part of the body."""
 KNOWN = frozenset(METHODS)
-ABSENT = ("saml2", "mapped", "openid")
+ABSENT = ("saml2",)
 
 
 async def log_in(request: Request, given: Methods) -> Login:
@@ -41,16 +41,10 @@ async def log_in(request: Request, given: Methods) -> Login:
         login.methods += shown.methods
         login.latest = min(login.latest, shown.latest)
         login.chain = login.chain or shown.chain
+        login.federation = login.federation or shown.federation
     assert login is not None
     await demand_enabled(request, login.user)
     return login
-
-
-async def demand_enabled(request: Request, user: User) -> None:
-    """Unauthorized unless the user and its domain are enabled."""
-    domain = await get_domain(request.cloud.db, user.domain_id)
-    if not password_rules.is_enabled(request, user) or domain is None or not domain.enabled:
-        raise Unauthorized(INVALID)
 
 
 async def _method(request: Request, name: str, given: Methods) -> Login:

@@ -41,32 +41,33 @@ async def find_scope(request: Request, login: Login, asked: dict[str, Any] | str
         token = login.access_token
         return await narrowed_scope(db, login.user, token.project_id, token.role_ids)
     if asked is None:
-        return await _default_scope(db, login.user)
+        return Scope() if login.federation else await _default_scope(db, login.user)
     if asked == "unscoped" or (isinstance(asked, dict) and "unscoped" in asked):
         return Scope()
     if isinstance(asked, str) or len(asked) != 1:
         raise Invalid("A scope is one of project, domain, system or unscoped.", field="scope")
-    scope = await _asked_scope(db, login.user, asked)
+    scope = await _asked_scope(db, login, asked)
     if not scope.roles:
         raise Unauthorized(INVALID)
     return scope
 
 
-async def _asked_scope(db: Reader, user: User, asked: dict[str, Any]) -> Scope:
+async def _asked_scope(db: Reader, login: Login, asked: dict[str, Any]) -> Scope:
+    user = login.user
     kind, value = next(iter(asked.items()))
     try:
         if kind == "project":
             project = await _project(db, msgspec.convert(value, NamedIn))
-            return await _project_scope(db, user, project)
+            return await _project_scope(db, user, project, login.said)
         if kind == "domain":
             domain = await find_domain(db, msgspec.convert(value, Named), "scope")
-            return await _domain_scope(db, user, domain)
+            return await _domain_scope(db, user, domain, login.said)
     except msgspec.ValidationError as error:
         raise Invalid(f"Invalid input: {error} (in scope.{kind})", field=kind) from error
     if kind == "system":
         if not isinstance(value, dict) or value.get("all") is not True:  # pyright: ignore[reportUnknownMemberType]
             raise Invalid('The system scope is {"system": {"all": true}}.', field="system")
-        return Scope(system=True, roles=await assignments.roles_on_system(db, user.id))
+        return Scope(system=True, roles=await assignments.roles_on_system(db, user.id, login.said))
     if kind == "OS-TRUST:trust":
         return await _trust_scope(db, user, value)
     raise Invalid(f"'{kind}' is not a scope; use project, domain, system or unscoped.", field="scope")
@@ -99,20 +100,20 @@ async def _project(db: Reader, given: NamedIn) -> Project | None:
     return await project_named(db, given.name, domain.id) if domain else None
 
 
-async def _project_scope(db: Reader, user: User, project: Project | None) -> Scope:
+async def _project_scope(db: Reader, user: User, project: Project | None, said: tuple[str, ...] = ()) -> Scope:
     if project is None or not project.enabled:
         return Scope()
     if not project.is_domain:
         domain = await get_domain(db, project.domain_id)
         if domain is None or not domain.enabled:
             return Scope()
-    return Scope(project=project, roles=await assignments.roles_on_project(db, user.id, project))
+    return Scope(project=project, roles=await assignments.roles_on_project(db, user.id, project, said))
 
 
-async def _domain_scope(db: Reader, user: User, domain: Project | None) -> Scope:
+async def _domain_scope(db: Reader, user: User, domain: Project | None, said: tuple[str, ...]) -> Scope:
     if domain is None or not domain.enabled:
         return Scope()
-    return Scope(domain=domain, roles=await assignments.roles_on_domain(db, user.id, domain.id))
+    return Scope(domain=domain, roles=await assignments.roles_on_domain(db, user.id, domain.id, said))
 
 
 async def _default_scope(db: Reader, user: User) -> Scope:

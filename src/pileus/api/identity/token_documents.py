@@ -37,6 +37,13 @@ async def token_document(request: Request, identity: Identity, catalog: bool) ->
         "expires_at": timestamp(identity.expires_at),
         "issued_at": timestamp(identity.issued_at),
     }
+    if (came := identity.federation) is not None:
+        del token["user"]["password_expires_at"]
+        token["user"]["OS-FEDERATION"] = {
+            "groups": [{"id": one} for one in came.group_ids],
+            "identity_provider": {"id": came.idp_id},
+            "protocol": {"id": came.protocol_id},
+        }
     token |= await _scope(db, identity)
     if identity.roles:
         token["roles"] = [{"id": role.id, "name": role.name} for role in await roles_in_token(db, identity.roles)]

@@ -13,7 +13,7 @@ from cryptography.fernet import InvalidToken
 from pileus import clock
 from pileus.api.identity.keys import KeyRing
 from pileus.model.errors import Unauthorized
-from pileus.model.identity import Identity
+from pileus.model.identity import FederatedLogin, Identity
 from pileus.model.projects import DEFAULT_DOMAIN
 from pileus.store import revocations
 from pileus.store.database import Database
@@ -49,6 +49,7 @@ class Payload(msgspec.Struct, array_like=True, frozen=True):
     access_rules: list[tuple[str, str, str]] | None = None
     trust: list[Any] | None = None  # its id, the other party's id
     access_token: Any = None
+    federation: list[Any] | None = None  # identity provider, protocol, ids of groups
 
 
 _decoder = msgspec.msgpack.Decoder(Payload)
@@ -90,7 +91,7 @@ class FernetTokens:
             scope_id=_pack(identity.project_id or identity.domain_id or "") or None,
             scope_domain=_domain(identity.project_domain_id),
             roles=sorted(identity.roles),
-            methods=sum(1 << METHODS.index(name) for name in set(identity.methods)),
+            methods=sum(1 << METHODS.index(name) for name in set(identity.methods) & _known(identity)),
             audit=[base64.urlsafe_b64decode(f"{one}==") for one in identity.audit_ids],
             issued_at=identity.issued_at,
             expires_at=identity.expires_at,
@@ -98,6 +99,7 @@ class FernetTokens:
             access_rules=None if identity.access_rules is None else list(identity.access_rules),
             access_token=_pack(identity.access_token_id) if identity.access_token_id else None,
             trust=[_pack(identity.trust_id), _pack(identity.trust_user_id or "")] if identity.trust_id else None,
+            federation=_packed_federation(identity.federation),
         )
         return self.ring.encrypt(msgspec.msgpack.encode(payload)).rstrip(b"=").decode()
 
@@ -131,7 +133,8 @@ class FernetTokens:
             payload = _decoder.decode(raw)
         except (InvalidToken, UnicodeError, msgspec.DecodeError, RecursionError) as error:
             raise Unauthorized(INVALID) from error
-        scope_id = _unpack(payload.scope_id)
+        scope_id, federation = _unpack(payload.scope_id), _federation(payload.federation)
+        methods = {name for index, name in enumerate(METHODS) if payload.methods >> index & 1}
         return Identity(
             user_id=_unpack(payload.user) or "",
             user_domain_id=_unpack(payload.user_domain) or DEFAULT_DOMAIN,
@@ -140,13 +143,14 @@ class FernetTokens:
             domain_id=scope_id if payload.scope == "d" else None,
             system=payload.scope == "s",
             roles=frozenset(payload.roles),
-            methods=tuple(name for index, name in enumerate(METHODS) if payload.methods >> index & 1),
+            methods=tuple(sorted(methods | ({federation.protocol_id} if federation else set()))),
             audit_ids=tuple(base64.urlsafe_b64encode(one).rstrip(b"=").decode() for one in payload.audit),
             issued_at=payload.issued_at,
             expires_at=payload.expires_at,
             application_credential_id=_unpack(payload.application_credential),
             access_rules=None if payload.access_rules is None else tuple(payload.access_rules),
             access_token_id=_unpack(payload.access_token),
+            federation=federation,
             trust_id=_unpack(payload.trust[0]) if payload.trust else None,
             trust_user_id=_unpack(payload.trust[1]) if payload.trust else None,
         )
@@ -169,6 +173,22 @@ def _pack(text: str) -> bytes | str:
 
 def _unpack(packed: bytes | str | None) -> str | None:
     return packed.hex() if isinstance(packed, bytes) else packed
+
+
+def _known(identity: Identity) -> set[str]:
+    """The methods that have a bit; a protocol that has none stands in what the token says of federation."""
+    return set(METHODS) if identity.federation else set(identity.methods)
+
+
+def _packed_federation(one: FederatedLogin | None) -> list[Any] | None:
+    return [one.idp_id, one.protocol_id, [_pack(group) for group in one.group_ids]] if one else None
+
+
+def _federation(packed: list[Any] | None) -> FederatedLogin | None:
+    if packed is None:
+        return None
+    idp_id, protocol_id, groups = packed
+    return FederatedLogin(idp_id=idp_id, protocol_id=protocol_id, group_ids=tuple(_unpack(one) or "" for one in groups))
 
 
 def _domain(domain_id: str | None) -> bytes | str | None:

@@ -6,11 +6,9 @@ from pileus.api.request import Request
 from pileus.api.routes import Route, route
 from pileus.model.errors import NotImplementedYet
 
-AUTH = "/v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/auth"
 PLACES = {
-    AUTH: "Logins of federated users are not available; make users here.",
-    "/v3/OS-FEDERATION/saml2": "SAML is not available; make users here.",
-    "/v3/auth/OS-FEDERATION": "Federated identity is not available; log in by password or application credential.",
+    "/v3/OS-FEDERATION/saml2": "SAML is not available; log in by OpenID Connect, or make users here.",
+    "/v3/auth/OS-FEDERATION/saml2": "SAML is not available; this cloud's users can't go to others by it.",
 }
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, UnsetType, structs
 
 from pileus import clock
-from pileus.api.identity import password_rules, passwords
+from pileus.api.identity import federated_objects, password_rules, passwords
 from pileus.api.identity import visibility as may
 from pileus.api.identity.documents import (
     Document,
@@ -23,6 +23,7 @@ from pileus.api.identity.documents import (
     wanted,
     write,
 )
+from pileus.api.identity.federated_objects import FederatedObject
 from pileus.api.identity.options import USER, check_options
 from pileus.api.identity.pages import listed
 from pileus.api.request import Request
@@ -38,7 +39,17 @@ from pileus.store.projects import PROJECTS
 from pileus.store.revocations import revoke
 from pileus.store.users import USERS, delete_user, user_named
 
-KNOWN = ("name", "domain_id", "enabled", "default_project_id", "password", "original_password", "options", "password_expires_at")
+KNOWN = (
+    "name",
+    "domain_id",
+    "enabled",
+    "default_project_id",
+    "password",
+    "original_password",
+    "options",
+    "password_expires_at",
+    "federated",
+)
 Password = Annotated[str, Meta(min_length=1, max_length=passwords.LONGEST)]
 
 
@@ -51,6 +62,7 @@ class NewUser(Model, frozen=True, kw_only=True):
     default_project_id: str | None = None
     password: Password | None = None
     options: dict[str, Any] = {}
+    federated: list[FederatedObject] = []
 
 
 class CreateUser(Model, frozen=True, kw_only=True):
@@ -68,6 +80,7 @@ class UserChanges(Model, frozen=True, kw_only=True):
     password: Password | UnsetType | None = UNSET
     options: dict[str, Any] | UnsetType = UNSET
     domain_id: str | UnsetType | None = UNSET
+    federated: list[FederatedObject] | UnsetType = UNSET
 
 
 class UpdateUser(Model, frozen=True, kw_only=True):
@@ -131,7 +144,7 @@ async def list_users(request: Request) -> Document:
     conditions = [Condition(column=name, value=value) for name, value in filters.items() if name != "enabled" or value]
     if bound is not None:
         conditions.append(Condition(column="domain_id", value=bound))
-    conditions += expiry_conditions(request)
+    conditions += expiry_conditions(request) + await federated_objects.asked_for(request)
 
     def asked(rows: list[User]) -> list[User]:  # who is away for too long is disabled, whatever the column says
         return [row for row in rows if password_rules.is_enabled(request, row) == filters["enabled"]]
@@ -159,7 +172,11 @@ OPERATORS = {"lt": "lt", "lte": "lte", "gt": "gt", "gte": "gte", "eq": "eq", "ne
 
 async def show_user(request: Request) -> Document:
     """GET /v3/users/{user_id}."""
-    return {"user": user_document(request, await readable_user(request, "identity:get_user"))}
+    return {"user": await _whole(request, await readable_user(request, "identity:get_user"))}
+
+
+async def _whole(request: Request, user: User) -> Document:
+    return {**user_document(request, user), **await federated_objects.shown(request.cloud.db, user.id)}
 
 
 async def create_user(request: Request) -> Document:
@@ -192,10 +209,12 @@ async def create_user(request: Request) -> Document:
         await _check_default_project(tx, body.default_project_id)
         if await user_named(tx, user.name, domain_id) is not None:
             raise duplicate("user", user.name)
+        await federated_objects.check_objects(request, tx, domain_id, body.federated)
         await password_rules.note(request, tx, user, hashed)
+        await federated_objects.link_objects(tx, user.id, body.federated)
         return await USERS.insert(tx, user)
 
-    return {"user": user_document(request, await write(request, work))}
+    return {"user": await _whole(request, await write(request, work))}
 
 
 async def _check_default_project(tx: Transaction, project_id: str | None) -> None:
@@ -208,6 +227,7 @@ async def _check_default_project(tx: Transaction, project_id: str | None) -> Non
 async def update_user(request: Request) -> Document:
     """PATCH /v3/users/{user_id}."""
     sent = changes(request.body.user)
+    federated: list[FederatedObject] = sent.pop("federated", [])
     if "options" in sent:
         check_options(sent["options"], USER)
     password = sent.pop("password", UNSET)
@@ -224,6 +244,9 @@ async def update_user(request: Request) -> Document:
         if "name" in sent and sent["name"] != user.name and await user_named(tx, sent["name"], user.domain_id) is not None:
             raise duplicate("user", sent["name"])
         await _check_default_project(tx, sent.get("default_project_id"))
+        if federated:  # an empty list changes nothing, as with Keystone
+            await federated_objects.check_objects(request, tx, user.domain_id, federated)
+            await federated_objects.replace_objects(tx, user.id, federated)
         if sent.get("enabled") is False or password is not UNSET:
             await revoke(tx, f"user:{user.id}")
         if password is not UNSET:
@@ -236,7 +259,7 @@ async def update_user(request: Request) -> Document:
             new["last_active_at"] = clock.now()
         return await USERS.update(tx, user, **new, extra=merged(user.extra, extras(request, "user", KNOWN)))
 
-    return {"user": user_document(request, await write(request, work))}
+    return {"user": await _whole(request, await write(request, work))}
 
 
 async def remove_user(request: Request) -> None:

@@ -200,6 +200,26 @@ REFERENCES = [
         table="federation_protocols", column="idp_id", to="identity_providers",
     ),
     Reference(
+        name="openid_settings_have_protocols", sentence="Every way to ask a provider of OpenID Connect is a protocol's.",
+        table="openid_settings", column="id", to="federation_protocols",
+    ),
+    Reference(
+        name="federated_users_have_users", sentence="Everybody who is known at an identity provider is a user here.",
+        table="federated_users", column="user_id", to="users", key=("idp_id", "protocol_id", "unique_id"),
+    ),
+    Reference(
+        name="federated_users_have_providers", sentence="Everybody who is known elsewhere is known at an identity provider that exists.",
+        table="federated_users", column="idp_id", to="identity_providers", key=("idp_id", "protocol_id", "unique_id"),
+    ),
+    Reference(
+        name="expiring_memberships_have_users", sentence="Every membership that an identity provider has said is of a user that exists.",
+        table="expiring_memberships", column="user_id", to="users", key=("user_id", "group_id", "idp_id"),
+    ),
+    Reference(
+        name="expiring_memberships_have_groups", sentence="Every membership that an identity provider has said is in a group that exists.",
+        table="expiring_memberships", column="group_id", to="user_groups", key=("user_id", "group_id", "idp_id"),
+    ),
+    Reference(
         name="associations_have_policies", sentence="Every document of policy that an endpoint or service has exists.",
         table="policy_associations", column="policy_id", to="catalog_policies", key=("endpoint_id", "service_id", "region_id"),
     ),
