@@ -65,6 +65,7 @@ class Image(Resource, frozen=True, kw_only=True):
     os_hash_value: str | None = None
     content: str | None = None
     upload: str | None = None
+    staged: int | None = None  # bytes that wait for their import
     tags: list[str] = []
     properties: dict[str, str] = {}
 
