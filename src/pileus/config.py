@@ -9,8 +9,11 @@ import msgspec
 from pileus.model.base import Model
 from pileus.model.federation import FederationSettings
 from pileus.model.image_stores import LOCAL, ImageSettings
+from pileus.model.limits import UnifiedLimits
 
 MIB = 1 << 20
+
+
 ROLES = ("cloud", "cluster", "node")
 """What a process may be: Cloud Manager, Cluster Manager, Computer Manager."""
 
@@ -50,6 +53,7 @@ class Config(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lockout_attempts: int = 0  # after so many logins by password that failed in a row, none succeeds; 0: no limit
     lockout_time: float = 1800.0  # for so long after the last of them
     limit_model: Literal["flat", "strict_two_level"] = "flat"  # what unified limits of domains say of those of their projects
+    unified_limits: UnifiedLimits = UnifiedLimits()  # services that charge unified limits instead of quotas of their own
     project_requests: float = 0.0  # requests a second of one project, administrators' not counted; 0: no limit
     body_limit: int = 2 * MIB  # of a JSON body
     image_size_limit: int = 1 << 40

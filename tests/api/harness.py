@@ -44,6 +44,7 @@ from pileus.store.projects import PROJECTS, project_named
 from pileus.store.roles import role_named
 from pileus.store.schema import migrate
 from pileus.store.sqlite import SqliteDatabase
+from pileus.store.unified_quotas import set_sources, sources_of
 from pileus.store.users import USERS, user_named
 from tests import postgresql
 
@@ -178,6 +179,8 @@ class TestCloud:
         )
         self.app = App(self.cloud)
         self.run(self.tokens.load())
+        if config.unified_limits.services:
+            self.write(lambda tx: set_sources(tx, sources_of(config)))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the cloud's loop."""

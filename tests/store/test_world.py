@@ -369,6 +369,7 @@ UNSEEN = {
     "login_failures": "a count for a user's name",
     "federation_mappings": "documents; a protocol whose mapping is gone lets nobody in, as in Keystone",
     "service_providers": "documents, each on its own",
+    "quota_sources": "settings, as the process that started last was given them",
     "oauth_nonces": "numbers that were seen once, for a while",
     "metadef_items": "the database itself keeps them with their namespaces",
     "metadef_namespaces": "documents, each on its own",

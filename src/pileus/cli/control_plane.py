@@ -32,6 +32,7 @@ from pileus.reconcile.scope import EVERYTHING, Scope
 from pileus.store import backups, schema
 from pileus.store.database import Database
 from pileus.store.open import open_database
+from pileus.store.unified_quotas import set_sources, sources_of
 
 if TYPE_CHECKING:
     from pileus.reconcile.verification import Verifier
@@ -89,6 +90,8 @@ class ControlPlane:
         await (schema.migrate(self.db) if "cloud" in self.roles else schema.check(self.db))
         authority = await self._shared() if self.config.database is not None else None
         await bootstrap(self.db, self.credentials, self.config)
+        if "cloud" in self.roles:
+            await self.db.write(lambda tx: set_sources(tx, sources_of(self.config)))
         if self.root is None:  # else that is for whom it belongs to
             self.credentials.write_clouds(self.config)
         tokens = FernetTokens(self.config.directory / "secrets" / "fernet", self.db)

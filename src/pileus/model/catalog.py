@@ -1,9 +1,18 @@
 """The catalog: regions, services and endpoints that operators add to those that pileus serves itself."""
 
+import uuid
 from enum import StrEnum
 from typing import Any
 
 from pileus.model.base import Resource
+
+OURS = uuid.UUID("6d1f0a52-6a5e-5d1a-9a63-6b1f9d2f4c11")
+"""The name space of the ids of what we serve ourselves."""
+
+
+def own_service_id(prefix: str) -> str:
+    """The id of a service of ours in the catalog; it never changes."""
+    return uuid.uuid5(OURS, f"service {prefix}").hex
 
 
 class Interface(StrEnum):

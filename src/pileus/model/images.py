@@ -70,6 +70,7 @@ class Image(Resource, frozen=True, kw_only=True):
     locations: list[ImageLocation] = []
     flaw: str | None = None
     upload: str | None = None
+    staged: int | None = None  # bytes that wait for their import
     tags: list[str] = []
     properties: dict[str, str] = {}
 

@@ -100,25 +100,28 @@ async def begin_upload(tx: Transaction, image: Image, upload: str, status: Image
         state = current.status if current else ImageStatus.DELETED
         raise Conflict(f"Image status transition from {state} to {status} is not allowed")
     if current.owner is not None:
-        await charge(tx, current.owner, image_size_total=1, image_count_uploading=int(current.status == ImageStatus.QUEUED))
+        taken = {"image_stage_total" if status == ImageStatus.UPLOADING else "image_size_total": 1}
+        await charge(tx, current.owner, image_count_uploading=int(current.status == ImageStatus.QUEUED), **taken)
     return await save(tx, current, status=status, upload=upload)
 
 
 async def end_upload(tx: Transaction, image_id: str, upload: str, **changes: Any) -> Image | None:
-    """Write what the upload came to; None when the image is gone or another write has taken over. Its size is charged to its owner."""
+    """Write what the upload came to; None when the image is gone or another write has taken over. What it has brought, content (`size`) or
+    staged bytes (`staged`), is charged to its owner."""
     current = await IMAGES.get(tx, image_id)
     if current is None or current.upload != upload:
         return None
-    if current.owner is not None and changes.get("size"):
-        await charge(tx, current.owner, image_size_total=-(-int(changes["size"]) // MIB))
-    return await save(tx, current, upload=None, **changes)
+    brought = {total: changes.get(name) or 0 for name, total in (("size", "image_size_total"), ("staged", "image_stage_total"))}
+    if current.owner is not None and any(brought.values()):
+        await charge(tx, current.owner, **{total: -(-int(size) // MIB) for total, size in brought.items()})
+    return await save(tx, current, upload=None, **{"staged": None, **changes})
 
 
 async def requeue_broken(tx: Transaction) -> list[str]:
     """Images whose upload died with the process wait for content again; returns their ids."""
     broken = await IMAGES.find(tx, "upload IS NOT NULL")
     for image in broken:
-        await save(tx, image, status=ImageStatus.QUEUED, upload=None)
+        await save(tx, image, status=ImageStatus.QUEUED, upload=None, staged=None)
     return [image.id for image in broken]
 
 

@@ -1,11 +1,14 @@
 """Quota: limits of a project, and the count of what it has, inside the transaction that adds to it.
 
 A resource's row says its default and the SQL that counts a project's use (one placeholder: the project's id). -1 is unlimited.
+Limits are a service's own (the table `quotas`), or unified ones where the cloud's settings say so (`unified_quotas`): asked for here alone.
 """
 
 from pileus.model.base import Model
 from pileus.model.errors import QuotaExceeded
+from pileus.model.limits import Allowance
 from pileus.store.database import Reader, Transaction
+from pileus.store.unified_quotas import allowances, source
 
 
 class Countable(Model, frozen=True, kw_only=True):
@@ -14,18 +17,19 @@ class Countable(Model, frozen=True, kw_only=True):
     service: str  # compute, network, image, block_storage
     default: int
     count: str | None = None
+    unified: str | None = None  # what it is called as a unified limit, where that is another name
 
 
 SERVERS = "FROM servers WHERE project_id = ? AND removed_at IS NULL"
 COUNTABLES: dict[str, Countable] = {
-    "instances": Countable(service="compute", default=50, count=f"SELECT count(*) {SERVERS}"),
-    "cores": Countable(service="compute", default=100, count=f"SELECT coalesce(sum(vcpus), 0) {SERVERS}"),
-    "ram": Countable(service="compute", default=204800, count=f"SELECT coalesce(sum(memory_mib), 0) {SERVERS}"),
-    "metadata_items": Countable(service="compute", default=128),
-    "injected_files": Countable(service="compute", default=5),
-    "injected_file_content_bytes": Countable(service="compute", default=10240),
-    "injected_file_path_bytes": Countable(service="compute", default=255),
-    "key_pairs": Countable(service="compute", default=100),
+    "instances": Countable(service="compute", default=50, count=f"SELECT count(*) {SERVERS}", unified="servers"),
+    "cores": Countable(service="compute", default=100, count=f"SELECT coalesce(sum(vcpus), 0) {SERVERS}", unified="class:VCPU"),
+    "ram": Countable(service="compute", default=204800, count=f"SELECT coalesce(sum(memory_mib), 0) {SERVERS}", unified="class:MEMORY_MB"),
+    "metadata_items": Countable(service="compute", default=128, unified="server_metadata_items"),
+    "injected_files": Countable(service="compute", default=5, unified="server_injected_files"),
+    "injected_file_content_bytes": Countable(service="compute", default=10240, unified="server_injected_file_content_bytes"),
+    "injected_file_path_bytes": Countable(service="compute", default=255, unified="server_injected_file_path_bytes"),
+    "key_pairs": Countable(service="compute", default=100, unified="server_key_pairs"),
     "server_groups": Countable(service="compute", default=10, count="SELECT count(*) FROM server_groups WHERE project_id = ?"),
     "server_group_members": Countable(service="compute", default=10),
     "network": Countable(service="network", default=100, count="SELECT count(*) FROM networks WHERE project_id = ?"),
@@ -43,24 +47,62 @@ COUNTABLES: dict[str, Countable] = {
     "image_count_uploading": Countable(
         service="image", default=-1, count="SELECT count(*) FROM images WHERE owner = ? AND status IN ('saving', 'uploading', 'importing')"
     ),
+    "image_stage_total": Countable(  # MiB
+        service="image", default=-1, count="SELECT (coalesce(sum(staged), 0) + 1048575) / 1048576 FROM images WHERE owner = ?"
+    ),
     "image_size_total": Countable(  # MiB
         service="image", default=-1, count="SELECT (coalesce(sum(size), 0) + 1048575) / 1048576 FROM images WHERE owner = ?"
     ),
 }
+NAMES = {
+    service: {name: one.unified or name for name, one in COUNTABLES.items() if one.service == service}
+    for service in ("compute", "network", "image")
+}
+"""Of each service, what its resources are called here and as unified limits."""
+TREE = "IN (SELECT id FROM projects WHERE domain_id = ? OR id = ?)"
+"""The projects of a domain, and itself."""
+
+
+class Limits:
+    """The limits of one project that are in force in a service."""
+
+    def __init__(self, own: dict[str, int], unified: dict[str, Allowance] | None) -> None:
+        """`own`: by resource; without a unified one, what is missing has its default."""
+        self._own = own
+        self.unified = unified
+
+    def of(self, name: str) -> Allowance:
+        """What the project may have of a resource."""
+        return Allowance(limit=self._own.get(name, COUNTABLES[name].default)) if self.unified is None else self.unified[name]
+
+
+async def in_force(db: Reader, project_id: str, service: str) -> Limits:
+    """A project's limits ('': those of one that nothing is said of): its own, else the operator's defaults, else ours; or unified ones."""
+    rows = await db.all(
+        "SELECT project_id, resource, limit_value FROM quotas WHERE project_id IN ('', ?)"
+        " UNION ALL SELECT service, settings, NULL FROM quota_sources ORDER BY 1",
+        project_id,
+    )
+    for name, settings, value in rows:
+        if value is None and name == service:
+            return Limits({}, await allowances(db, source(settings), project_id, NAMES[service]))
+    return Limits({row[1]: row[2] for row in rows if row[2] is not None}, None)
 
 
 async def limits(db: Reader, project_id: str, service: str) -> dict[str, int]:
-    """The project's limits of a service: its own, else the operator's defaults, else ours."""
-    own = await _limits(db, project_id)
-    return {name: own.get(name, one.default) for name, one in COUNTABLES.items() if one.service == service}
+    """The project's limits of a service, by resource."""
+    found = await in_force(db, project_id, service)
+    return {name: found.of(name).limit for name in NAMES[service]}
 
 
 async def limit(db: Reader, project_id: str, resource: str) -> int:
     """One limit."""
-    found = await db.value(
-        "SELECT limit_value FROM quotas WHERE project_id IN ('', ?) AND resource = ? ORDER BY project_id DESC", project_id, resource
-    )
-    return COUNTABLES[resource].default if found is None else int(found)
+    return (await in_force(db, project_id, COUNTABLES[resource].service)).of(resource).limit
+
+
+async def unified(db: Reader, service: str) -> bool:
+    """Whether a service's limits are unified ones, which are not its own to change."""
+    return await db.value("SELECT 1 FROM quota_sources WHERE service = ?", service) is not None
 
 
 async def used(db: Reader, project_id: str, resource: str) -> int:
@@ -69,30 +111,48 @@ async def used(db: Reader, project_id: str, resource: str) -> int:
     return 0 if sql is None else int(await db.value(sql, project_id))
 
 
-async def charge(tx: Transaction, project_id: str, **wanted: int) -> None:
-    """QuotaExceeded unless the project may have so much more of each resource; nothing is kept, the rows themselves count.
+async def _levels(db: Reader, project_id: str, resource: str, may: Allowance) -> list[tuple[int, int]]:
+    """(used, limit) of the project, and of its domain, where there is a limit."""
+    levels: list[tuple[int, int]] = []
+    if may.limit >= 0:
+        levels.append((await used(db, project_id, resource), may.limit))
+    sql = COUNTABLES[resource].count
+    if may.domain_limit >= 0 and sql is not None:
+        levels.append((int(await db.value(sql.replace("= ?", TREE), may.domain_id, may.domain_id)), may.domain_limit))
+    return levels
 
-    The error's data: `resources` (names over their limit), `wanted`, `used`, `limit` by name.
+
+async def charge(tx: Transaction, project_id: str, **wanted: int) -> None:
+    """QuotaExceeded unless the project may have so much more of each resource of a service; nothing is kept, the rows themselves count.
+
+    The error's data: `resources` (names over their limit), `wanted`, and of those over their limit `used` and `limit`, by name.
     """
     over: list[str] = []
     have: dict[str, int] = {}
     may: dict[str, int] = {}
-    found = await _limits(tx, project_id)
+    found = await in_force(tx, project_id, COUNTABLES[next(iter(wanted))].service)
     for name, amount in wanted.items():
-        may[name] = found.get(name, COUNTABLES[name].default)
-        if may[name] < 0 or amount <= 0:
+        if amount <= 0:
             continue
-        have[name] = await used(tx, project_id, name)
-        if have[name] + amount > may[name]:
-            over.append(name)
+        for held, most in await _levels(tx, project_id, name, found.of(name)):
+            if held + amount > most:
+                have[name], may[name] = held, most
+                over.append(name)
+                break
     if over:
+        raise _exceeded(found, project_id, over, {"wanted": wanted, "used": have, "limit": may})
+
+
+def _exceeded(found: Limits, project_id: str, over: list[str], data: dict[str, dict[str, int]]) -> QuotaExceeded:
+    wanted, have, may = data["wanted"], data["used"], data["limit"]
+    if found.unified is None:
         words = ", ".join(f"{name}: requested {wanted[name]}, used {have[name]} of {may[name]}" for name in over)
-        raise QuotaExceeded(f"Quota exceeded for {words}.", resources=over, wanted=wanted, used=have, limit=may)
-
-
-async def _limits(db: Reader, project_id: str) -> dict[str, int]:
-    rows = await db.all("SELECT resource, limit_value FROM quotas WHERE project_id IN ('', ?) ORDER BY project_id", project_id)
-    return {row[0]: row[1] for row in rows}
+        return QuotaExceeded(f"Quota exceeded for {words}.", resources=over, **data)
+    called = {name: COUNTABLES[name].unified or name for name in over}
+    words = ", ".join(
+        f"Resource {called[name]} is over limit of {may[name]} due to current usage {have[name]} and delta {wanted[name]}" for name in over
+    )
+    return QuotaExceeded(f"Project {project_id} is over a limit for [{words}]", resources=over, **data)
 
 
 async def set_limits(tx: Transaction, project_id: str, changes: dict[str, int]) -> None:

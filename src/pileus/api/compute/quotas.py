@@ -73,6 +73,8 @@ async def update(request: Request) -> dict[str, Any]:
     project = request.params["project_id"]
     wanted = _values(request.body.quota_set)
     forced = fields.flag(request.body.quota_set.force)
+    if await quotas.unified(request.cloud.db, "compute"):  # which the identity service keeps: nothing changes, as in Nova
+        return {"quota_set": await _limits(request, project)}
 
     async def work(tx: Transaction) -> None:
         for name, limit in wanted.items():
@@ -90,7 +92,8 @@ async def update(request: Request) -> dict[str, Any]:
 async def delete(request: Request) -> None:
     """DELETE /os-quota-sets/{project_id}: back to the defaults."""
     fields.check_queries(request, QUERY, (2, 75))
-    await request.cloud.db.write(lambda tx: quotas.reset_limits(tx, request.params["project_id"], "compute"))
+    if not await quotas.unified(request.cloud.db, "compute"):
+        await request.cloud.db.write(lambda tx: quotas.reset_limits(tx, request.params["project_id"], "compute"))
 
 
 async def show_class(request: Request) -> dict[str, Any]:
@@ -104,6 +107,8 @@ async def update_class(request: Request) -> dict[str, Any]:
     if request.params["name"] != DEFAULT:
         raise Invalid(f"There is no quota class {request.params['name']}; the class 'default' holds the defaults of all projects.")
     wanted = _values(request.body.quota_class_set)
+    if await quotas.unified(request.cloud.db, "compute"):
+        return {"quota_class_set": await _limits(request, "")}
     await request.cloud.db.write(lambda tx: quotas.set_limits(tx, "", wanted))
     return {"quota_class_set": await _limits(request, "")}
 

@@ -81,7 +81,7 @@ async def check(request: Request) -> Order:
         raise Invalid("min_count must be <= max_count", field="min_count")
     if most > MOST_SERVERS:
         raise Invalid(f"max_count is at most {MOST_SERVERS}", field="max_count")
-    _check_fields(request, new)
+    await _check_fields(request, new)
     flavor = await _flavor(request, new)
     image_id = _image_ref(new)
     keypair = await _keypair(request, new)
@@ -101,7 +101,7 @@ async def check(request: Request) -> Order:
         group=await _group(request, hints, most),
         hints=hints,
         password=new.admin_pass or "".join(secrets.choice(LETTERS) for _ in range(PASSWORD_LENGTH)),
-        personality=_personality(request),
+        personality=await _personality(request),
         zone=zone,
         host=host,
         least=least,
@@ -194,12 +194,19 @@ def host_name(name: str, key: str) -> str:
     return text or f"server-{key}"
 
 
-def _check_fields(request: Request, new: NewServer) -> None:
+async def check_metadata(request: Request, items: dict[str, str]) -> None:
+    """QuotaExceeded when a server of the project may not have so many items of metadata."""
+    if items:
+        limit = await quotas.limit(request.cloud.db, request.project_id, "metadata_items")
+        if 0 <= limit < len(items):
+            raise QuotaExceeded(f"Maximum number of metadata items exceeds {limit}")
+
+
+async def _check_fields(request: Request, new: NewServer) -> None:
     check_addresses(new.access_ip_v4, new.access_ip_v6)
     if new.user_data is not None:
         fields.decoded(new.user_data, "user_data")
-    if len(new.metadata) > quotas.COUNTABLES["metadata_items"].default:
-        raise QuotaExceeded("Maximum number of metadata items exceeds 128")
+    await check_metadata(request, new.metadata)
     if (new.host or new.hypervisor_hostname) and not request.identity.is_admin:
         policy.require(request, "compute:servers:create:requested_destination")
     if new.hostname and int(new.max_count or new.min_count) > 1 and "." in new.hostname:
@@ -306,7 +313,7 @@ async def _group(request: Request, hints: dict[str, Any], servers_wanted: int) -
     return group.id
 
 
-def _personality(request: Request) -> dict[str, str]:
+async def _personality(request: Request) -> dict[str, str]:
     """Files that versions below 2.57 bring."""
     raw = request.notes.get("personality")
     if not raw:
@@ -315,10 +322,12 @@ def _personality(request: Request) -> dict[str, str]:
         files = msgspec.convert(raw, list[PersonalityFile])
     except msgspec.ValidationError as error:
         raise Invalid(f"Invalid input for field/attribute personality: {error}", field="personality") from error
-    if len(files) > quotas.COUNTABLES["injected_files"].default:
+    limits = await quotas.limits(request.cloud.db, request.project_id, "compute")
+    if 0 <= limits["injected_files"] < len(files):
         raise QuotaExceeded("Personality file limit exceeded")
-    limit = quotas.COUNTABLES["injected_file_content_bytes"].default
     for file in files:
-        if len(fields.decoded(file.contents, "personality")) > limit:
+        if 0 <= limits["injected_file_path_bytes"] < len(file.path.encode()):
+            raise QuotaExceeded("Personality file path too long")
+        if 0 <= limits["injected_file_content_bytes"] < len(fields.decoded(file.contents, "personality")):
             raise QuotaExceeded("Personality file content too long")
     return {file.path: file.contents for file in files}

@@ -13,7 +13,7 @@ from pileus.api.compute import servers as resource
 from pileus.api.compute.rebuild_place import check_place
 from pileus.api.compute.server_actions import SETTLED, Rule, check_state, perform
 from pileus.api.compute.server_bodies import Certificates
-from pileus.api.compute.server_create import LETTERS, PASSWORD_LENGTH, canonical, check_addresses
+from pileus.api.compute.server_create import LETTERS, PASSWORD_LENGTH, canonical, check_addresses, check_metadata
 from pileus.api.compute.server_images import remembered, usable_image
 from pileus.api.request import Request, Response
 from pileus.model.base import Model
@@ -81,6 +81,7 @@ async def rebuild(request: Request) -> Response:
         fields.decoded(new.user_data, "user_data")
     if new.trusted_image_certificates is not UNSET:
         changes["trusted_certificates"] = new.trusted_image_certificates
+    await check_metadata(request, changes.get("metadata", {}))
     if "key_name" in changes:
         changes["public_key"] = await _public_key(request, changes["key_name"])
     changes |= {"image_id": image.id, "image": remembered(image)}
@@ -101,7 +102,8 @@ def seal_password(request: Request, changes: dict[str, Any], given: str | None) 
 async def create_image(request: Request) -> dict[str, str]:
     """The action createImage: an image that waits for its content; the reconciler has the host copy the disk."""
     wanted: ImageName = request.body.image
-    if len(wanted.metadata) > quotas.COUNTABLES["metadata_items"].default:
+    limit = await quotas.limit(request.cloud.db, request.project_id, "metadata_items") if wanted.metadata else -1
+    if 0 <= limit < len(wanted.metadata):
         raise QuotaExceeded("Image metadata limit exceeded")
 
     async def work(tx: Transaction) -> tuple[Server, Image]:

@@ -6,20 +6,18 @@ from typing import Any
 
 from pileus.api.request import Request
 from pileus.api.routes import Service
-from pileus.model.catalog import CatalogService, Endpoint, EndpointGroup, Interface
+from pileus.model.catalog import OURS, CatalogService, Endpoint, EndpointGroup, Interface, own_service_id
 from pileus.model.identity import Identity
 from pileus.store.catalog import ENDPOINTS, SERVICES, endpoint_ids_of_project, groups_of_project
 from pileus.store.database import Reader
 
-OURS = uuid.UUID("6d1f0a52-6a5e-5d1a-9a63-6b1f9d2f4c11")
-"""The name space of the ids of what we serve ourselves."""
 VARIABLE = re.compile(r"[%$]\((\w+)\)s")
 
 
 def own_service(service: Service) -> CatalogService:
     """A service of this process as the catalog shows it; its id never changes."""
     return CatalogService(
-        id=uuid.uuid5(OURS, f"service {service.prefix}").hex,
+        id=own_service_id(service.prefix),
         type=service.type,
         name=service.name,
         description=f"{service.name} ({service.type})",

@@ -73,7 +73,7 @@ async def _take_in(request: Request, image: Image, upload: str, limit: int, targ
         intake = await asyncio.to_thread(Intake, directory / files.UPLOADS / f"{image.id}.{upload}")
         found = await files.fill(intake, request.stream(), limit)
         if targets is None:
-            await _stage(request.cloud, image, upload, intake.path)
+            await _stage(request.cloud, image, upload, intake.path, found.size)
         else:
             await activate(request.cloud, image, upload, Taken(intake.path, found, intake.inspector, {}), targets)
         done = True
@@ -148,15 +148,20 @@ async def activate(cloud: Cloud, image: Image, upload: str, taken: Taken, target
     return active
 
 
-async def _stage(cloud: Cloud, image: Image, upload: str, path: Path) -> None:
+async def _stage(cloud: Cloud, image: Image, upload: str, path: Path, size: int) -> None:
     target = cloud.images / files.STAGED / image.id
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     async def finish(tx: Transaction) -> Image | None:
-        return await store.end_upload(tx, image.id, upload)
+        return await store.end_upload(tx, image.id, upload, staged=size)
 
     await asyncio.to_thread(path.replace, target)
-    if await cloud.db.write(finish) is None:
+    try:
+        ended = await within_quota(cloud.db.write(finish))
+    except TooLarge:
+        target.unlink(missing_ok=True)
+        raise
+    if ended is None:
         target.unlink(missing_ok=True)
         raise Gone(f"Image {image.id} could not be found after upload. The image may have been deleted during the upload.")
 

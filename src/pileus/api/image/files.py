@@ -244,7 +244,7 @@ async def recover(db: Database, stores: Stores) -> list[str]:
         again = await store.requeue_broken(tx)
         for image in await store.IMAGES.find(tx, "status IN ('uploading', 'importing') AND upload IS NULL"):
             if image.status == ImageStatus.IMPORTING or not (staged / image.id).exists():
-                await store.save(tx, image, status=ImageStatus.QUEUED)
+                await store.save(tx, image, status=ImageStatus.QUEUED, staged=None)
                 again.append(image.id)
         await image_tasks.fail_broken(tx)
         return again

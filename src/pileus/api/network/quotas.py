@@ -69,7 +69,8 @@ async def update(request: Request) -> dict[str, Any]:
     async def work(call: Call) -> None:
         await quotas.set_limits(call.tx, project, changes)
 
-    await write(request, work)
+    if not await quotas.unified(request.cloud.db, SERVICE):  # unified limits are the identity service's to change
+        await write(request, work)
     return {"quota": await quotas.limits(request.cloud.db, project, SERVICE)}
 
 
@@ -79,7 +80,8 @@ async def reset(request: Request) -> Response:
     async def work(call: Call) -> None:
         await quotas.reset_limits(call.tx, request.params["project_id"], SERVICE)
 
-    await write(request, work)
+    if not await quotas.unified(request.cloud.db, SERVICE):
+        await write(request, work)
     return Response(204)
 
 
