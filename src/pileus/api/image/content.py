@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pileus.api.cloud import Cloud
-from pileus.api.image import files, unpacking, writers
+from pileus.api.image import containers, files, signatures, unpacking, writers
 from pileus.api.image.files import Intake
 from pileus.api.image.unpacking import Taken
 from pileus.api.request import Request, Response
@@ -115,7 +115,11 @@ async def activate(cloud: Cloud, image: Image, upload: str, taken: Taken) -> Ima
 
     Invalid when it is not what the image's formats say, Gone when the image was deleted meanwhile.
     """
+    if (taken.changes.get("container_format") or image.container_format) == "docker":
+        check(taken.inspector.sample(), image.disk_format or "raw", "docker")
+        taken = await asyncio.to_thread(containers.inspected, taken, image)
     found, changes = taken.digest, taken.changes
+    await asyncio.to_thread(signatures.verify, cloud.images, changes.get("properties", image.properties), taken.path, found)
     disk_format, container_format = (changes.get(name, getattr(image, name)) for name in ("disk_format", "container_format"))
     virtual_size = check(taken.inspector.sample(), disk_format or "raw", container_format or "bare")
 
