@@ -1,5 +1,6 @@
 """Images and their members: who sees which, and how a row comes, changes and goes."""
 
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from pileus import clock
@@ -102,6 +103,15 @@ async def begin_upload(tx: Transaction, image: Image, upload: str, status: Image
     return await save(tx, current, status=status, upload=upload)
 
 
+async def continue_upload(tx: Transaction, image_id: str, upload: str) -> Image:
+    """From now on the write called `upload` goes on with what is staged in parts. A Conflict when another does, or when it has ended."""
+    current = await IMAGES.get(tx, image_id)
+    if current is None or current.status != ImageStatus.UPLOADING or current.upload is not None:
+        state = "is being written" if current and current.upload else f"has status {current.status if current else ImageStatus.DELETED}"
+        raise Conflict(f"Image {image_id} {state}.", id=image_id)
+    return await save(tx, current, upload=upload)
+
+
 async def end_upload(tx: Transaction, image_id: str, upload: str, **changes: Any) -> Image | None:
     """Write what the upload came to; None when the image is gone or another write has taken over. Its size is charged to its owner."""
     current = await IMAGES.get(tx, image_id)
@@ -112,12 +122,12 @@ async def end_upload(tx: Transaction, image_id: str, upload: str, **changes: Any
     return await save(tx, current, upload=None, **changes)
 
 
-async def requeue_broken(tx: Transaction) -> list[str]:
-    """Images whose upload died with the process wait for content again; returns their ids."""
+async def requeue_broken(tx: Transaction, parts: AbstractSet[str] = frozenset()) -> list[str]:
+    """Images whose upload died with the process wait for content again; returns their ids. Those of `parts` keep what is staged of them."""
     broken = await IMAGES.find(tx, "upload IS NOT NULL")
     for image in broken:
-        await save(tx, image, status=ImageStatus.QUEUED, upload=None)
-    return [image.id for image in broken]
+        await save(tx, image, status=ImageStatus.UPLOADING if image.id in parts else ImageStatus.QUEUED, upload=None)
+    return [image.id for image in broken if image.id not in parts]
 
 
 async def importing(db: Reader, owner: str | None) -> int:

@@ -47,12 +47,12 @@ async def take_in(request: Request, image: Image, status: ImageStatus, staged: b
     if length.isdecimal() and (len(length) > 18 or int(length) > limit):
         raise TooLarge(f"The image has {length} bytes; at most {limit} are accepted.")
     upload = await begin(request.cloud, image, status)
-    async with _held(request.cloud, image.id, upload):
+    async with held(request.cloud, image.id, upload):
         await _take_in(request, image, upload, limit, staged)
 
 
 @asynccontextmanager
-async def _held(cloud: Cloud, image_id: str, upload: str) -> AsyncIterator[None]:
+async def held(cloud: Cloud, image_id: str, upload: str) -> AsyncIterator[None]:
     """The write's lock. Where the disk does not take that, nothing is written, and the image waits again."""
     try:
         with writers.writing(cloud.images, image_id, upload):
@@ -172,7 +172,7 @@ async def ingest_file(cloud: Cloud, image_id: str, path: Path, unpack: bool = Fa
         raise Conflict(f"Image status transition from {image.status} to saving is not allowed")
     status = ImageStatus.IMPORTING if image.status == ImageStatus.UPLOADING else ImageStatus.SAVING
     upload = await begin(cloud, image, status)
-    async with _held(cloud, image.id, upload):
+    async with held(cloud, image.id, upload):
         image = await _ingest(cloud, image, upload, path, unpack)
     await asyncio.to_thread(path.unlink, missing_ok=True)
     return image
@@ -210,7 +210,8 @@ async def unpacked(cloud: Cloud, image: Image, taken: Taken) -> Taken:
 
 async def free(cloud: Cloud, removed: Image) -> None:
     """After an image's row is gone: remove its files, but for content that another image has."""
-    (cloud.images / files.STAGED / removed.id).unlink(missing_ok=True)
+    for name in (removed.id, f"{removed.id}{files.PART}"):
+        (cloud.images / files.STAGED / name).unlink(missing_ok=True)
     if removed.content:
         await files.release(cloud.db, cloud.images, removed.content)
 

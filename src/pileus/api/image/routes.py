@@ -3,7 +3,20 @@
 from typing import Any
 
 from pileus.api.faults import glance_fault
-from pileus.api.image import cache, documents, images, imports, listing, locations, members, metadef_bodies, metadefs, tags, transfers
+from pileus.api.image import (
+    cache,
+    documents,
+    images,
+    imports,
+    listing,
+    locations,
+    members,
+    metadef_bodies,
+    metadefs,
+    parts,
+    tags,
+    transfers,
+)
 from pileus.api.image.metadef_items import item_routes, resource_types
 from pileus.api.image.policy import POLICY
 from pileus.api.request import Request
@@ -29,6 +42,7 @@ ROUTES: list[Route] = [
     route("GET", IMAGE + "/file", transfers.download, "download_image"),
     route("PUT", IMAGE + "/file", transfers.upload, "upload_image", stream=True, success=204),
     route("PUT", IMAGE + "/stage", transfers.stage, "upload_image", stream=True, success=204),
+    route("GET", IMAGE + "/stage", parts.show, "upload_image"),
     route("POST", IMAGE + "/import", imports.import_image, "upload_image", body=imports.ImportBody, success=202),
     route("POST", IMAGE + "/actions/deactivate", transfers.deactivate, "deactivate", success=204),
     route("POST", IMAGE + "/actions/reactivate", transfers.reactivate, "reactivate", success=204),
