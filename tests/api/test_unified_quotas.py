@@ -243,6 +243,24 @@ def test_what_is_too_much_to_be_staged_leaves_nothing() -> None:
         assert cloud.call("GET", f"{IMAGES}/{image['id']}", token="member").json["status"] == "queued"
 
 
+def test_of_what_is_staged_in_parts_all_counts_from_the_first_part_on() -> None:
+    with opened("image") as cloud:
+        register(cloud, "image", **IMAGE)
+
+        def part(image: dict[str, Any], first: int, last: int, total: int) -> int:
+            span = {**OCTETS, "content-range": f"bytes {first}-{last - 1}/{total}"}
+            path = f"{IMAGES}/{image['id']}/stage"
+            return cloud.call("PUT", path, token="member", content=b"x" * (last - first), headers=span).status
+
+        one, other = create(cloud), create(cloud)
+        assert part(one, 0, MIB, 3 * MIB) == 413
+        assert part(one, 0, MIB, 2 * MIB) == 204
+        assert part(other, 0, 1, 1) == 413
+        assert part(one, MIB, 2 * MIB, 2 * MIB) == 204, "its own bytes are not charged twice"
+        assert cloud.call("DELETE", f"{IMAGES}/{one['id']}", token="member").status == 204
+        assert part(other, 0, 1, 1) == 204
+
+
 def test_the_network_service_charges_its_own_names() -> None:
     with opened("network") as cloud:
         make = lambda: cloud.call("POST", "/network/v2.0/networks", token="member", json={"network": {"name": "n"}})  # noqa: E731

@@ -1,4 +1,4 @@
-"""What the OVF description of an OVA says: which file is the disk, and what the machine that it was taken from had (DMTF DSP0243)."""
+"""What the OVF description of an OVA says: which files are disks, and what the machine that it was taken from had (DMTF DSP0243)."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -8,7 +8,8 @@ from pileus.model.errors import Invalid
 
 LONGEST = 1 << 20
 DECLARATION = re.compile(r"<!(?!--|\[CDATA\[)")
-PROCESSOR, MEMORY, ETHERNET = "3", "4", "10"
+PROCESSOR, MEMORY, ETHERNET, DISK = "3", "4", "10", "17"
+MOST_DISKS = 32
 BUSES = {"5": "ide", "6": "scsi", "20": "sata"}
 """Disk controllers, by their number in CIM_ResourceAllocationSettingData."""
 CARDS = {"e1000": "e1000", "e1000e": "e1000e", "pcnet32": "pcnet", "vmxnet3": "vmxnet3", "virtionet": "virtio", "virtio": "virtio"}
@@ -16,16 +17,31 @@ UNITS = {"byte": 1, "kilobytes": 1 << 10, "megabytes": 1 << 20, "gigabytes": 1 <
 MOST_TEXT = 255
 
 
-class Ovf(Model, frozen=True, kw_only=True):
-    """`disk`: the file's name in the archive. `memory_mib`: 0 where nothing is said. `properties` of the image."""
+class OvfDisk(Model, frozen=True, kw_only=True):
+    """A disk: the file's name in the archive, and whether that is gzipped there."""
 
-    disk: str
+    name: str
+    gzipped: bool = False
+
+
+class Ovf(Model, frozen=True, kw_only=True):
+    """`disks`: the one that the machine started from first. `memory_mib`: 0 where nothing is said. `properties` of the image."""
+
+    disks: list[OvfDisk]
     memory_mib: int = 0
     properties: dict[str, str] = {}
 
+    def chosen(self, name: str | None) -> OvfDisk:
+        """The disk of that name; the first where none is named. Invalid when there is none."""
+        found = next((one for one in self.disks if name in (None, one.name)), None)
+        if found is None:
+            there = ", ".join(one.name for one in self.disks)
+            raise Invalid(f"The OVA's description names no disk {(name or '')[:100]!r}; there are {there}.", field="ovf_disk")
+        return found
+
 
 def parse(data: bytes) -> Ovf:
-    """The description. Invalid when it is none, or names no disk, or several."""
+    """The description. Invalid when it is none, or names no disk."""
     try:
         text = data.decode("utf-8")
         if len(data) > LONGEST or DECLARATION.search(text):
@@ -33,15 +49,39 @@ def parse(data: bytes) -> Ovf:
         root = ElementTree.fromstring(text)  # noqa: S314 without declarations there are no entities
     except (UnicodeDecodeError, ElementTree.ParseError) as error:
         raise Invalid(f"The OVA's description can't be read: {error}.") from error
-    files = {_attribute(one, "id"): _attribute(one, "href") for one in _all(root, "File")}
-    disks = [files.get(_attribute(one, "fileRef"), "") for one in _all(root, "Disk") if _attribute(one, "fileRef")]
-    if len(disks) != 1 or not disks[0]:
-        raise Invalid(f"The OVA's description names {len(disks)} disks; an image is made of one. Import each disk by itself.")
-    compressed = [one for one in _all(root, "File") if _attribute(one, "href") == disks[0] and _attribute(one, "compression")]
-    if compressed:
-        raise Invalid("The OVA's disk is compressed inside the archive; export it again without that.")
     memory, properties = _hardware(root)
-    return Ovf(disk=disks[0], memory_mib=memory, properties={**_product(root), **properties})
+    return Ovf(disks=_disks(root), memory_mib=memory, properties={**_product(root), **properties})
+
+
+def _disks(root: ElementTree.Element) -> list[OvfDisk]:
+    """Disks that have a file, in the order in which the machine had them: by their controllers, then by their places on those."""
+    files = {_attribute(one, "id"): one for one in _all(root, "File")}
+    named = {_attribute(one, "diskId"): files.get(_attribute(one, "fileRef")) for one in _all(root, "Disk") if _attribute(one, "fileRef")}
+    if not named or len(named) > MOST_DISKS or None in named.values():
+        raise Invalid(
+            f"The OVA's description names {len(named)} disks with a file; one is needed, and {MOST_DISKS} at the most are looked at."
+        )
+    items = _all(root, "Item") + _all(root, "StorageItem")
+    controllers = {_text(one, "InstanceID"): number for number, one in reversed(list(enumerate(items)))}
+    places: dict[str, tuple[int, int]] = {}
+    for item in items:
+        if _text(item, "ResourceType") == DISK:
+            parent, place = _text(item, "Parent"), _text(item, "AddressOnParent")
+            places[_text(item, "HostResource").rpartition("/")[2]] = (
+                controllers.get(parent, len(items)),
+                int(place) if place.isdecimal() and len(place) < 9 else 0,
+            )
+    found: list[OvfDisk] = []
+    for key in sorted(named, key=lambda one: places.get(one, (len(items) + 1, 0))):
+        file = named[key]
+        assert file is not None  # looked at above
+        compression = _attribute(file, "compression")
+        if compression not in ("", "identity", "gzip") or _attribute(file, "chunkSize"):
+            raise Invalid("The OVA's disk is in several parts, or compressed by something else than gzip; export it again without that.")
+        if not _attribute(file, "href"):
+            raise Invalid("The OVA's description names a disk without a file.")
+        found.append(OvfDisk(name=_attribute(file, "href"), gzipped=compression == "gzip"))
+    return found
 
 
 def _hardware(root: ElementTree.Element) -> tuple[int, dict[str, str]]:

@@ -1,5 +1,6 @@
 """Images and their members: who sees which, and how a row comes, changes and goes."""
 
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import msgspec
@@ -105,6 +106,29 @@ async def begin_upload(tx: Transaction, image: Image, upload: str, status: Image
     return await save(tx, current, status=status, upload=upload)
 
 
+async def begin_parts(tx: Transaction, image: Image, upload: str, total: int) -> Image:
+    """From now on the write called `upload`, and no other, may stage the image in parts; all that are to come are charged to its owner."""
+    if image.owner is not None:
+        await charge(tx, image.owner, image_stage_total=-(-total // MIB))
+    return await save(tx, await begin_upload(tx, image, upload, ImageStatus.UPLOADING), staged=total)
+
+
+async def end_part(tx: Transaction, image_id: str, upload: str) -> None:
+    """The write of a part has ended, well or not; others may go on."""
+    current = await IMAGES.get(tx, image_id)
+    if current is not None and current.upload == upload:
+        await save(tx, current, upload=None)
+
+
+async def continue_upload(tx: Transaction, image_id: str, upload: str) -> Image:
+    """From now on the write called `upload` goes on with what is staged in parts. A Conflict when another does, or when it has ended."""
+    current = await IMAGES.get(tx, image_id)
+    if current is None or current.status != ImageStatus.UPLOADING or current.upload is not None:
+        state = "is being written" if current and current.upload else f"has status {current.status if current else ImageStatus.DELETED}"
+        raise Conflict(f"Image {image_id} {state}.", id=image_id)
+    return await save(tx, current, upload=upload)
+
+
 async def end_upload(tx: Transaction, image_id: str, upload: str, **changes: Any) -> Image | None:
     """Write what the upload came to; None when the image is gone or another write has taken over. What it has brought, content (`size`) or
     staged bytes (`staged`), is charged to its owner."""
@@ -117,12 +141,15 @@ async def end_upload(tx: Transaction, image_id: str, upload: str, **changes: Any
     return await save(tx, current, upload=None, **{"staged": None, **changes})
 
 
-async def requeue_broken(tx: Transaction) -> list[str]:
-    """Images whose upload died with the process wait for content again; returns their ids."""
+async def requeue_broken(tx: Transaction, parts: AbstractSet[str] = frozenset()) -> list[str]:
+    """Images whose upload died with the process wait for content again; returns their ids. Those of `parts` keep what is staged of them."""
     broken = await IMAGES.find(tx, "upload IS NOT NULL")
     for image in broken:
-        await save(tx, image, status=ImageStatus.QUEUED, upload=None, staged=None)
-    return [image.id for image in broken]
+        if image.id in parts:
+            await save(tx, image, status=ImageStatus.UPLOADING, upload=None)
+        else:
+            await save(tx, image, status=ImageStatus.QUEUED, upload=None, staged=None)
+    return [image.id for image in broken if image.id not in parts]
 
 
 async def importing(db: Reader, owner: str | None) -> int:

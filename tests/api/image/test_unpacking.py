@@ -8,7 +8,9 @@ import lzma
 import shutil
 import struct
 import subprocess
+import sys
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,16 @@ def flat(cloud: TestCloud, image: dict[str, Any], folder: Path) -> bytes:
     return target.read_bytes()
 
 
+def zipped(method: int = zipfile.ZIP_DEFLATED, /, **members: bytes) -> bytes:
+    """A zip archive of files below a directory."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.mkdir("machine")
+        for name, data in members.items():
+            archive.writestr(f"machine/{name}", data)
+    return out.getvalue()
+
+
 def text_of(answer: Answer) -> str:
     return answer.body.decode()
 
@@ -112,7 +124,15 @@ def test_an_upload_is_never_converted(cloud: TestCloud, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: gzip.compress(data[:5000]) + gzip.compress(data[5000:])]
+    "pack",
+    [
+        gzip.compress,
+        bz2.compress,
+        lzma.compress,
+        lambda data: gzip.compress(data[:5000]) + gzip.compress(data[5000:]),
+        lambda data: zipped(disk=data),
+        lambda data: zipped(zipfile.ZIP_STORED, disk=data),
+    ],
 )
 def test_a_compressed_image_is_unpacked(pack: Callable[[bytes], bytes], cloud: TestCloud, tmp_path: Path) -> None:
     image, answer = imported(cloud, pack(disk(tmp_path)), container_format="compressed")
@@ -140,16 +160,51 @@ def test_a_disk_that_can_be_told_from_an_archive_is_unpacked_though_nobody_said_
     ("data", "reason"),
     [
         (gzip.compress(DISK)[:-40], "damaged"),
-        (b"PK\x03\x04" + bytes(600), "compressed by zip"),
-        (b"\x28\xb5\x2f\xfd" + bytes(600), "compressed by zstd"),
+        (b"PK\x03\x04" + bytes(600), "zip data is damaged"),
+        (zipped(one=DISK)[:-40], "zip data is damaged"),
+        (zipped(one=DISK, other=DISK), "holds 2 files"),
+        (zipped(zipfile.ZIP_BZIP2, one=DISK), "something else than deflate"),
+        (zipped(zipfile.ZIP_STORED, one=DISK).replace(b"a system", b"A system", 1), "zip data is damaged"),
         (gzip.compress(b"QFI\xfb" + bytes(2000)), "looks like qcow2"),
     ],
-    ids=["cut off", "zip", "zstd", "not what it says"],
+    ids=["cut off", "no zip", "zip cut off", "two files", "packed otherwise", "another checksum", "not what it says"],
 )
 def test_what_can_not_be_unpacked_is_told_and_leaves_nothing(data: bytes, reason: str, cloud: TestCloud) -> None:
     image, answer = imported(cloud, data, container_format="compressed")
     assert answer.status == 400 and reason in text_of(answer)
     assert image["status"] == "queued" and files(cloud) == []
+
+
+@pytest.mark.parametrize("name", ["zstandard", "lz4.frame"])
+def test_zstd_and_lz4_are_unpacked_frame_by_frame(name: str, cloud: TestCloud, tmp_path: Path) -> None:
+    compress = pytest.importorskip(name).compress
+    data = disk(tmp_path)
+    image, answer = imported(cloud, compress(data[:5000]) + compress(data[5000:]), container_format="compressed")
+    assert answer.status == 202, answer
+    assert (image["container_format"], image["size"]) == ("bare", len(DISK))
+    assert image["os_hash_value"] == hashlib.sha512(DISK).hexdigest()
+    for damaged in (compress(data)[:-40], compress(data)[:4] + b"\xff" * 500):
+        image, answer = imported(cloud, damaged, container_format="compressed")
+        assert answer.status == 400 and "data is damaged" in text_of(answer)
+        assert image["status"] == "queued"
+    assert len(files(cloud)) == 1
+
+
+@pytest.mark.parametrize(("magic", "package"), [(b"\x28\xb5\x2f\xfd", "zstandard"), (b"\x04\x22\x4d\x18", "lz4")])
+def test_a_package_that_is_missing_is_named(magic: bytes, package: str, cloud: TestCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    monkeypatch.setitem(sys.modules, "lz4.frame", None)
+    image, answer = imported(cloud, magic + bytes(600), container_format="compressed")
+    assert answer.status == 400 and f"package {package} is missing" in text_of(answer)
+    assert image["status"] == "queued" and files(cloud) == []
+
+
+def test_what_is_empty_takes_no_room(cloud: TestCloud) -> None:
+    data = b"begin" + bytes(32 * MIB) + b"end"
+    image, _ = imported(cloud, gzip.compress(data), container_format="compressed")
+    assert image["os_hash_value"] == hashlib.sha512(data).hexdigest()
+    kept = cloud.cloud.images / hashlib.sha256(data).hexdigest()
+    assert kept.stat().st_blocks * 512 < MIB
 
 
 def test_what_grows_beyond_the_limit_is_refused(cloud: TestCloud) -> None:
@@ -201,7 +256,7 @@ def test_an_ova_becomes_its_disk_and_its_description_properties(cloud: TestCloud
     [
         (OVF.format(href="/etc/passwd"), "has no file"),
         ('<!DOCTYPE a [<!ENTITY b "c">]>' + OVF.format(href="machine.vmdk").partition("?>")[2], "declares types"),
-        ("<Envelope/>", "0 disks"),
+        ("<Envelope/>", "names 0 disks"),
         ("<Envelope", "can't be read"),
     ],
     ids=["elsewhere", "entities", "no disk", "no document"],
@@ -209,4 +264,65 @@ def test_an_ova_becomes_its_disk_and_its_description_properties(cloud: TestCloud
 def test_an_ova_that_is_not_sound_is_refused(description: str, reason: str, cloud: TestCloud) -> None:
     image, answer = imported(cloud, ova(description, **{"machine.vmdk": b"x" * 600}), container_format="ova", disk_format="vmdk")
     assert answer.status == 400 and reason in text_of(answer).replace("&#x27;", "'")
+    assert image["status"] == "queued" and files(cloud) == []
+
+
+SEVERAL = (
+    OVF.replace(
+        '<File ovf:id="f1" ovf:href="{href}"/>',
+        '<File ovf:id="f1" ovf:href="data.raw"/><File ovf:id="f2" ovf:href="boot.gz" ovf:compression="gzip"/>',  # fmt: skip,
+    )
+    .replace(
+        '<Disk ovf:diskId="d1" ovf:fileRef="f1" ovf:capacity="4194304"/>',
+        '<Disk ovf:diskId="d1" ovf:fileRef="f1"/><Disk ovf:diskId="d2" ovf:fileRef="f2"/><Disk ovf:diskId="d3" ovf:capacity="9"/>',
+    )
+    .replace(
+        "<Item><rasd:ResourceType>20</rasd:ResourceType></Item>",
+        """<Item><rasd:InstanceID>7</rasd:InstanceID><rasd:ResourceType>20</rasd:ResourceType></Item>
+      <Item><rasd:AddressOnParent>1</rasd:AddressOnParent><rasd:HostResource>ovf:/disk/d1</rasd:HostResource><rasd:Parent>7</rasd:Parent>
+        <rasd:ResourceType>17</rasd:ResourceType></Item>
+      <Item><rasd:AddressOnParent>0</rasd:AddressOnParent><rasd:HostResource>ovf:/disk/d2</rasd:HostResource><rasd:Parent>7</rasd:Parent>
+        <rasd:ResourceType>17</rasd:ResourceType></Item>""",
+    )
+)
+
+
+def test_of_several_disks_the_one_that_the_machine_starts_from_is_taken_and_the_others_are_named(cloud: TestCloud) -> None:
+    data = ova(SEVERAL, **{"data.raw": b"data" * 512, "boot.gz": gzip.compress(DISK)})
+    image, answer = imported(cloud, data, container_format="ova", disk_format="raw")
+    assert answer.status == 202, answer
+    assert (image["ovf_disk"], image["ovf_disks"]) == ("boot.gz", "boot.gz,data.raw")
+    assert image["os_hash_value"] == hashlib.sha512(DISK).hexdigest()
+
+
+def test_another_disk_of_an_ova_is_taken_when_it_is_named(cloud: TestCloud) -> None:
+    data = ova(SEVERAL, **{"data.raw": b"data" * 512, "boot.gz": gzip.compress(DISK)})
+    image, _ = imported(cloud, data, container_format="ova", disk_format="raw", ovf_disk="data.raw")
+    assert image["os_hash_value"] == hashlib.sha512(b"data" * 512).hexdigest()
+    image, answer = imported(cloud, data, container_format="ova", disk_format="raw", ovf_disk="machine.ovf")
+    assert answer.status == 400 and "names no disk" in text_of(answer)
+
+
+def claiming(size: int, kind: bytes) -> bytes:
+    """A tar header that claims a file, or a header of pax, of a size."""
+    info = tarfile.TarInfo("machine.ovf")
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (ova(OVF.format(href="machine.vmdk"), **{"machine.vmdk": b"x" * 600})[:3300], "ends beyond it"),
+        (claiming(600, tarfile.REGTYPE)[:500] + bytes(200), "no sound tar archive"),
+        (claiming(1 << 40, tarfile.REGTYPE) + bytes(4096), "ends beyond it"),
+        (ova(" " * (1 << 21), **{"machine.vmdk": b"x"}), "too long"),
+        (claiming(1 << 40, tarfile.XHDTYPE) + bytes(4096), "claims to have"),
+        (claiming(1024, tarfile.XHDTYPE) * 3000, "no sound tar archive"),
+    ],
+    ids=["cut off", "another checksum", "beyond its end", "a long description", "a long header", "headers without end"],
+)
+def test_a_damaged_archive_is_refused_with_a_reason(data: bytes, reason: str, cloud: TestCloud) -> None:
+    image, answer = imported(cloud, data, container_format="ova", disk_format="vmdk")
+    assert answer.status == 400 and reason in text_of(answer), answer
     assert image["status"] == "queued" and files(cloud) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pileus.api.cloud import Cloud
-from pileus.api.image import files, placing, stores, unpacking, writers
+from pileus.api.image import containers, files, placing, signatures, stores, unpacking, writers
 from pileus.api.image.files import Intake
 from pileus.api.image.placing import Targets
 from pileus.api.image.unpacking import Taken
@@ -50,12 +50,12 @@ async def take_in(request: Request, image: Image, status: ImageStatus, staged: b
     if length.isdecimal() and (len(length) > 18 or int(length) > limit):
         raise TooLarge(f"The image has {length} bytes; at most {limit} are accepted.")
     upload = await begin(request.cloud, image, status)
-    async with _held(request.cloud, image.id, upload):
+    async with held(request.cloud, image.id, upload):
         await _take_in(request, image, upload, limit, targets)
 
 
 @asynccontextmanager
-async def _held(cloud: Cloud, image_id: str, upload: str) -> AsyncIterator[None]:
+async def held(cloud: Cloud, image_id: str, upload: str) -> AsyncIterator[None]:
     """The write's lock. Where the disk does not take that, nothing is written, and the image waits again."""
     try:
         with writers.writing(cloud.images, image_id, upload):
@@ -119,7 +119,11 @@ async def activate(cloud: Cloud, image: Image, upload: str, taken: Taken, target
 
     Invalid when it is not what the image's formats say, Gone when the image was deleted meanwhile.
     """
+    if (taken.changes.get("container_format") or image.container_format) == "docker":
+        check(taken.inspector.sample(), image.disk_format or "raw", "docker")
+        taken = await asyncio.to_thread(containers.inspected, taken, image)
     found, changes = taken.digest, taken.changes
+    await asyncio.to_thread(signatures.verify, cloud.images, changes.get("properties", image.properties), taken.path, found)
     disk_format, container_format = (changes.get(name, getattr(image, name)) for name in ("disk_format", "container_format"))
     virtual_size = check(taken.inspector.sample(), disk_format or "raw", container_format or "bare")
     placed = placing.Placing(cloud.image_stores, taken.path, f"{image.id}.{upload}")
@@ -182,7 +186,7 @@ async def ingest_file(cloud: Cloud, image_id: str, path: Path, unpack: bool = Fa
         raise Conflict(f"Image status transition from {image.status} to saving is not allowed")
     status = ImageStatus.IMPORTING if image.status == ImageStatus.UPLOADING else ImageStatus.SAVING
     upload = await begin(cloud, image, status)
-    async with _held(cloud, image.id, upload):
+    async with held(cloud, image.id, upload):
         image = await _ingest(cloud, image, upload, path, targets, unpack)
     await asyncio.to_thread(path.unlink, missing_ok=True)
     return image
@@ -228,7 +232,8 @@ def digest_of(image: Image) -> files.Digest:
 
 async def free(cloud: Cloud, removed: Image) -> None:
     """After an image's row is gone: remove its files, but for content that another image has."""
-    (cloud.images / files.STAGED / removed.id).unlink(missing_ok=True)
+    for name in (removed.id, f"{removed.id}{files.PART}"):
+        (cloud.images / files.STAGED / name).unlink(missing_ok=True)
     if removed.content:
         await files.release(cloud.db, cloud.image_stores, removed.content)
 

@@ -15,7 +15,7 @@ import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from pileus.core.image_formats import Inspector
 from pileus.model.base import Model
@@ -26,9 +26,12 @@ from pileus.store import image_tasks
 from pileus.store import images as store
 from pileus.store.database import Database, Transaction
 
+Outcome = TypeVar("Outcome", covariant=True)
 BLOCK = 2 << 20
 UPLOADS = ".uploads"
 STAGED = ".staged"
+PART = ".part"
+"""Ends the name of what is staged in parts, and not complete yet."""
 NAMING = ".naming"
 LOOK_EVERY = 0.01
 CONTENT = re.compile(r"[0-9a-f]{64}")
@@ -98,7 +101,15 @@ def digest(inspector: Inspector, hashes: Hashes) -> Digest:
     return Digest(size=inspector.size, sha256=sha256, sha512=sha512, md5=md5)
 
 
-async def fill(intake: Intake, chunks: AsyncIterator[bytes], limit: int) -> Digest:
+class Sink(Protocol[Outcome]):
+    """What takes bytes. Each method blocks: call it in a thread, one at a time."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def finish(self) -> Outcome: ...
+
+
+async def fill(intake: Sink[Outcome], chunks: AsyncIterator[bytes], limit: int) -> Outcome:
     """Write all chunks; while one block is written and hashed in a thread, the next one is gathered, and no more than that.
 
     TooLarge beyond `limit` bytes or when the disk is full.
@@ -130,7 +141,7 @@ async def fill(intake: Intake, chunks: AsyncIterator[bytes], limit: int) -> Dige
             writing.exception()  # told already, or of no use any more
 
 
-def _end(intake: Intake, rest: bytes) -> Digest:
+def _end(intake: Sink[Outcome], rest: bytes) -> Outcome:
     intake.write(rest)
     return intake.finish()
 
@@ -241,9 +252,10 @@ async def recover(db: Database, stores: Stores) -> list[str]:
     staged = directory / STAGED
 
     async def requeue(tx: Transaction) -> list[str]:
-        again = await store.requeue_broken(tx)
+        parts = {path.name.removesuffix(PART) for path in staged.glob(f"*{PART}")}
+        again = await store.requeue_broken(tx, parts)
         for image in await store.IMAGES.find(tx, "status IN ('uploading', 'importing') AND upload IS NULL"):
-            if image.status == ImageStatus.IMPORTING or not (staged / image.id).exists():
+            if image.status == ImageStatus.IMPORTING or not (image.id in parts or (staged / image.id).exists()):
                 await store.save(tx, image, status=ImageStatus.QUEUED, staged=None)
                 again.append(image.id)
         await image_tasks.fail_broken(tx)
@@ -252,7 +264,7 @@ async def recover(db: Database, stores: Stores) -> list[str]:
     again = await db.write(requeue)
     waiting = {row[0] for row in await db.all("SELECT id FROM images WHERE status = 'uploading'")}
     for entry in staged.iterdir() if staged.exists() else []:
-        if entry.name not in waiting:
+        if entry.name.removesuffix(PART) not in waiting:
             entry.unlink()
     await collect(db, stores)
     return again

@@ -9,7 +9,7 @@ from typing import Any
 
 from pileus import clock
 from pileus.api.cloud import Cloud
-from pileus.api.image import content, copies, downloads, files, stores, unpacking, web_contents, writers
+from pileus.api.image import content, copies, downloads, files, parts, stores, unpacking, web_contents, writers
 from pileus.api.image.images import IMPORT_METHODS, add, drafted, isotime, load_own
 from pileus.api.image.placing import Targets
 from pileus.api.image.unpacking import Taken
@@ -110,6 +110,8 @@ async def _take_staged(request: Request, image: Image, targets: Targets) -> None
     """Checked before the answer, so that a refusal is told."""
     if image.status != ImageStatus.UPLOADING or image.upload:
         raise Conflict(f"Image {image.id} has status {image.status}; only staged content can be imported (PUT .../stage).")
+    if parts.part_of(request.cloud.images, image.id).exists():
+        raise Conflict(f"Not all of image {image.id} is staged yet; HEAD .../stage says how much.")
     task = task_of(request, image, targets)
 
     async def begin(tx: Transaction) -> ImageTask:

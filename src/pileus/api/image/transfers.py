@@ -1,6 +1,6 @@
 """Upload, download and staging of an image's content, as routes."""
 
-from pileus.api.image import content, web_contents
+from pileus.api.image import content, parts, web_contents
 from pileus.api.image.cache import cache_of
 from pileus.api.image.images import load, load_own
 from pileus.api.request import Request, Response
@@ -19,7 +19,12 @@ async def upload(request: Request) -> Response:
 
 
 async def stage(request: Request) -> Response:
-    """PUT /v2/images/{image_id}/stage: content that waits for its import."""
+    """PUT /v2/images/{image_id}/stage: content that waits for its import, in parts where the request has a Content-Range."""
+    if "content-range" in request.headers:
+        content.check_octets(request)
+        image = await load_own(request)
+        content.check_formats(image)
+        return await parts.receive(request, image)
     await _receive(request, ImageStatus.UPLOADING, staged=True)
     return Response(204)
 

@@ -4,18 +4,16 @@ By our own readers of the formats (`core/disk_readers`), for the process that ta
 All of it blocks and is called in a thread; what it makes lies beside the file that it was made of, under names that begin with its name.
 """
 
-import bz2
-import lzma
 import os
 import tarfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pileus.api.image.files import BLOCK, Digest, read_through
+from pileus.api.image import archives, decompressing, sparse
+from pileus.api.image.files import Digest, read_through
 from pileus.core import ovf
 from pileus.core.disk_readers import READERS, Disk
 from pileus.core.disk_readers.qcow2_writer import write_qcow2, write_raw
@@ -49,9 +47,12 @@ def prepared(taken: Taken, image: Image, target: Target, limit: int) -> Taken:
         container = "compressed"  # clients can't all say so, and no such disk begins like that
     check(taken.inspector.sample(), kind, container)
     if container == "compressed":
-        taken = _opened(_decompressed(taken, limit), container_format="bare")
+        taken = _decompressed(taken, limit)
+        taken = replace(taken, changes={**taken.changes, "container_format": "bare"})
     elif container == "ova":
         taken, kind = _from_archive(taken, image, limit)
+    elif container == "docker" and compression(taken.inspector.sample()):
+        return _decompressed(taken, limit)
     elif container != "bare":
         return taken
     wanted = target or ("qcow2" if kind in FOREIGN else None)
@@ -86,85 +87,51 @@ def _made(path: Path, suffix: str) -> Iterator[tuple[Path, int]]:
 
 
 def _decompressed(taken: Taken, limit: int) -> Taken:
-    """Streams of gzip, xz and bzip2, several in a row as the tools write them; holes where there is nothing."""
+    """The file without its compression, with holes where there is nothing."""
     name = compression(taken.inspector.sample())
-    if name not in ("gzip", "xz", "bzip2"):
-        raise Invalid(f"An image that is compressed by {name} is not unpacked here; use gzip, xz or bzip2, or unpack it before.")
+    assert name  # it was checked
     with _made(taken.path, ".plain") as (target, handle), taken.path.open("rb", buffering=0) as source:
         total = 0
-        try:
-            for data in _unpacked(source, name):
-                total += len(data)
-                if total > limit:
-                    raise TooLarge(f"Unpacked, the image is larger than {limit} bytes.")
-                if data.count(0) != len(data):
-                    os.pwrite(handle, data, total - len(data))
-        except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
-            if isinstance(error, OSError) and error.errno:
-                raise
-            raise Invalid(f"The image's {name} data is damaged: {error}.") from error
+        for data in decompressing.plain(source, name):
+            if total + len(data) > limit:
+                raise TooLarge(f"Unpacked, the image is larger than {limit} bytes.")
+            sparse.write(handle, data, total)
+            total += len(data)
         os.ftruncate(handle, total)
-    return replace(taken, path=target)
-
-
-def _unpacked(source: Any, name: str) -> Iterator[bytes]:
-    waiting = source.read(BLOCK)
-    while waiting:
-        machine: Any = {"gzip": lambda: zlib.decompressobj(31), "xz": lzma.LZMADecompressor, "bzip2": bz2.BZ2Decompressor}[name]()
-        while not machine.eof:
-            data = machine.decompress(waiting, BLOCK)
-            waiting = machine.unconsumed_tail if name == "gzip" else b""
-            if data:
-                yield data
-            if machine.eof:
-                waiting = machine.unused_data
-                break
-            if not waiting and (name == "gzip" or machine.needs_input):
-                waiting = source.read(BLOCK)
-                if not waiting and not data:
-                    raise EOFError("it ends too early")
-        waiting = (waiting or source.read(BLOCK)).lstrip(b"\0")
+    return _opened(replace(taken, path=target))
 
 
 def _from_archive(taken: Taken, image: Image, limit: int) -> tuple[Taken, str]:
     """An OVA's disk with its format; the description becomes properties, and the least disk and memory where nobody has said them."""
-    with tarfile.open(taken.path, "r:") as archive:
-        try:
-            members = [one for _, one in zip(range(MOST_MEMBERS), archive, strict=False)]
-            described = ovf.parse(_content(archive, members[0], ovf.LONGEST))
-            disk = next((one for one in members if one.isreg() and one.name == described.disk), None)
-            if disk is None or disk.size > limit:
-                raise Invalid(f"The OVA has no file {described.disk[:100]!r}, or it is too large.")
-            made = _copied(taken, disk.offset_data, disk.size)
-        except tarfile.TarError as error:
-            raise Invalid(f"The OVA is no sound tar archive: {error}.") from error
+    with archives.members(taken.path, "The OVA", MOST_MEMBERS) as members:
+        described = ovf.parse(archives.document(taken.path, members[0], ovf.LONGEST))
+        wanted = described.chosen(image.properties.get("ovf_disk"))
+        disk = next((one for one in members if archives.is_plain(one) and one.name == wanted.name), None)
+        if disk is None or disk.size > limit:
+            raise Invalid(f"The OVA has no file {wanted.name[:100]!r}, or it is too large.")
+        made = _copied(taken, disk)
+    if wanted.gzipped:
+        if compression(made.inspector.sample()) != "gzip":
+            raise Invalid(f"The OVA's file {wanted.name[:100]!r} is not compressed by gzip, as its description says.")
+        made = _decompressed(made, limit)
     sample = made.inspector.sample()
     kind = next((one.name for one in find(sample)), "raw")
     size = check(sample, kind, "bare") or 0
+    told = {"ovf_disk": wanted.name, "ovf_disks": ",".join(one.name for one in described.disks)} if len(described.disks) > 1 else {}
     changes: dict[str, Any] = {"container_format": "bare", "disk_format": kind}
-    changes["properties"] = {**described.properties, **image.properties}
+    changes["properties"] = {**described.properties, **told, **image.properties}
     changes["min_disk"] = image.min_disk or -(-size // GIB)
     changes["min_ram"] = image.min_ram or described.memory_mib
     return replace(made, changes=changes), kind
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
-    file = archive.extractfile(member) if member.isreg() and member.size <= most else None
-    if file is None:
-        raise Invalid("The OVA's description is too long, or no file.")
-    return file.read()
-
-
-def _copied(taken: Taken, offset: int, length: int) -> Taken:
-    with _made(taken.path, ".disk") as (target, handle), taken.path.open("rb", buffering=0) as source:
-        source.seek(offset)
-        left = length
-        while left:
-            data = source.read(min(BLOCK, left))
-            if not data:
-                raise Invalid("The OVA ends before its disk does.")
-            os.write(handle, data)
-            left -= len(data)
+def _copied(taken: Taken, member: tarfile.TarInfo) -> Taken:
+    with _made(taken.path, ".disk") as (target, handle):
+        total = 0
+        for data in archives.blocks(taken.path, member):
+            sparse.write(handle, data, total)
+            total += len(data)
+        os.ftruncate(handle, total)
     return _opened(replace(taken, path=target))
 
 

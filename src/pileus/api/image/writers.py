@@ -79,8 +79,10 @@ async def _requeue(cloud: Cloud, image: Image) -> None:
     assert image.upload  # it is being written
     upload = image.upload
 
+    again = ImageStatus.UPLOADING if (cloud.images / files.STAGED / f"{image.id}{files.PART}").exists() else ImageStatus.QUEUED
+
     async def back(tx: Transaction) -> None:
-        if await store.end_upload(tx, image.id, upload, status=ImageStatus.QUEUED) is not None:
+        if await store.end_upload(tx, image.id, upload, status=again) is not None:
             await image_tasks.fail_broken(tx, image.id)
 
     await cloud.db.write(back)

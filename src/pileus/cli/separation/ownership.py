@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from pileus.api.image.signatures import CERTIFICATES
 from pileus.cli.separation import kernel
 from pileus.cli.separation.sandbox import WRITTEN
 from pileus.config import Config
@@ -60,6 +61,8 @@ def hand_over(config: Config) -> None:
         _give(path, user)
     for folder in (directory / "secrets", directory / "images", *(one / ".uploads" for one in stores)):
         for root, folders, files in os.walk(folder):
+            if CERTIFICATES in folders:
+                folders.remove(CERTIFICATES)  # whose signatures are believed stays root's to say
             for name in (*folders, *files):
                 if name in ROOTS_OWN and root == str(directory / "secrets"):
                     continue
