@@ -6,6 +6,8 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+from pileus import heap
+
 WORKERS = min(32, (os.cpu_count() or 1) + 4)
 """Of the event loop's own pool: as many as asyncio would start one by one."""
 
@@ -18,7 +20,8 @@ def begin(pool: ThreadPoolExecutor, count: int) -> None:
 
 
 def begin_own() -> None:
-    """Give the running event loop a pool (`asyncio.to_thread`) whose threads are there."""
+    """Give the running event loop a pool (`asyncio.to_thread`) whose threads are there, with one heap for all."""
+    heap.in_one_piece()
     pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="asyncio")
     begin(pool, WORKERS)
     asyncio.get_running_loop().set_default_executor(pool)

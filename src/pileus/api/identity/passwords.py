@@ -10,6 +10,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from pileus import threads
+from pileus.heap import Returning
 from pileus.model.errors import Unavailable
 
 T = TypeVar("T")
@@ -21,6 +22,7 @@ WAITING = 500
 # One processor stays free for all other requests.
 _WORKERS = min(4, max(1, (os.cpu_count() or 1) - 1))
 _pool = ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="password")
+_memory = Returning(_pool)
 _waiting = 0
 _nobody = ""
 
@@ -65,3 +67,4 @@ async def _later(work: Callable[..., T], *args: str) -> T:
         return await asyncio.get_running_loop().run_in_executor(_pool, work, *args)
     finally:
         _waiting -= 1
+        _memory.used()
