@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pileus import heap
 from pileus.bus.local import LocalBus
 from pileus.config import Config
 from pileus.core import placement as core_placement
@@ -154,6 +155,7 @@ class Cloud:
 
 async def measure(hosts: int, count: int, seed: int, clusters: int) -> dict[str, float]:
     """The figures of one size."""
+    heap.in_one_piece()  # as a control plane does
     with tempfile.TemporaryDirectory() as folder:
         cloud = Cloud(Path(folder), clusters)
         timed = Timed()
