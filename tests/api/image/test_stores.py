@@ -128,9 +128,10 @@ def breaking(name: str, patched: pytest.MonkeyPatch) -> None:
 def test_where_all_must_succeed_a_full_store_leaves_nothing_in_any(cloud: TestCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     image = staged(cloud)
     breaking("archive", monkeypatch)
-    answer = bring(cloud, image, all_stores=True)
-    assert answer.status == 413 and b"archive" in answer.body
-    assert show(cloud, image)["status"] == "queued" and contents(cloud) == []
+    assert bring(cloud, image, all_stores=True).status == 202
+    task, seen = ended(cloud, image), show(cloud, image)
+    assert task["status"] == "failure" and "archive is full" in task["message"]
+    assert (seen["status"], seen["os_glance_failed_import"]) == ("queued", "fast,local,archive") and contents(cloud) == []
 
 
 def test_else_the_others_are_filled_and_the_full_one_is_named(cloud: TestCloud, monkeypatch: pytest.MonkeyPatch) -> None:
