@@ -110,7 +110,7 @@ def settings(place: Place) -> dict[str, dict[str, Any]]:
             "container_formats": "bare",
         },
         "image-feature-enabled": {
-            "image_format_enforcement": strict,
+            "image_format_enforcement": False,  # where it is, Tempest gets formats (above) by which nothing of its own is refused
             "do_secure_hash": image_rules.get("do_secure_hash", True),
             "http_store_enabled": True,
             "manage_locations": image_rules.get("show_multiple_locations", False),

@@ -246,3 +246,35 @@ def test_another_process_notices_it_when_somebody_asks_for_the_image(cloud: Test
     with writers.writing(cloud.cloud.images, image["id"], "t"):
         assert show(cloud, image)["os_glance_importing_to_stores"] == "archive"
     assert show(cloud, image)["os_glance_failed_import"] == "archive"
+
+
+def test_an_image_is_deleted_though_the_disk_of_a_store_is_ill(cloud: TestCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = staged(cloud)
+    assert bring(cloud, image, stores=["local", "fast"]).status == 202
+    unlink = Path.unlink
+
+    def ill(self: Path, missing_ok: bool = False) -> None:
+        if self.parent.name == "fast" and self.name == SHA:
+            raise OSError(5, "Input/output error")
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", ill)
+    assert cloud.call("DELETE", f"{IMAGES}/{image['id']}", token="member").status == 204
+    assert contents(cloud) == ["fast"]
+    monkeypatch.undo()
+    assert cloud.run(files.collect(cloud.db, cloud.cloud.image_stores)) == [SHA]
+    assert contents(cloud) == []
+
+
+def test_a_name_without_a_row_is_taken_back_when_an_import_fails_at_its_end(cloud: TestCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = staged(cloud)
+    install = files.install
+
+    def second(directory: Path, path: Path, found: files.Digest) -> None:
+        if directory.name == "archive":
+            raise OSError(30, "Read-only file system")
+        install(directory, path, found)
+
+    monkeypatch.setattr(files, "install", second)
+    assert bring(cloud, image, all_stores=True).status == 202
+    assert ended(cloud, image)["status"] == "failure" and contents(cloud) == []

@@ -141,13 +141,11 @@ async def activate(cloud: Cloud, image: Image, upload: str, taken: Taken, target
         async with files.naming(cloud.images):
             await asyncio.to_thread(placed.install, found)
             active = await within_quota(cloud.db.write(finish))
-    except TooLarge:
-        await files.release(cloud.db, cloud.image_stores, found.sha256)
-        raise
     finally:
         await asyncio.to_thread(placed.discard)
+        if active is None:
+            await files.release(cloud.db, cloud.image_stores, found.sha256)
     if active is None:
-        await files.release(cloud.db, cloud.image_stores, found.sha256)
         raise Gone(f"Image {image.id} could not be found after upload. The image may have been deleted during the upload.")
     return active
 
