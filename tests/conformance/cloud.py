@@ -17,6 +17,8 @@ from typing import Any
 
 from pileus.cli.progress import step
 from pileus.model.errors import Unavailable
+from tests.conformance import formats
+from tests.conformance.suites import LENIENT, MAIN, TWO
 
 HOSTS = 2
 STRICT = {"password_history": 3, "lockout_attempts": 3, "lockout_time": 5}
@@ -28,25 +30,43 @@ TIMEOUT = 120.0
 
 @dataclass(frozen=True)
 class Place:
-    """A running cloud: its state directory, and where its image service may fetch `image.raw` and `image.qcow2` from ("" nowhere)."""
+    """A running cloud: its state directory, and where its image service may fetch `image.raw` and `image.qcow2` from ("" nowhere).
+    `manifest`: a set of images of many formats; `remote`: the type of a second image service in its catalogue."""
 
     state: Path
     images: str
+    manifest: str = ""
+    remote: str = ""
 
 
 @contextmanager
-def own() -> Iterator[Place]:
+def own(kind: str = MAIN) -> Iterator[Place]:
     """A fresh cloud, and nothing left of it at the end, however that comes."""
+    if kind == TWO:
+        with _two_managers() as place:
+            yield place
+        return
     with ExitStack() as stack:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pileus-conformance-"))) / "cloud"
         state.mkdir(mode=0o700)
         address, host = stack.enter_context(images())
-        (state / "config.json").write_text(json.dumps({**STRICT, "import_hosts": [host], "image": stores(state.parent)}))
+        lenient = {"require_format_match": False, "do_secure_hash": False} if kind == LENIENT else {}
+        (state / "config.json").write_text(json.dumps({**STRICT, "import_hosts": [host], "image": {**stores(state.parent), **lenient}}))
         stack.callback(down, state)
         with step("A cloud for the tests") as current:
             call(state, "up", "--simulate", str(HOSTS), "--listen", f"127.0.0.1:{free_port()}", "--no-demo", "--detach")
-            current.note(f"{HOSTS} simulated hosts")
-        yield Place(state, address)
+            current.note(f"{HOSTS} simulated hosts" + (", which believes what it is told of images" if lenient else ""))
+        yield Place(state, address, str(formats.make(state.parent)) if lenient else "")
+
+
+@contextmanager
+def _two_managers() -> Iterator[Place]:
+    from tests.conformance import managers
+
+    with tempfile.TemporaryDirectory(prefix="pileus-conformance-") as name, images() as (address, host):
+        Path(name).chmod(0o711)
+        with managers.running(Path(name), {"import_hosts": [host], "image": stores(Path(name))}) as state:
+            yield Place(state, address, remote=managers.REMOTE)
 
 
 def stores(folder: Path) -> dict[str, Any]:
@@ -77,11 +97,18 @@ def images(port: int = 0) -> Iterator[tuple[str, str]]:
     with tempfile.TemporaryDirectory(prefix="pileus-conformance-") as folder:
         for kind in ("raw", "qcow2"):
             subprocess.run(["qemu-img", "create", "-q", "-f", kind, f"{folder}/image.{kind}", "1M"], check=True)
-        with ThreadingHTTPServer(("127.0.0.1", port), partial(Quiet, directory=folder)) as server:
+        with QuietServer(("127.0.0.1", port), partial(Quiet, directory=folder)) as server:
             Thread(target=server.serve_forever, daemon=True).start()
             host = f"127.0.0.1:{server.server_port}"
             yield f"http://{host}", host
             server.shutdown()
+
+
+class QuietServer(ThreadingHTTPServer):
+    """One to whom it is nothing that a client hangs up: who asks for a length alone does."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing."""
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -17,7 +17,7 @@ import click
 
 from pileus.model.errors import Invalid, PileusError
 from tests.conformance import cloud, environment, outcome, report, runner
-from tests.conformance.suites import CLIENTS, PLUGINS, SERVICES, TEMPEST
+from tests.conformance.suites import CLIENTS, KINDS, MAIN, PLUGINS, SERVICES, TEMPEST, TWO, Suite
 
 HOME = Path(__file__).resolve().parents[2]
 
@@ -63,15 +63,45 @@ def command(service: str, parts: tuple[str, ...], write: bool, as_json: bool, **
         "versions": environment.versions(judge),
         "command": as_called(service, parts, {"regex": said["regex"], "list": said["listing"] and said["listing"].name}),
     }
-    with kept(said["keep"]) as folder, cloud.there(said["state"].resolve()) if said["state"] else cloud.own() as place:
-        found = [runner.run(suite, place, judge, folder / suite.folder, asked) for suite in suites]
-    found = [one for one in found if one.passed or one.failed or one.skipped or one.lost]
+    with kept(said["keep"]) as folder:
+        found = completed(suites, list(run(suites, said["state"], (judge, folder), asked)))
     if not found:
         raise Invalid(f"No test of {service} was asked for: look at --list and --regex.")
     click.echo(json.dumps(report.program(service, found, about), indent=2) if as_json else report.people(found))
     if write:
         click.echo(f"written: {report.write(HOME, service, report.page(service, found, about))}", err=True)
     sys.exit(not all(one.good for one in found))
+
+
+def run(suites: list[Suite], state: Path | None, places: tuple[Path, Path], asked: runner.Asked) -> Iterator[outcome.Outcome]:
+    """What came of each suite, on a cloud of its kind. On a cloud that is there already, only those that ask for no other kind run."""
+    judge, folder = places
+    for kind in dict.fromkeys(one.kind for one in suites):
+        if kind != MAIN and (state or (kind == TWO and lacks_servers())):
+            continue
+        with cloud.there(state.resolve()) if state else cloud.own(kind) as place:
+            for suite in (one for one in suites if one.kind == kind):
+                yield runner.run(suite, place, judge, folder / suite.folder, asked)
+
+
+def lacks_servers() -> bool:
+    """Whether this machine can't have two managers."""
+    from tests.conformance.managers import missing
+
+    if lacking := missing():
+        click.echo(f"There is no {lacking} here: tests that ask for two managers are skipped.", err=True)
+    return bool(lacking)
+
+
+def completed(suites: list[Suite], found: list[outcome.Outcome]) -> list[outcome.Outcome]:
+    """Of a suite that ran in parts on several clouds one outcome: a test is skipped when it was skipped on all."""
+    by_title = {one.title: one for one in found}
+    for suite in suites:
+        part = by_title.get(suite.title)
+        if part is not None and suite.completes in by_title:
+            by_title[suite.completes].complete(part, KINDS[suite.kind])
+            del by_title[suite.title]
+    return [one for one in by_title.values() if one.passed or one.failed or one.skipped or one.lost]
 
 
 def pattern(text: str) -> str:

@@ -53,6 +53,15 @@ def people(outcomes: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
+def elsewhere(outcomes: list[Outcome]) -> list[str]:
+    """Of tests that ask for other settings than the rest: on which clouds they ran."""
+    found: dict[str, int] = defaultdict(int)
+    for one in outcomes:
+        for where, count in one.elsewhere.items():
+            found[where] = max(count, found[where])
+    return [f"{count} of Tempest's tests ask for other settings: they ran on {where}." for where, count in found.items()]
+
+
 def _row(one: Outcome) -> tuple[str, str, str, str, str]:
     return one.title, str(len(one.passed)), str(len(one.failed) + len(one.lost)), str(len(one.skipped)), f"{one.seconds:.0f}"
 
@@ -73,6 +82,7 @@ def page(service: str, outcomes: list[Outcome], about: dict[str, Any]) -> str:
     lines = [HEAD.format(service=service, date=about["date"], command=about["command"], versions=versions)]
     lines += ["| suite | passed | failed | skipped | seconds |\n", "|---|---|---|---|---|\n"]
     lines += [f"| {' | '.join(_row(one))} |\n" for one in outcomes]
+    lines += [f"\n{words}\n" for words in elsewhere(outcomes)]
     failed = [(one.title, name) for one in outcomes for name in (*sorted(one.failed), *one.lost)]
     lines += ["\n## Failed\n\n", *(f"* {title}: `{name}`\n" for title, name in failed)] if failed else ["\nNothing failed.\n"]
     groups = skips(outcomes)

@@ -42,7 +42,7 @@ def run(suite: Suite, place: Place, judge: Path, folder: Path, asked: Asked) -> 
         if not listed:
             current.note("no test of it was asked for")
             return outcome.Outcome(suite.title)
-        (folder / "tests.txt").write_text("".join(f"^{re.escape(outcome.bare(name))}(\\[|$)\n" for name in listed))
+        (folder / "tests.txt").write_text("".join(f"^{re.escape(name)}$\n" for name in listed))
         started = time.monotonic()
         with warm(suite, judge, folder, environ):
             output = follow(judge, folder, environ, asked, (current, len(listed)))
@@ -65,7 +65,7 @@ def settings(suite: Suite, place: Place, judge: Path, folder: Path, workers: int
         (folder / "CONTRIBUTING.rst").write_text("What openstacksdk's tests upload: a file of this name in their source tree.\n")
         return environ | CLOUDS | {"OS_CLIENT_CONFIG_FILE": str(folder / "clouds.yaml"), "OPENSTACKSDK_IMAGE": image}
     users = tempest_config.accounts(place.state, workers) if suite.accounts else None
-    path = tempest_config.write(folder, tempest_config.settings(place.state, place.images), users)
+    path = tempest_config.write(folder, tempest_config.settings(place), users)
     return environ | {"TEMPEST_CONFIG_DIR": str(path.parent), "TEMPEST_CONFIG": path.name}
 
 
@@ -76,8 +76,8 @@ def tests(suite: Suite, judge: Path, folder: Path, environ: dict[str, str], aske
     if done.returncode:
         said = (done.stdout + done.stderr).strip().splitlines() or ["no reason was given"]
         raise Unavailable(f"The tests of {suite.title} can't be listed: {said[-1][:300]} (settings and output: {folder})")
-    chosen = re.compile(suite.pattern)
-    names = [line.strip() for line in done.stdout.splitlines() if chosen.search(line.strip())]
+    chosen, left_out = re.compile(suite.pattern), re.compile(suite.left_out or "(?!)")
+    names = [line.strip() for line in done.stdout.splitlines() if chosen.search(line.strip()) and not left_out.search(line)]
     return [name for name in names if re.search(asked.regex, name) and (asked.names is None or outcome.bare(name) in asked.names)]
 
 

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import yaml
 from openstack.connection import Connection
 
+from tests.conformance.cloud import Place
+
 SERVICES = {
     "nova": "compute",
     "neutron": "network",
@@ -31,6 +33,7 @@ PASSWORD_RULES = {
 """Tempest's words for the settings of a cloud."""
 DISK_FORMATS = ["raw"] * 6 + ["qcow2", "iso"]
 """Tempest uploads random bytes as the first six pairs of formats, and only a raw disk may be that; the rest it uses with real images."""
+EVERY_FORMAT = ["raw", "qcow2", "iso", "vmdk", "vdi", "vhd", "vhdx"]
 MIB = 1 << 20
 
 
@@ -60,8 +63,9 @@ def images(admin: Connection) -> tuple[str, str]:
     return there[wanted[0]], there[wanted[1]]
 
 
-def settings(state: Path, web: str = "") -> dict[str, dict[str, Any]]:
-    """Every section of tempest.conf. `web`: the address that images lie below which web-download may fetch."""
+def settings(place: Place) -> dict[str, dict[str, Any]]:
+    """Every section of tempest.conf."""
+    state, web = place.state, place.images
     admin, entry = connect(state, "pileus-admin")
     auth = entry["auth"]
     services = {service.type for service in admin.identity.services()}
@@ -71,6 +75,8 @@ def settings(state: Path, web: str = "") -> dict[str, dict[str, Any]]:
     flavors = sorted(admin.compute.flavors(), key=lambda flavor: (flavor.ram, flavor.name))
     hypervisors = list(admin.compute.hypervisors())
     rules = json.loads((state / "config.json").read_text()) if (state / "config.json").exists() else {}
+    image_rules: dict[str, Any] = rules.get("image", {})
+    strict = image_rules.get("require_format_match", True)
     simulated = any(one.name.startswith("simulated-") for one in hypervisors)
     return {
         "DEFAULT": {"log_file": "tempest.log"},
@@ -98,15 +104,17 @@ def settings(state: Path, web: str = "") -> dict[str, dict[str, Any]]:
             "http_image": f"{web}/image.raw" if web else "",
             "http_qcow2_image": f"{web}/image.qcow2" if web else "",
             "image_caching_enabled": True,
-            "disk_formats": ",".join(DISK_FORMATS),
+            "disk_formats": ",".join(DISK_FORMATS if strict else EVERY_FORMAT),
+            **({"images_manifest_file": place.manifest} if place.manifest else {}),
+            **({"alternate_image_endpoint": place.remote} if place.remote else {}),
             "container_formats": "bare",
         },
         "image-feature-enabled": {
-            "image_format_enforcement": rules.get("image", {}).get("require_format_match", True),
-            "do_secure_hash": rules.get("image", {}).get("do_secure_hash", True),
+            "image_format_enforcement": False,  # where it is, Tempest gets formats (above) by which nothing of its own is refused
+            "do_secure_hash": image_rules.get("do_secure_hash", True),
             "http_store_enabled": True,
-            "manage_locations": rules.get("image", {}).get("show_multiple_locations", False),
-            "store_weight_enabled": any("weight" in one for one in rules.get("image", {}).get("stores", {}).values()),
+            "manage_locations": image_rules.get("show_multiple_locations", False),
+            "store_weight_enabled": any("weight" in one for one in image_rules.get("stores", {}).values()),
             "image_conversion": True,
         },
         "compute": {

@@ -15,7 +15,7 @@ import click
 
 from pileus.cli.logs import log_to
 from pileus.cli.main import state_of
-from pileus.cli.settings import bus_options, database_option, prepare_directory, remember
+from pileus.cli.settings import bus_options, check_stores_are_there, database_option, prepare_directory, remember
 from pileus.config import ROLES, Config
 from pileus.model.errors import Invalid, PileusError, Unavailable
 
@@ -96,6 +96,7 @@ def _work(config: Config, ready: "Callable[[ControlPlane], None] | None", roles:
 def _hold(config: Config, work: Callable[[], Coroutine[None, None, None]], stopping: Callable[[], None] | None = None) -> None:
     import uvloop
 
+    check_stores_are_there(config)
     with only_one(config):
         log_to(config.directory, also_terminal=True, form=config.log_format)
         try:

@@ -17,7 +17,7 @@ from pileus import durable
 from pileus.cli.credentials import write_private
 from pileus.config import Config
 from pileus.core.availability import Evacuate, parse_fence
-from pileus.model.errors import Conflict, Forbidden, Invalid, NotFound
+from pileus.model.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from pileus.model.image_stores import LOCAL, WEB
 from pileus.store.open import check_url, without_password
 
@@ -187,13 +187,22 @@ def _check_stores(config: Config) -> None:
             if one.path:
                 raise Invalid(f"image.stores: {LOCAL} is always {config.directory / 'images'}; leave its path out.")
             continue
-        if not Path(one.path).is_absolute() or not Path(one.path).is_dir():
-            raise Invalid(f"image.stores: {name}: {one.path!r} is no directory. Make it, or mount its disk; it needs its whole path.")
+        if not Path(one.path).is_absolute():
+            raise Invalid(f"image.stores: {name}: {one.path!r} is not the whole path of a directory.")
         if Path(one.path).resolve() in places:
             raise Invalid(f"image.stores: {name}: {one.path} is another store's directory already.")
         places.add(Path(one.path).resolve())
     if config.image.show_multiple_locations and not config.image.web_store:
         raise Invalid("image.show_multiple_locations needs image.web_store: else no location could be added.")
+
+
+def check_stores_are_there(config: Config) -> None:
+    """Before a start: Unavailable when a store of images has no directory, for its disk is not mounted perhaps."""
+    for name, path in config.image_stores.items():
+        if name != LOCAL and not path.is_dir():
+            raise Unavailable(
+                f"The image store {name} has no directory {path}. Mount its disk, make it, or take it out of image.stores."
+            )
 
 
 def check(config: Config) -> None:

@@ -19,7 +19,8 @@ class ImageStore(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ImageSettings(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an operator may say of images beyond their size: `stores` by name, beside (or of) `local`; `web_store`: images may stay at an
     address of the web; `show_multiple_locations`: owners see and change an image's locations by PATCH; `do_secure_hash`: what stays in the
-    web is read once, and counted, before it becomes an image."""
+    web is read once, and counted, before it becomes an image; `require_format_match`: an upload that is not what its formats say, or that
+    names other files, is refused, else it is taken and no server can be made of it."""
 
     stores: dict[str, ImageStore] = {}
     web_store: bool = False

@@ -9,6 +9,7 @@ from pileus.core.guests import Card, guest_of
 from pileus.core.metadata import Facts, documents
 from pileus.core.placement_request import hinted, request_of, with_hints
 from pileus.core.routing import DomainRows
+from pileus.model.errors import Invalid
 from pileus.model.guests import Guest
 from pileus.model.placement import PlacementRequest
 from pileus.model.ports import Port, ServerPort
@@ -59,6 +60,8 @@ async def guest_on(
 ) -> tuple[Guest, list[RoutingDomain]]:
     """The server's guest as a host is told of it, with the domains that its cards need there; `read_at` is the number of this reading.
     `known`: what was read for others before."""
+    if flaw := server.image.get("flaw"):
+        raise Invalid(f"Image {server.image_id} is unacceptable: {flaw}")
     plugged = await PORTS.find(db, "device_id = ? ORDER BY created_at, id", server.id)
     found = await routing.with_rows(db, sorted({port.network_id for port in plugged}), host, config.physical_networks, known)
     home = {network.id: (domain.id, rows) for domain, rows in found for network in domain.networks}

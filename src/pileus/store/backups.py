@@ -117,7 +117,8 @@ def keep_contents(path: Path, images: Path) -> Path | None:
     unnamed = [one for one in images.iterdir() if one.is_file() and not one.name.startswith(".") and one.name not in named]
     if not unnamed:
         return None
-    aside = images.with_name(f"{images.name}.replaced-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    name = f"{images.name}.replaced-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    aside = images / f".{name}" if images.is_mount() else images.with_name(name)  # on the same disk
     aside.mkdir(mode=0o700)
     for one in unnamed:
         one.rename(aside / one.name)

@@ -52,3 +52,14 @@ def files(cloud: TestCloud) -> list[str]:
     """Every file in the image directory, but the lock."""
     found = (path for path in cloud.cloud.images.rglob("*") if path.is_file() and path.name != NAMING)
     return sorted(str(path.relative_to(cloud.cloud.images)) for path in found)
+
+
+def import_staged(cloud: TestCloud, image: dict[str, Any], token: str = "member", **body: Any) -> Answer:
+    """Import what was staged. A refusal of the content, which is told by the task, comes as an answer: 400, with the task's words."""
+    answer = cloud.call("POST", f"{IMAGES}/{image['id']}/import", token=token, json={"method": {"name": "glance-direct"}, **body})
+    if answer.status == 202:
+        last = cloud.call("GET", f"{IMAGES}/{image['id']}/tasks", token=token).json["tasks"][-1]
+        assert last["status"] in ("success", "failure"), last
+        if last["status"] == "failure":
+            answer.status, answer.body = 400, last["message"].encode()
+    return answer

@@ -6,22 +6,28 @@ import http.client
 import os
 import socket
 import struct
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from pileus.api.image import content
+from pileus.api.image import content, imports
 from pileus.api.image import files as image_files
 from pileus.api.image.content import begin, ingest_file
 from pileus.model.errors import Conflict, Invalid
+from pileus.model.image_stores import ImageSettings
 from pileus.model.images import ImageStatus
+from pileus.reconcile.server_inputs import guest_on
 from pileus.store import images as store
+from pileus.store import servers
+from tests.api.compute.conftest import Compute
 from tests.api.harness import TestCloud
-from tests.api.image.calls import IMAGES, OCTETS, active, create, files, patch, show, upload
+from tests.api.image.calls import IMAGES, OCTETS, active, create, files, import_staged, patch, show, upload
 
 MIB = 1 << 20
 QCOW2 = (struct.pack(">4sIQIIQI", b"QFI\xfb", 3, 0, 0, 16, 10 * MIB, 0).ljust(72, b"\0") + struct.pack(">QQQII", 0, 0, 0, 4, 104)).ljust(
@@ -169,7 +175,7 @@ def test_staged_content_that_is_refused_goes(cloud: TestCloud) -> None:
     image = create(cloud, disk_format="qcow2")
     path = f"{IMAGES}/{image['id']}"
     cloud.call("PUT", f"{path}/stage", token="member", content=BACKED, headers=OCTETS)
-    refused = cloud.call("POST", f"{path}/import", token="member", json={"method": {"name": "glance-direct"}})
+    refused = import_staged(cloud, image)
     assert refused.status == 400 and b"backing file" in refused.body
     assert show(cloud, image)["status"] == "queued" and files(cloud) == []
 
@@ -368,3 +374,51 @@ def test_content_that_was_lost_or_cut_off_is_not_given_out(cloud: TestCloud) -> 
     path.unlink()
     missing = file_of(cloud, image)
     assert missing.status == 503 and b"missing from the store" in missing.body
+
+
+@pytest.fixture
+def lenient() -> Iterator[TestCloud]:
+    """A cloud that takes what it is given, as its operator will have it."""
+    made = TestCloud(image=ImageSettings(require_format_match=False))
+    yield made
+    made.close()
+
+
+def test_an_operator_may_have_everything_taken_but_no_server_is_made_of_it(lenient: TestCloud) -> None:
+    image = create(lenient, disk_format="qcow2")
+    assert upload(lenient, image, BACKED).status == 204
+    assert file_of(lenient, image).body == BACKED
+    compute = Compute(lenient)
+    row = lenient.run(store.IMAGES.get(lenient.db, image["id"]))
+    assert row is not None and row.flaw is not None and "backing file" in row.flaw
+    body = {"server": {"name": "one", "imageRef": image["id"], "flavorRef": "1", "networks": "none"}}
+    made = compute.call("POST", "/servers", body)
+    assert made.status == 202, made
+    server = lenient.run(servers.get(lenient.db, made.json["server"]["id"]))
+    with pytest.raises(Invalid, match=r"is unacceptable: .*backing file"):
+        lenient.run(guest_on(lenient.db, lenient.cloud.config, server, "one"))
+    sound = create(lenient, disk_format="qcow2")
+    assert upload(lenient, sound, QCOW2).status == 204
+    row = lenient.run(store.IMAGES.get(lenient.db, sound["id"]))
+    assert row is not None and row.flaw is None
+
+
+def test_an_import_that_takes_long_goes_on_after_its_answer(cloud: TestCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, waits = create(cloud), threading.Event()
+    read = image_files.read_through
+
+    def slow(path: Path) -> Any:
+        assert waits.wait(20)
+        return read(path)
+
+    monkeypatch.setattr(image_files, "read_through", slow)
+    monkeypatch.setattr(imports, "SOON", 0.05)
+    path = f"{IMAGES}/{image['id']}"
+    cloud.call("PUT", f"{path}/stage", token="member", content=b"content", headers=OCTETS)
+    try:
+        assert cloud.call("POST", f"{path}/import", token="member", json={"method": {"name": "glance-direct"}}).status == 202
+        assert show(cloud, image)["status"] == "importing"
+        assert cloud.call("POST", f"{path}/import", token="member", json={"method": {"name": "glance-direct"}}).status == 409
+    finally:
+        waits.set()
+    until_status(cloud, image, "active")

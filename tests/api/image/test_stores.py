@@ -128,9 +128,10 @@ def breaking(name: str, patched: pytest.MonkeyPatch) -> None:
 def test_where_all_must_succeed_a_full_store_leaves_nothing_in_any(cloud: TestCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     image = staged(cloud)
     breaking("archive", monkeypatch)
-    answer = bring(cloud, image, all_stores=True)
-    assert answer.status == 413 and b"archive" in answer.body
-    assert show(cloud, image)["status"] == "queued" and contents(cloud) == []
+    assert bring(cloud, image, all_stores=True).status == 202
+    task, seen = ended(cloud, image), show(cloud, image)
+    assert task["status"] == "failure" and "archive is full" in task["message"]
+    assert (seen["status"], seen["os_glance_failed_import"]) == ("queued", "fast,local,archive") and contents(cloud) == []
 
 
 def test_else_the_others_are_filled_and_the_full_one_is_named(cloud: TestCloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,3 +246,35 @@ def test_another_process_notices_it_when_somebody_asks_for_the_image(cloud: Test
     with writers.writing(cloud.cloud.images, image["id"], "t"):
         assert show(cloud, image)["os_glance_importing_to_stores"] == "archive"
     assert show(cloud, image)["os_glance_failed_import"] == "archive"
+
+
+def test_an_image_is_deleted_though_the_disk_of_a_store_is_ill(cloud: TestCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = staged(cloud)
+    assert bring(cloud, image, stores=["local", "fast"]).status == 202
+    unlink = Path.unlink
+
+    def ill(self: Path, missing_ok: bool = False) -> None:
+        if self.parent.name == "fast" and self.name == SHA:
+            raise OSError(5, "Input/output error")
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", ill)
+    assert cloud.call("DELETE", f"{IMAGES}/{image['id']}", token="member").status == 204
+    assert contents(cloud) == ["fast"]
+    monkeypatch.undo()
+    assert cloud.run(files.collect(cloud.db, cloud.cloud.image_stores)) == [SHA]
+    assert contents(cloud) == []
+
+
+def test_a_name_without_a_row_is_taken_back_when_an_import_fails_at_its_end(cloud: TestCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = staged(cloud)
+    install = files.install
+
+    def second(directory: Path, path: Path, found: files.Digest) -> None:
+        if directory.name == "archive":
+            raise OSError(30, "Read-only file system")
+        install(directory, path, found)
+
+    monkeypatch.setattr(files, "install", second)
+    assert bring(cloud, image, all_stores=True).status == 202
+    assert ended(cloud, image)["status"] == "failure" and contents(cloud) == []

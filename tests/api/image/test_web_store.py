@@ -9,7 +9,7 @@ import pytest
 
 from pileus.cli import settings
 from pileus.config import Config
-from pileus.model.errors import Invalid
+from pileus.model.errors import Invalid, Unavailable
 from pileus.model.image_stores import ImageSettings, ImageStore
 from tests.api.compute.conftest import Compute
 from tests.api.harness import Answer, TestCloud
@@ -200,7 +200,6 @@ def test_without_the_setting_locations_are_neither_shown_nor_set(web: str) -> No
         {"stores": {"web": ImageStore(path="/tmp")}},
         {"stores": {"a,b": ImageStore(path="/tmp")}},
         {"stores": {"disk": ImageStore(path="relative")}},
-        {"stores": {"disk": ImageStore(path="/nowhere/at/all")}},
         {"stores": {"local": ImageStore(path="/tmp")}},
         {"stores": {"one": ImageStore(path="/tmp"), "two": ImageStore(path="/tmp")}},
         {"show_multiple_locations": True},
@@ -209,3 +208,12 @@ def test_without_the_setting_locations_are_neither_shown_nor_set(web: str) -> No
 def test_settings_that_cannot_be_meant_are_refused(given: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(Invalid):
         settings.check(Config(state=str(tmp_path), image=ImageSettings(**given)))
+
+
+def test_a_cloud_does_not_start_without_the_disk_of_a_store(tmp_path: Path) -> None:
+    config = Config(state=str(tmp_path), image=ImageSettings(stores={"disk": ImageStore(path=str(tmp_path / "away"))}))
+    settings.check(config)  # so that it can still be stopped, and looked at
+    with pytest.raises(Unavailable, match="Mount its disk"):
+        settings.check_stores_are_there(config)
+    (tmp_path / "away").mkdir()
+    settings.check_stores_are_there(config)

@@ -20,7 +20,7 @@ from pileus.model.errors import NodeFailed
 from pileus.model.guests import DiskImage, GuestDisk
 from pileus.node.storage.local import LocalStorage
 from tests.api.harness import TestCloud
-from tests.api.image.calls import IMAGES, PATCH, active, create, files, patch, show, upload
+from tests.api.image.calls import IMAGES, PATCH, active, create, files, import_staged, patch, show, upload
 from tests.unit.core.test_image_formats import MIB, qcow2, vhd, vhdx, vmdk
 
 SECRET = "/etc/shadow"
@@ -65,7 +65,7 @@ def _refused(cloud: TestCloud, content: bytes, said: str, container: str | None 
     assert show(cloud, image)["status"] == "queued"
     stage = f"{IMAGES}/{image['id']}/stage"
     assert cloud.call("PUT", stage, "member", content=content, headers={"content-type": "application/octet-stream"}).status == 204
-    answer = cloud.call("POST", f"{IMAGES}/{image['id']}/import", "member", {"method": {"name": "glance-direct"}})
+    answer = import_staged(cloud, image)
     assert answer.status == 400, answer
     assert files(cloud) == []
 

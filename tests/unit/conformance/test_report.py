@@ -93,3 +93,26 @@ def test_what_can_not_be_installed_is_told_with_the_way_out(tmp_path: Path, monk
     with pytest.raises(Unavailable, match=r"can't be installed into .*PIP_INDEX_URL"):
         environment.prepare()
     assert not environment.directory().exists()
+
+
+def test_a_part_that_ran_on_another_cloud_completes_the_whole() -> None:
+    whole, name = (
+        outcome.Outcome("Tempest", passed=["a.b", "a.c"], skipped={"a.format": "no set", "a.remote": "no second", "a.volume": "none"}),
+        "x",
+    )
+    part = outcome.Outcome(name, passed=["a.format(one)", "a.format(two)", "a.b"], failed=["a.remote"], seconds=2.0)
+    whole.complete(part, "another cloud")
+    assert whole.passed == ["a.b", "a.c", "a.format(one)", "a.format(two)"]
+    assert (whole.failed, list(whole.skipped), whole.seconds) == (["a.remote"], ["a.volume"], 2.0)
+    assert report.elsewhere([whole]) == ["4 of Tempest's tests ask for other settings: they ran on another cloud."]
+
+
+def test_a_test_that_runs_for_each_of_several_images_keeps_its_image() -> None:
+    assert outcome.bare(f"{A}.One.test_x[id-1,smoke](qcow2)") == f"{A}.One.test_x(qcow2)"
+    assert outcome.bare(f"{A}.One.test_x(qcow2)[id-1]") == f"{A}.One.test_x(qcow2)"
+
+
+def test_what_completes_a_suite_names_one_that_there_is() -> None:
+    for service, chosen in suites.SERVICES.items():
+        titles = {one.title for one in chosen}
+        assert all(one.completes in titles and one.kind in suites.KINDS for one in chosen if one.completes), service

@@ -42,6 +42,7 @@ def remembered(image: Image) -> dict[str, Any]:
         "disk_format": image.disk_format,
         "container_format": image.container_format,
         "content": image.content,
+        **({"flaw": image.flaw} if image.flaw else {}),
         "size": image.size,
         "virtual_size": image.virtual_size,
         "min_ram": image.min_ram,

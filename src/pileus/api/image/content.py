@@ -125,13 +125,13 @@ async def activate(cloud: Cloud, image: Image, upload: str, taken: Taken, target
     found, changes = taken.digest, taken.changes
     await asyncio.to_thread(signatures.verify, cloud.images, changes.get("properties", image.properties), taken.path, found)
     disk_format, container_format = (changes.get(name, getattr(image, name)) for name in ("disk_format", "container_format"))
-    virtual_size = check(taken.inspector.sample(), disk_format or "raw", container_format or "bare")
+    virtual_size, flaw = _judged(cloud, taken, disk_format or "raw", container_format or "bare")
     placed = placing.Placing(cloud.image_stores, taken.path, f"{image.id}.{upload}")
 
     async def finish(tx: Transaction) -> Image | None:
         return await store.end_upload(
             tx, image.id, upload, status=ImageStatus.ACTIVE, size=found.size, virtual_size=virtual_size, checksum=found.md5,
-            content=found.sha256, stores=list(placed.ready), locations=[],
+            content=found.sha256, stores=list(placed.ready), locations=[], flaw=flaw,
             **{"os_hash_algo": "sha512", "os_hash_value": found.sha512, **changes},
         )  # fmt: skip
 
@@ -141,15 +141,23 @@ async def activate(cloud: Cloud, image: Image, upload: str, taken: Taken, target
         async with files.naming(cloud.images):
             await asyncio.to_thread(placed.install, found)
             active = await within_quota(cloud.db.write(finish))
-    except TooLarge:
-        await files.release(cloud.db, cloud.image_stores, found.sha256)
-        raise
     finally:
         await asyncio.to_thread(placed.discard)
+        if active is None:
+            await files.release(cloud.db, cloud.image_stores, found.sha256)
     if active is None:
-        await files.release(cloud.db, cloud.image_stores, found.sha256)
         raise Gone(f"Image {image.id} could not be found after upload. The image may have been deleted during the upload.")
     return active
+
+
+def _judged(cloud: Cloud, taken: Taken, disk_format: str, container_format: str) -> tuple[int | None, str | None]:
+    """The virtual size. What is not what it is said to be is refused; or, by the operator's will, taken with its flaw noted."""
+    try:
+        return check(taken.inspector.sample(), disk_format, container_format), None
+    except Invalid as error:
+        if cloud.config.image.require_format_match:
+            raise
+        return None, error.message
 
 
 async def _stage(cloud: Cloud, image: Image, upload: str, path: Path, size: int) -> None:
@@ -170,9 +178,8 @@ async def _stage(cloud: Cloud, image: Image, upload: str, path: Path, size: int)
         raise Gone(f"Image {image.id} could not be found after upload. The image may have been deleted during the upload.")
 
 
-async def ingest_file(cloud: Cloud, image_id: str, path: Path, unpack: bool = False, targets: Targets = HERE) -> Image:
+async def ingest_file(cloud: Cloud, image_id: str, path: Path) -> Image:
     """Take a finished file of this machine in as the image's content, and remove the file; an active image is left as it is.
-    `unpack`: made ready for servers, as imports are.
 
     NotFound when there is no such image, Conflict when another write is under way, Invalid when the content is not what the image says.
     """
@@ -182,14 +189,19 @@ async def ingest_file(cloud: Cloud, image_id: str, path: Path, unpack: bool = Fa
     if image.status == ImageStatus.ACTIVE:  # an earlier run died after its work
         await asyncio.to_thread(path.unlink, missing_ok=True)
         return image
-    if image.status not in (ImageStatus.QUEUED, ImageStatus.SAVING, ImageStatus.UPLOADING):
+    if image.status not in (ImageStatus.QUEUED, ImageStatus.SAVING):
         raise Conflict(f"Image status transition from {image.status} to saving is not allowed")
-    status = ImageStatus.IMPORTING if image.status == ImageStatus.UPLOADING else ImageStatus.SAVING
-    upload = await begin(cloud, image, status)
+    upload = await begin(cloud, image, ImageStatus.SAVING)
     async with held(cloud, image.id, upload):
-        image = await _ingest(cloud, image, upload, path, targets, unpack)
+        image = await _ingest(cloud, image, upload, path, HERE, False)
     await asyncio.to_thread(path.unlink, missing_ok=True)
     return image
+
+
+async def ingest(cloud: Cloud, image: Image, upload: str, path: Path, targets: Targets) -> Image:
+    """The same of what was staged, made ready for servers, by a write that has begun."""
+    async with held(cloud, image.id, upload):
+        return await _ingest(cloud, image, upload, path, targets, True)
 
 
 async def _ingest(cloud: Cloud, image: Image, upload: str, path: Path, targets: Targets, unpack: bool) -> Image:

@@ -9,6 +9,7 @@ import asyncio
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ from pileus.store import images as store
 from pileus.store.database import Database, Transaction
 
 Outcome = TypeVar("Outcome", covariant=True)
+log = logging.getLogger("pileus.image")
 BLOCK = 2 << 20
 UPLOADS = ".uploads"
 STAGED = ".staged"
@@ -220,13 +222,18 @@ def sync_directory(directory: Path) -> None:
 
 
 async def release(db: Database, stores: Stores, content: str) -> bool:
-    """Remove a content's file from each store where no image has it; says whether it went from any."""
+    """Remove a content's file from each store where no image has it; says whether it went from any. Where a disk is away it stays, for
+    `collect` at the next start, or `verify`."""
     gone = False
     async with naming(stores[LOCAL]):
         for name, directory in stores.items():
-            if not await store.content_used(db, content, name):
+            if await store.content_used(db, content, name):
+                continue
+            try:
                 await asyncio.to_thread((directory / content).unlink, missing_ok=True)
                 gone = True
+            except OSError as error:
+                log.warning("the content %s could not be removed from the store %s: %s", content, name, error.strerror)
     return gone
 
 

@@ -1,9 +1,10 @@
-"""Import of an image's content: what was staged, at once; what lies in the web, in the background. Each import leaves a task."""
+"""Import of an image's content: what was staged, and what lies in the web, in the background. Each import leaves a task."""
 
 import asyncio
 import logging
 import secrets
 import uuid
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,11 @@ from pileus.store.database import Transaction
 log = logging.getLogger("pileus.image")
 MOST_AT_ONCE = 4
 """Imports from the web that a project may have under way."""
+SOON = 5.0
+"""Seconds for which the answer to an import of staged content waits for its end."""
+BROKEN_OFF = "The import was broken off; the image waits for content again."
+DELETED = "The image was deleted during its import."
+UNEXPECTED = "Unexpected error; the log of the control plane has it."
 _running: set[asyncio.Task[None]] = set()
 
 
@@ -107,26 +113,49 @@ async def import_image(request: Request) -> Response:
 
 
 async def _take_staged(request: Request, image: Image, targets: Targets) -> None:
-    """Checked before the answer, so that a refusal is told."""
+    """In the background, but that the answer waits a little for its end: of small content the outcome is there with the answer. What is
+    wrong with the content the task tells, and the image, which waits for content again."""
     if image.status != ImageStatus.UPLOADING or image.upload:
         raise Conflict(f"Image {image.id} has status {image.status}; only staged content can be imported (PUT .../stage).")
     if parts.part_of(request.cloud.images, image.id).exists():
         raise Conflict(f"Not all of image {image.id} is staged yet; HEAD .../stage says how much.")
     task = task_of(request, image, targets)
+    upload = await content.begin(request.cloud, image, ImageStatus.IMPORTING)
 
     async def begin(tx: Transaction) -> ImageTask:
         return await image_tasks.start_task(tx, task)
 
     await request.cloud.db.write(begin)
-    staged = request.cloud.images / files.STAGED / image.id
+    running = _go(_ingest_staged(request.cloud, task, upload, targets))
+    await asyncio.wait([running], timeout=SOON)
+
+
+def _go(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    running = asyncio.create_task(work)
+    _running.add(running)
+    running.add_done_callback(_running.discard)
+    return running
+
+
+async def _ingest_staged(cloud: Cloud, task: ImageTask, upload: str, targets: Targets) -> None:
+    """However it ends, image and task say how."""
+    staged = cloud.images / files.STAGED / task.image_id
+    message = BROKEN_OFF
     try:
-        await content.ingest_file(request.cloud, image.id, staged, unpack=True, targets=targets)
+        image = await images.IMAGES.get(cloud.db, task.image_id)
+        if image is None:
+            message = DELETED
+            return
+        await content.ingest(cloud, image, upload, staged, targets)
+        message = ""
     except PileusError as error:
-        await _end(request.cloud, task, error.message)
-        raise
+        message = error.message
+    except Exception:
+        log.exception("import of image %s failed", task.image_id)
+        message = UNEXPECTED
     finally:
-        staged.unlink(missing_ok=True)
-    await _end(request.cloud, task)
+        await asyncio.to_thread(staged.unlink, missing_ok=True)
+        await _end(cloud, task, message)
 
 
 async def _download(request: Request, image: Image, uri: str | None, targets: Targets) -> None:
@@ -157,9 +186,7 @@ async def _start_download(request: Request, image: Image, task: ImageTask, wante
         await image_tasks.start_task(tx, task)
 
     await content.within_quota(request.cloud.db.write(begin))
-    running = asyncio.create_task(_fetch_alone(request.cloud, task, upload, wanted))
-    _running.add(running)
-    running.add_done_callback(_running.discard)
+    _go(_fetch_alone(request.cloud, task, upload, wanted))
 
 
 async def _fetch_alone(cloud: Cloud, task: ImageTask, upload: str, wanted: Wanted) -> None:
@@ -173,7 +200,7 @@ async def _fetch_alone(cloud: Cloud, task: ImageTask, upload: str, wanted: Wante
 async def _fetch(cloud: Cloud, task: ImageTask, upload: str, wanted: Wanted) -> None:
     """The whole of an import in the background. However it ends, image and task say how."""
     intake: files.Intake | None = None
-    message = "The import was broken off; the image waits for content again."
+    message = BROKEN_OFF
     try:
         if wanted.stays:
             message = await _look(cloud, task, upload, wanted)
@@ -182,7 +209,7 @@ async def _fetch(cloud: Cloud, task: ImageTask, upload: str, wanted: Wanted) -> 
         found = await files.fill(intake, downloads.chunks(wanted.uri, cloud.config.import_hosts), cloud.config.image_size_limit)
         image = await images.IMAGES.get(cloud.db, task.image_id)
         if image is None or image.upload != upload:
-            message = "The image was deleted during its import."
+            message = DELETED
             return
         taken = Taken(intake.path, found, intake.inspector, _as_expected(found, wanted))
         ready = await content.unpacked(cloud, image, taken) if wanted.unpack else taken
@@ -194,7 +221,7 @@ async def _fetch(cloud: Cloud, task: ImageTask, upload: str, wanted: Wanted) -> 
         message = files.storage_error(error).message
     except Exception:
         log.exception("import of image %s failed", task.image_id)
-        message = "Unexpected error; the log of the control plane has it."
+        message = UNEXPECTED
     finally:
         if intake:
             await asyncio.to_thread(intake.discard)
@@ -221,7 +248,7 @@ async def _look(cloud: Cloud, task: ImageTask, upload: str, wanted: Wanted) -> s
         return await images.end_upload(tx, task.image_id, upload, status=ImageStatus.ACTIVE, **known)
 
     done = await content.within_quota(cloud.db.write(finish))
-    return "" if done else "The image was deleted during its import."
+    return "" if done else DELETED
 
 
 def _as_expected(found: files.Digest, wanted: Wanted) -> dict[str, Any]:
@@ -256,7 +283,7 @@ async def settle(cloud: Cloud, task: ImageTask, upload: str, message: str) -> No
 async def _end(cloud: Cloud, task: ImageTask, message: str = "") -> None:
     async def finish(tx: Transaction) -> None:
         image = await images.IMAGES.get(tx, task.image_id)
-        if image is not None and not message and (missing := image_tasks.missing(image, task)):
+        if image is not None and image.upload is None and (missing := image_tasks.missing(image, task)):
             await images.save(tx, image, properties={**image.properties, IMPORTING: "", FAILED: ",".join(missing)})
         await image_tasks.end_task(tx, task.id, message)
 

@@ -65,7 +65,14 @@ async def reclaim(cloud: Cloud, images: Iterable[Image]) -> bool:
         await _requeue(cloud, image)
     broken = [one for one in late if not one.upload and await _copied_by_nobody(cloud, one)]
     for image in broken:
+        left = [
+            path
+            for task in await image_tasks.tasks_of(cloud.db, image.id)
+            for path in placing.leftovers(cloud.image_stores, f"{image.id}.{task.id}")
+        ]
         await cloud.db.write(partial(image_tasks.fail_broken, image_id=image.id))
+        for path in left:
+            path.unlink(missing_ok=True)
     return bool(dead or broken)
 
 
