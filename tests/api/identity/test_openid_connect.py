@@ -1,14 +1,18 @@
 """The official clients against a real provider of OpenID Connect: what a user types, and who is let in."""
 
+import re
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from keystoneauth1 import exceptions, session
 from keystoneauth1.identity import v3
 
+from pileus.model.federation import FederationSettings
 from tests.api.harness import TestCloud
 from tests.api.identity.real_provider import SECRET, RealProvider
 
@@ -149,3 +153,29 @@ def test_a_token_that_was_taken_back_is_refused(corp: TestCloud, provider: RealP
 def test_whom_the_mapping_does_not_want_stays_out(corp: TestCloud, provider: RealProvider) -> None:
     told = options(provider, "v3oidcpassword", "openid", "pileus", OS_USERNAME="mallory", OS_PASSWORD=PASSWORDS["mallory"])
     assert "HTTP 401" in openstack(corp, told, "token", "issue", check=False)
+
+
+DASHBOARD = "http://127.0.0.1:9/auth/websso/"
+
+
+def test_a_user_logs_in_by_browser_and_the_dashboards_page_gets_a_token(corp: TestCloud, provider: RealProvider) -> None:
+    settings = FederationSettings(trusted_dashboards=[DASHBOARD])
+    corp.cloud.config = msgspec.structs.replace(corp.cloud.config, federation=settings)
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+
+    def fill_in(page: Any, **fields: str) -> Any:
+        where = re.search(r'action="([^"]+)"', page.read().decode())
+        assert where, page.url
+        return browser.open(urllib.parse.urljoin(page.url, where[1]), urllib.parse.urlencode(fields).encode(), timeout=20)
+
+    page = browser.open(f"{corp.url}/identity/v3/auth/OS-FEDERATION/websso/openid?origin={urllib.parse.quote(DASHBOARD)}", timeout=20)
+    assert page.url.startswith(provider.issuer)
+    page = fill_in(page, prompt="login", login="u-alice", password="any")
+    page = fill_in(page, prompt="consent")
+    assert page.url.startswith(corp.url + CALLBACK)
+    posted = re.search(r'action="([^"]+)".*name="token" id="token" value="([^"]+)"', page.read().decode())
+    assert posted and posted[1] == DASHBOARD
+    auth = v3.Token(f"{corp.url}/identity/v3", posted[2], project_id=corp.project_id())
+    assert auth.get_access(session.Session()).username == "alice"
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        browser.open(page.url, timeout=20)
