@@ -1,5 +1,6 @@
 """Users of an identity provider log in by its access tokens, and are users here."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.api.harness import PASSWORD, TestCloud
@@ -108,6 +109,14 @@ def test_an_id_of_the_provider_tells_users_of_one_name_apart_and_a_name_may_chan
     found = federation.cloud.call("GET", "/identity/v3/users?idp_id=corp&protocol_id=openid&unique_id=u-2", token="admin").json["users"]
     assert [one["id"] for one in found] == [second.json["token"]["user"]["id"]]
     assert federation.cloud.call("GET", "/identity/v3/users?unique_id=u-3", token="admin").json["users"] == []
+
+
+def test_first_logins_at_the_same_time_make_one_user(federation: Federation) -> None:
+    token = federation.token()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: federation.show(token), range(16)))
+    assert {one.status for one in answers} == {201}
+    assert len({one.json["token"]["user"]["id"] for one in answers}) == 1
 
 
 def test_an_administrator_may_say_before_who_somebody_is(federation: Federation) -> None:

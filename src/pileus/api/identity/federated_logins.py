@@ -14,7 +14,7 @@ from pileus.api.identity.tokens import INVALID
 from pileus.api.request import Request
 from pileus.core.mapping_engine import Assertion, Mapped, evaluate, unique_id
 from pileus.core.openid import assertion_of
-from pileus.model.errors import Forbidden, Invalid, NotFound, Unauthorized
+from pileus.model.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
 from pileus.model.federation import FederatedUser, IdentityProvider, Protocol
 from pileus.model.identity import FederatedLogin
 from pileus.model.users import User
@@ -94,7 +94,10 @@ async def log_in_as(request: Request, idp: IdentityProvider, protocol: Protocol,
         if len(key) > LONGEST_ID or not name.strip() or len(name) > LONGEST_NAME:
             raise Unauthorized(f"A user's name has 1 to {LONGEST_NAME} characters, an id at most {LONGEST_ID}.")
         shadow = _Shadow(request, idp, protocol, mapped, mapping.schema_version)
-        user, group_ids = await write(request, lambda tx: shadow.make(tx, key, name))
+        try:
+            user, group_ids = await write(request, lambda tx: shadow.make(tx, key, name))
+        except Conflict:  # the same user's first login, at another process
+            user, group_ids = await write(request, lambda tx: shadow.make(tx, key, name))
     except Unauthorized as error:
         log.warning("a login by %s is refused: %s", protocol.id, error.message)
         raise
