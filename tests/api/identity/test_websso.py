@@ -164,8 +164,10 @@ def test_a_cookie_that_was_made_up_or_is_another_logins_is_refused(browser: Brow
 def test_a_login_that_takes_too_long_is_over(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     said = browser.server.sign_in(browser.begin())
     later = clock.now() + 601
+    browser.server.id_claims["exp"] = later + 300
     monkeypatch.setattr("pileus.api.identity.websso.clock.now", lambda: later)
-    assert browser.come_back(said).status == 401
+    answer = browser.come_back(said)
+    assert answer.status == 401 and "too long" in answer.body.decode()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pileus import clock
 from pileus.api.identity import password_rules
 from pileus.api.identity.documents import fresh, write
 from pileus.api.identity.login_bodies import MappedMethod, Named, NamedIn
-from pileus.api.identity.logins import Login, by_token, demand_provider, find_user
+from pileus.api.identity.logins import Login, by_token, find_user
 from pileus.api.identity.openid_provider import Provider, claims_of
 from pileus.api.identity.shadow_projects import domain_id_of, give_projects
 from pileus.api.identity.tokens import INVALID
@@ -20,7 +20,7 @@ from pileus.model.identity import FederatedLogin
 from pileus.model.users import User
 from pileus.store.database import Reader, Transaction
 from pileus.store.federated_users import federated_as, free_name, link, set_memberships, user_of
-from pileus.store.federation import MAPPINGS, OPENID_SETTINGS, PROTOCOLS, protocol_key
+from pileus.store.federation import IDENTITY_PROVIDERS, MAPPINGS, OPENID_SETTINGS, PROTOCOLS, protocol_key
 from pileus.store.groups import GROUPS
 from pileus.store.revocations import revoke
 from pileus.store.sealing import seal_of
@@ -53,6 +53,16 @@ async def by_bearer(request: Request, idp_id: str, protocol_id: str) -> Login:
     provider, secret = await provider_of(request, protocol)
     claims = await claims_of(provider, token.strip(), secret)
     return await log_in_as(request, idp, protocol, claims)
+
+
+async def demand_provider(db: Reader, idp_id: str) -> IdentityProvider:
+    """The identity provider; NotFound without it, Forbidden while it is disabled."""
+    idp = await IDENTITY_PROVIDERS.get(db, idp_id)
+    if idp is None:
+        raise NotFound(f"Could not find identity provider: {idp_id}.")
+    if not idp.enabled:
+        raise Forbidden(f"The identity provider {idp_id} is disabled.")
+    return idp
 
 
 async def find_way(db: Reader, idp_id: str, protocol_id: str) -> tuple[IdentityProvider, Protocol]:
