@@ -78,8 +78,8 @@ class AuditLog:
         self._open()
 
     def __call__(self, request: Request, response: Response, seconds: float) -> None:
-        """Write the line of a request that is no mere question."""
-        if request.method not in READING:
+        """Write the line of a request that is no mere question; a login may come as a GET."""
+        if request.method not in READING or "login" in request.notes:
             self._write(msgspec.json.encode(line_of(request, response, seconds)) + b"\n")
 
     async def keep_synced(self) -> None:

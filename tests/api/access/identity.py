@@ -16,6 +16,11 @@ OPEN = {
     "POST /v3/OS-OAUTH2/token",
     "GET /v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/auth",
     "POST /v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/auth",
+    "GET /v3/auth/OS-FEDERATION/websso/{protocol_id}",
+    "POST /v3/auth/OS-FEDERATION/websso/{protocol_id}",
+    "GET /v3/auth/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/websso",
+    "POST /v3/auth/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/websso",
+    "GET /v3/auth/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/callback",
     "GET /v3/OS-SIMPLE-CERT/ca",
     "GET /v3/OS-SIMPLE-CERT/certificates",
 }

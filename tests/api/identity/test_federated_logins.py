@@ -1,5 +1,6 @@
 """Users of an identity provider log in by its access tokens, and are users here."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.api.harness import PASSWORD, TestCloud
@@ -110,6 +111,14 @@ def test_an_id_of_the_provider_tells_users_of_one_name_apart_and_a_name_may_chan
     assert federation.cloud.call("GET", "/identity/v3/users?unique_id=u-3", token="admin").json["users"] == []
 
 
+def test_first_logins_at_the_same_time_make_one_user(federation: Federation) -> None:
+    token = federation.token()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: federation.show(token), range(16)))
+    assert {one.status for one in answers} == {201}
+    assert len({one.json["token"]["user"]["id"] for one in answers}) == 1
+
+
 def test_an_administrator_may_say_before_who_somebody_is(federation: Federation) -> None:
     cloud = federation.cloud
     who = [{"idp_id": "corp", "protocols": [{"protocol_id": "openid", "unique_id": "alice"}]}]
@@ -144,7 +153,8 @@ def test_a_user_that_is_disabled_stays_out(federation: Federation) -> None:
     came = federation.login()
     place = f"/identity/v3/users/{came.json['token']['user']['id']}"
     assert federation.cloud.call("PATCH", place, token="admin", json={"user": {"enabled": False}}).status == 200
-    assert federation.login().status == 401
+    assert federation.login(email="other@example.org").status == 401
+    assert federation.user(came)["email"] == "alice@example.org"  # nothing is learnt of who may not come in
     assert federation.scoped(came.headers["x-subject-token"], "unscoped").status == 404
     assert federation.cloud.call("PATCH", place, token="admin", json={"user": {"enabled": True}}).status == 200
     assert federation.login().status == 201
@@ -180,6 +190,23 @@ def test_a_group_that_is_said_no_more_is_lost_with_the_tokens(federation: Federa
     assert later.json["token"]["user"]["OS-FEDERATION"]["groups"] == []
     assert cloud.call("GET", "/compute/v2.1/servers", token=scoped.headers["x-subject-token"]).status == 401
     assert federation.scoped(later.headers["x-subject-token"], {"project": {"id": cloud.project_id()}}).status == 401
+
+
+def test_a_role_that_a_group_loses_and_a_group_that_goes_are_lost_with_the_tokens(federation: Federation) -> None:
+    cloud = federation.cloud
+    scope = {"project": {"id": cloud.project_id()}}
+    group = federation.group()
+
+    def works(token: str) -> bool:
+        return cloud.call("GET", "/compute/v2.1/servers", token=token).status == 200
+
+    text = federation.scoped(federation.login().headers["x-subject-token"], scope).headers["x-subject-token"]
+    where = f"/identity/v3/projects/{cloud.project_id()}/groups/{group}/roles/{federation.role('member')}"
+    assert works(text) and cloud.call("DELETE", where, token="admin").status == 204 and not works(text)
+    assert cloud.call("PUT", where, token="admin").status == 204
+    text = federation.scoped(federation.login().headers["x-subject-token"], scope).headers["x-subject-token"]
+    assert works(text) and cloud.call("DELETE", f"/identity/v3/groups/{group}", token="admin").status == 204 and not works(text)
+    assert cloud.run(cloud.db.value("SELECT count(*) FROM expiring_memberships")) == 0
 
 
 def test_a_group_counts_beyond_the_token_for_as_long_as_the_provider_lets_it(federation: Federation) -> None:

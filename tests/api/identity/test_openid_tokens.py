@@ -170,6 +170,17 @@ def test_a_provider_that_is_silent_keeps_nobody_else_waiting(federation: Federat
         assert outcome == [503]
 
 
+def test_questions_to_one_provider_are_bounded(federation: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever shows made-up tokens makes the cloud ask, but not without end, and not others' providers less."""
+    monkeypatch.setattr(openid_provider, "MOST_ASKED", 0)
+    answer = federation.show("made-up")
+    assert answer.status == 503 and "Too many" in answer.body.decode()
+    monkeypatch.undo()
+    monkeypatch.setattr(provider_requests, "MOST_WAITING", 0)
+    assert federation.show("made-up").status == 503
+    assert not federation.server.asked
+
+
 def test_a_token_that_says_nothing_is_asked_about(federation: Federation) -> None:
     server = federation.server
     about = {

@@ -7,20 +7,20 @@ from pileus import clock
 from pileus.api.identity import password_rules
 from pileus.api.identity.documents import fresh, write
 from pileus.api.identity.login_bodies import MappedMethod, Named, NamedIn
-from pileus.api.identity.logins import Login, by_token, demand_provider, find_user
+from pileus.api.identity.logins import Login, by_token, find_user
 from pileus.api.identity.openid_provider import Provider, claims_of
 from pileus.api.identity.shadow_projects import domain_id_of, give_projects
 from pileus.api.identity.tokens import INVALID
 from pileus.api.request import Request
 from pileus.core.mapping_engine import Assertion, Mapped, evaluate, unique_id
 from pileus.core.openid import assertion_of
-from pileus.model.errors import Forbidden, Invalid, NotFound, Unauthorized
+from pileus.model.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
 from pileus.model.federation import FederatedUser, IdentityProvider, Protocol
 from pileus.model.identity import FederatedLogin
 from pileus.model.users import User
 from pileus.store.database import Reader, Transaction
 from pileus.store.federated_users import federated_as, free_name, link, set_memberships, user_of
-from pileus.store.federation import MAPPINGS, OPENID_SETTINGS, PROTOCOLS, protocol_key
+from pileus.store.federation import IDENTITY_PROVIDERS, MAPPINGS, OPENID_SETTINGS, PROTOCOLS, protocol_key
 from pileus.store.groups import GROUPS
 from pileus.store.revocations import revoke
 from pileus.store.sealing import seal_of
@@ -53,6 +53,16 @@ async def by_bearer(request: Request, idp_id: str, protocol_id: str) -> Login:
     provider, secret = await provider_of(request, protocol)
     claims = await claims_of(provider, token.strip(), secret)
     return await log_in_as(request, idp, protocol, claims)
+
+
+async def demand_provider(db: Reader, idp_id: str) -> IdentityProvider:
+    """The identity provider; NotFound without it, Forbidden while it is disabled."""
+    idp = await IDENTITY_PROVIDERS.get(db, idp_id)
+    if idp is None:
+        raise NotFound(f"Could not find identity provider: {idp_id}.")
+    if not idp.enabled:
+        raise Forbidden(f"The identity provider {idp_id} is disabled.")
+    return idp
 
 
 async def find_way(db: Reader, idp_id: str, protocol_id: str) -> tuple[IdentityProvider, Protocol]:
@@ -94,7 +104,10 @@ async def log_in_as(request: Request, idp: IdentityProvider, protocol: Protocol,
         if len(key) > LONGEST_ID or not name.strip() or len(name) > LONGEST_NAME:
             raise Unauthorized(f"A user's name has 1 to {LONGEST_NAME} characters, an id at most {LONGEST_ID}.")
         shadow = _Shadow(request, idp, protocol, mapped, mapping.schema_version)
-        user, group_ids = await write(request, lambda tx: shadow.make(tx, key, name))
+        try:
+            user, group_ids = await write(request, lambda tx: shadow.make(tx, key, name))
+        except Conflict:  # the same user's first login, at another process
+            user, group_ids = await write(request, lambda tx: shadow.make(tx, key, name))
     except Unauthorized as error:
         log.warning("a login by %s is refused: %s", protocol.id, error.message)
         raise

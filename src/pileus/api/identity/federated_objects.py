@@ -29,7 +29,10 @@ class FederatedObject(Model, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Who a user is at one identity provider."""
 
     idp_id: str
-    protocols: list[FederatedName]
+    protocols: Annotated[list[FederatedName], Meta(max_length=64)]
+
+
+FederatedObjects = Annotated[list[FederatedObject], Meta(max_length=64)]
 
 
 async def check_objects(request: Request, db: Reader, domain_id: str, objects: list[FederatedObject]) -> None:

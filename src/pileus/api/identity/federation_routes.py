@@ -1,13 +1,15 @@
 """The routes of federation."""
 
-from pileus.api.identity import auth_tokens, federated_auth, mappings, openid_settings
+from pileus.api.identity import auth_tokens, federated_auth, mappings, openid_settings, websso
 from pileus.api.identity import identity_providers as idps
 from pileus.api.identity import service_providers as sps
 from pileus.api.routes import PUBLIC, Route, route
 
 F = "/v3/OS-FEDERATION"
+SSO = "/v3/auth/OS-FEDERATION"
 IDP, M, S = F + "/identity_providers/{idp_id}", F + "/mappings/{mapping_id}", F + "/service_providers/{service_provider_id}"
 P = IDP + "/protocols/{protocol_id}"
+BROWSER = SSO + "/identity_providers/{idp_id}/protocols/{protocol_id}"
 
 # fmt: off
 FEDERATION_ROUTES: list[Route] = [
@@ -24,6 +26,11 @@ FEDERATION_ROUTES: list[Route] = [
     route("DELETE", P,                         idps.remove_protocol, "identity:delete_protocol", success=204),
     route("GET",    P + "/auth",               federated_auth.authenticate, PUBLIC, success=201),
     route("POST",   P + "/auth",               federated_auth.authenticate, PUBLIC, success=201, stream=True),
+    route("GET",    SSO + "/websso/{protocol_id}", websso.begin_anywhere, PUBLIC),
+    route("POST",   SSO + "/websso/{protocol_id}", websso.begin_anywhere, PUBLIC, stream=True),
+    route("GET",    BROWSER + "/websso",       websso.begin,                 PUBLIC),
+    route("POST",   BROWSER + "/websso",       websso.begin,                 PUBLIC, stream=True),
+    route("GET",    BROWSER + "/callback",     websso.come_back,             PUBLIC),
     route("GET",    P + "/openid",             openid_settings.show_settings,   "identity:get_openid_settings"),
     route("PUT",    P + "/openid",             openid_settings.put_settings,    "identity:update_openid_settings",
           body=openid_settings.PutSettings),

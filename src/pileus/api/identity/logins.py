@@ -10,7 +10,6 @@ from pileus.api.identity.tokens import INVALID
 from pileus.api.request import Request
 from pileus.model.application_credentials import ApplicationCredential
 from pileus.model.errors import Forbidden, Invalid, NotFound, Unauthorized
-from pileus.model.federation import IdentityProvider
 from pileus.model.identity import FederatedLogin
 from pileus.model.oauth1 import AccessToken
 from pileus.model.projects import Project
@@ -18,7 +17,6 @@ from pileus.model.users import User
 from pileus.store.application_credentials import APPLICATION_CREDENTIALS, credential_named
 from pileus.store.database import Reader
 from pileus.store.domains import domain_named, get_domain
-from pileus.store.federation import IDENTITY_PROVIDERS
 from pileus.store.users import USERS, user_named
 
 
@@ -78,8 +76,6 @@ async def by_token(request: Request, text: str) -> Login:
     user = await USERS.get(request.cloud.db, identity.user_id)
     if user is None:
         raise Unauthorized(INVALID)
-    if identity.federation:
-        await demand_provider(request.cloud.db, identity.federation.idp_id)
     credential = None
     if identity.application_credential_id:
         credential = await APPLICATION_CREDENTIALS.get(request.cloud.db, identity.application_credential_id)
@@ -100,16 +96,6 @@ async def demand_enabled(request: Request, user: User) -> None:
     domain = await get_domain(request.cloud.db, user.domain_id)
     if not password_rules.is_enabled(request, user) or domain is None or not domain.enabled:
         raise Unauthorized(INVALID)
-
-
-async def demand_provider(db: Reader, idp_id: str) -> IdentityProvider:
-    """The identity provider; NotFound without it, Forbidden while it is disabled."""
-    idp = await IDENTITY_PROVIDERS.get(db, idp_id)
-    if idp is None:
-        raise NotFound(f"Could not find identity provider: {idp_id}.")
-    if not idp.enabled:
-        raise Forbidden(f"The identity provider {idp_id} is disabled.")
-    return idp
 
 
 async def by_application_credential(request: Request, given: ApplicationCredentialMethod) -> Login:

@@ -25,6 +25,8 @@ SOONEST = 30.0
 """Seconds between two looks for a key that is not known: whoever makes up names of keys asks the provider nothing."""
 AFTER_FAILURE = 5.0
 """Seconds for which a provider that did not answer is not asked again."""
+MOST_ASKED = 32
+"""Questions to one provider at a time, so that one that is slow leaves room for the others'."""
 SMALLEST_RSA = 2048
 """Bits."""
 MOST_KEYS = 100
@@ -45,6 +47,7 @@ class Provider:
         self._metadata: Metadata | None = None
         self._metadata_at = self._keys_at = self._failed_at = float("-inf")
         self._failure = ""
+        self._asked = 0
         self._keys: list[dict[str, Any]] = []
 
     @property
@@ -54,18 +57,24 @@ class Provider:
 
     async def metadata(self) -> Metadata:
         """What it says of itself."""
+        if self._metadata is not None and clock.monotonic() - self._metadata_at < KEPT:
+            return self._metadata
         async with self._lock:
             return await self._known_metadata()
 
     async def keys(self, header: Header) -> list[dict[str, Any]]:
         """Its keys that may have signed a token with that header; they are asked for again when none of those that are known fits."""
+        if (found := self._fitting(header)) and clock.monotonic() - self._keys_at <= KEPT:
+            return found  # without the lock: who looks for a key that is not known keeps nobody waiting
         async with self._lock:
-            found = [one for one in self._keys if openid.fits(one, header)]
-            age = clock.monotonic() - self._keys_at
+            found, age = self._fitting(header), clock.monotonic() - self._keys_at
             if age > KEPT or (not found and age > SOONEST):
                 await self._ask_for_keys(bool(found))
-                found = [one for one in self._keys if openid.fits(one, header)]
+                found = self._fitting(header)
         return found
+
+    def _fitting(self, header: Header) -> list[dict[str, Any]]:
+        return [one for one in self._keys if openid.fits(one, header)]
 
     async def introspect(self, token: str, secret: str | None) -> dict[str, Any]:
         """What it says of a token that says nothing by itself (RFC 7662)."""
@@ -106,7 +115,17 @@ class Provider:
         return urlsplit(self.settings.issuer).netloc
 
     async def _ask(self, address: str, form: dict[str, str] | None = None, headers: dict[str, str] | None = None) -> Answer:
-        return await ask(Question(address=address, form=form, headers=headers or {}, authorities=self.settings.authorities))
+        if clock.monotonic() - self._failed_at < AFTER_FAILURE:
+            raise Unavailable(self._failure)
+        if self._asked >= MOST_ASKED:
+            raise Unavailable(f"Too many logins wait for the identity provider at {self._host}; try again later.")
+        self._asked += 1
+        try:
+            return await ask(Question(address=address, form=form, headers=headers or {}, authorities=self.settings.authorities))
+        except Unavailable as error:
+            raise self._failed(error.message) from error
+        finally:
+            self._asked -= 1
 
     async def _ask_as_client(self, address: str, form: dict[str, str], secret: str | None, methods: list[str]) -> Answer:
         """As the client that the provider knows (RFC 6749, section 2.3.1)."""
@@ -148,12 +167,7 @@ class Provider:
         self._keys_at = clock.monotonic()
 
     async def _fetch(self, address: str) -> Answer:
-        if clock.monotonic() - self._failed_at < AFTER_FAILURE:
-            raise Unavailable(self._failure)
-        try:
-            answer = await self._ask(address)
-        except Unavailable as error:
-            raise self._failed(error.message) from error
+        answer = await self._ask(address)
         if answer.status != 200:
             raise self._failed(f"{address} answers with status {answer.status}")
         return answer

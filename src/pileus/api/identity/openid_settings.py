@@ -5,6 +5,7 @@ The client's secret is kept sealed, and never shown.
 
 import ssl
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from msgspec import UNSET, Meta, UnsetType, field
 
@@ -59,7 +60,8 @@ def _document(request: Request, one: OpenIdSettings) -> Document:
 
 def redirect_uri(request: Request, idp_id: str, protocol_id: str) -> str:
     """Where the provider sends browsers back to: it has to know this address."""
-    return f"{request.service_url}/v3/auth/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/callback"
+    place = f"identity_providers/{quote(idp_id, safe='')}/protocols/{quote(protocol_id, safe='')}"
+    return f"{request.service_url}/v3/auth/OS-FEDERATION/{place}/callback"
 
 
 async def _find(request: Request, db: Reader) -> OpenIdSettings:

@@ -23,7 +23,7 @@ from pileus.api.identity.documents import (
     wanted,
     write,
 )
-from pileus.api.identity.federated_objects import FederatedObject
+from pileus.api.identity.federated_objects import FederatedObject, FederatedObjects
 from pileus.api.identity.options import USER, check_options
 from pileus.api.identity.pages import listed
 from pileus.api.request import Request
@@ -62,7 +62,7 @@ class NewUser(Model, frozen=True, kw_only=True):
     default_project_id: str | None = None
     password: Password | None = None
     options: dict[str, Any] = {}
-    federated: list[FederatedObject] = []
+    federated: FederatedObjects = []
 
 
 class CreateUser(Model, frozen=True, kw_only=True):
@@ -80,7 +80,7 @@ class UserChanges(Model, frozen=True, kw_only=True):
     password: Password | UnsetType | None = UNSET
     options: dict[str, Any] | UnsetType = UNSET
     domain_id: str | UnsetType | None = UNSET
-    federated: list[FederatedObject] | UnsetType = UNSET
+    federated: FederatedObjects | UnsetType = UNSET
 
 
 class UpdateUser(Model, frozen=True, kw_only=True):
