@@ -29,3 +29,9 @@ async def forget_options(tx: Transaction, domain_id: str, section: str | None = 
     if option is not None:
         sql, args = f"{sql} AND option = ?", [*args, option]
     await tx.execute(sql, *args)
+
+
+async def driver_of(db: Reader, domain_id: str) -> str:
+    """Where a domain's users and groups are kept: sql, here, or ldap, in a directory."""
+    sql = "SELECT value FROM domain_options WHERE domain_id = ? AND section = 'identity' AND option = 'driver'"
+    return "ldap" if await db.value(sql, domain_id) == '"ldap"' else "sql"
