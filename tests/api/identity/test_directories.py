@@ -3,11 +3,15 @@
 import hashlib
 import logging
 import socket
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from pileus.api.identity.directory_watch import DirectoryWatch
 from tests.api.harness import PASSWORD, Answer, TestCloud
 from tests.slapd import ADMIN, ALICE, BOB, CAROL, SECRET, SUFFIX, Slapd, person
 
@@ -193,6 +197,25 @@ def test_a_directory_that_says_nothing_is_given_up(cloud: TestCloud, slapd: Slap
         assert slapd_only.status == 200 and company.login("alice", ALICE).status == 201
 
 
+def test_while_a_directory_says_nothing_others_log_in(cloud: TestCloud, slapd: Slapd) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        company = Company(cloud, slapd, url=f"ldap://127.0.0.1:{silent.getsockname()[1]}", pool_connection_timeout=1)
+        with ThreadPoolExecutor(max_workers=12) as clients:
+            waiting = [clients.submit(company.login, "alice", ALICE) for _ in range(10)]
+            deadline = time.monotonic() + 10
+            while not any(one.name.startswith("directory") for one in threading.enumerate()):
+                assert time.monotonic() < deadline
+            assert company.login("demo", PASSWORD, name="demo", domain={"id": "default"}).status == 201
+            assert not any(one.done() for one in waiting)
+            assert {one.result(60).status for one in waiting} <= {503, 429}
+
+
+def test_a_user_that_logs_in_for_the_first_time_may_do_so_several_times_at_once(company: Company) -> None:
+    with ThreadPoolExecutor(max_workers=6) as clients:
+        logins = [clients.submit(company.login, "alice", ALICE) for _ in range(6)]
+        assert [one.result(60).status for one in logins] == [201] * 6
+
+
 def test_who_is_gone_keeps_its_roles_and_gets_them_back(company: Company, slapd: Slapd) -> None:
     company.names()
     company.give("users", company.user_id("alice"))
@@ -326,6 +349,28 @@ def test_a_login_is_still_the_directorys_when_its_token_is_exchanged(company: Co
     slapd.change(f"cn=alice,{PEOPLE}", employeeType="FALSE")
     assert company.cloud.call("POST", f"{V3}/auth/tokens", json=body).status == 401
     assert company.cloud.call("GET", f"{V3}/auth/projects", token=text).status == 401, "and the token is void"
+
+
+def test_who_is_disabled_in_the_directory_loses_its_tokens_at_the_next_look(company: Company, slapd: Slapd) -> None:
+    company.names()
+    company.get(f"groups?domain_id={company.id}")
+    company.give("groups", company.group_id("builders"))
+    company.give("users", company.user_id("bob"))
+    tokens = {
+        name: company.login(name, secret, company.demo).headers["x-subject-token"] for name, secret in (("alice", ALICE), ("bob", BOB))
+    }
+    watch = DirectoryWatch(company.cloud.cloud)
+    company.cloud.run(watch.look())
+    assert {company.cloud.call("GET", "/compute/v2.1/servers", token=one).status for one in tokens.values()} == {200}
+    slapd.change(f"cn=alice,{PEOPLE}", employeeType="FALSE")
+    company.cloud.run(watch.look())
+    assert company.cloud.call("GET", "/compute/v2.1/servers", token=tokens["alice"]).status == 401
+    assert company.cloud.call("GET", "/compute/v2.1/servers", token=tokens["bob"]).status == 200
+    slapd.stop()
+    company.cloud.run(watch.look())
+    assert company.cloud.call("GET", "/compute/v2.1/servers", token=tokens["bob"]).status == 200, (
+        "a silent directory says nothing of anybody"
+    )
 
 
 def test_the_openstack_client_sees_and_is_a_user_of_the_directory(company: Company) -> None:

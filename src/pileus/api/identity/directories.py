@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from pileus import threads
+from pileus.api.cloud import InCloud
 from pileus.api.identity.documents import tokens_of
 from pileus.api.identity.domain_options import domain_options
-from pileus.api.request import Request
 from pileus.core.directories import DirectoryOptions, directory_options, public_id
 from pileus.model.directories import DirectoryGroup, DirectoryId, DirectoryUser
 from pileus.model.errors import Forbidden, Invalid, Unavailable
@@ -66,7 +66,7 @@ _open: dict[tuple[str, str], Directory] = {}
 """(state directory, domain) -> the directory as it was last asked."""
 
 
-async def directory_of(request: Request, domain_id: str) -> Directory | None:
+async def directory_of(request: InCloud, domain_id: str) -> Directory | None:
     """The domain's directory; None when its users are kept here. Unavailable when its options can't be meant."""
     db = request.cloud.db
     if await driver_of(db, domain_id) != "ldap":
@@ -97,7 +97,7 @@ async def demand_own(db: Reader, domain_id: str) -> None:
 # -- what is about to be read ------------------------------------------------------------------------------------------------------------
 
 
-async def see_users(request: Request, domain_id: str | None, name: str | None = None) -> None:
+async def see_users(request: InCloud, domain_id: str | None, name: str | None = None) -> None:
     """The users of a domain, or the one of that name."""
     directory = await directory_of(request, domain_id) if domain_id else None
     if directory is None:
@@ -107,7 +107,7 @@ async def see_users(request: Request, domain_id: str | None, name: str | None = 
     await tokens_of(request).refresh()
 
 
-async def see_groups(request: Request, domain_id: str | None, name: str | None = None) -> None:
+async def see_groups(request: InCloud, domain_id: str | None, name: str | None = None) -> None:
     """The groups of a domain, or the one of that name."""
     directory = await directory_of(request, domain_id) if domain_id else None
     if directory is None:
@@ -121,7 +121,7 @@ def _named(name: str | None) -> dict[str, str]:
     return {} if name is None else {"name": name}
 
 
-async def see_user(request: Request, key: str) -> bool:
+async def see_user(request: InCloud, key: str) -> bool:
     """One user, by our id; False for one that is kept here."""
     place = await _entry(request, key, "user")
     if place is not None:
@@ -129,7 +129,7 @@ async def see_user(request: Request, key: str) -> bool:
     return place is not None
 
 
-async def see_groups_of(request: Request, key: str) -> None:
+async def see_groups_of(request: InCloud, key: str) -> None:
     """The groups of a user, and the user itself."""
     place = await _entry(request, key, "user")
     user = await _user(request, *place) if place is not None else None
@@ -137,7 +137,7 @@ async def see_groups_of(request: Request, key: str) -> None:
         await _groups_of(request, place[0], user)
 
 
-async def see_group(request: Request, key: str, members: bool = False) -> bool:
+async def see_group(request: InCloud, key: str, members: bool = False) -> bool:
     """One group, by our id, and who is in it where that is wanted; False for one that is kept here."""
     place = await _entry(request, key, "group")
     if place is None:
@@ -155,13 +155,13 @@ async def see_group(request: Request, key: str, members: bool = False) -> bool:
     return True
 
 
-async def _entry(request: Request, key: str, kind: str) -> tuple[Directory, DirectoryId] | None:
+async def _entry(request: InCloud, key: str, kind: str) -> tuple[Directory, DirectoryId] | None:
     entry = await entry_of(request.cloud.db, key)
     directory = await directory_of(request, entry.domain_id) if entry is not None and entry.kind == kind else None
     return None if directory is None or entry is None else (directory, entry)
 
 
-async def _user(request: Request, directory: Directory, entry: DirectoryId) -> DirectoryUser | None:
+async def _user(request: InCloud, directory: Directory, entry: DirectoryId) -> DirectoryUser | None:
     users = await directory.ask(lambda client: client.users(id=entry.local_id))
     if not users:
         await request.cloud.db.write(lambda tx: forget_user(tx, entry.id))
@@ -170,7 +170,7 @@ async def _user(request: Request, directory: Directory, entry: DirectoryId) -> D
     return users[0] if users else None
 
 
-async def _groups_of(request: Request, directory: Directory, user: DirectoryUser) -> list[DirectoryGroup]:
+async def _groups_of(request: InCloud, directory: Directory, user: DirectoryUser) -> list[DirectoryGroup]:
     db = request.cloud.db
     groups = await directory.ask(lambda client: client.groups_with(user))
     ids = await mirror(db, directory.domain_id, "group", groups)
@@ -182,7 +182,7 @@ async def _groups_of(request: Request, directory: Directory, user: DirectoryUser
 # -- logins ------------------------------------------------------------------------------------------------------------------------------
 
 
-async def user_called(request: Request, directory: Directory, name: str) -> User | None:
+async def user_called(request: InCloud, directory: Directory, name: str) -> User | None:
     """The user of that name, as the directory takes names; None when there is none, or more than one."""
     found = await directory.ask(lambda client: client.users(name=name))
     if len(found) != 1:
@@ -191,7 +191,7 @@ async def user_called(request: Request, directory: Directory, name: str) -> User
     return await USERS.get(request.cloud.db, key)
 
 
-async def password_matches(request: Request, user: User, password: str) -> bool | None:
+async def password_matches(request: InCloud, user: User, password: str) -> bool | None:
     """Whether the directory takes it for the user's password; None for a user that is kept here."""
     entry = await entry_of(request.cloud.db, user.id)
     if entry is None:
@@ -202,7 +202,7 @@ async def password_matches(request: Request, user: User, password: str) -> bool 
     return await directory.ask(lambda client: client.matches(entry.dn, password))
 
 
-async def as_of_now(request: Request, user: User) -> User | None:
+async def as_of_now(request: InCloud, user: User) -> User | None:
     """The user as its directory has it now, in the groups that it is in; None when it is gone. One that is kept here, as it is."""
     entry = await entry_of(request.cloud.db, user.id)
     if entry is None:

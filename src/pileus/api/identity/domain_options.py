@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from cryptography.fernet import InvalidToken
 
+from pileus.api.cloud import InCloud
 from pileus.api.identity.certificates import trusted
 from pileus.api.identity.documents import Document, found, write
 from pileus.api.identity.keys import KeyRing, key_ring
@@ -27,7 +28,7 @@ class DomainOptions(Model, frozen=True, kw_only=True):
     config: dict[str, Any]
 
 
-def _ring(request: Request) -> KeyRing:
+def _ring(request: InCloud) -> KeyRing:
     return key_ring(request.cloud.config.directory / "secrets" / "credential-keys")
 
 
@@ -40,7 +41,7 @@ def _rows(request: Request, options: Options) -> Rows:
     return rows
 
 
-async def domain_options(request: Request, db: Reader, domain_id: str) -> Options:
+async def domain_options(request: InCloud, db: Reader, domain_id: str) -> Options:
     """What a domain has of its own, secrets included: never for a client."""
     options: Options = {}
     for (group, name), text in (await options_of(db, domain_id)).items():
