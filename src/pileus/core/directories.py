@@ -17,7 +17,6 @@ from pileus.model.groups import Group
 from pileus.model.users import User
 
 CHOICES = {
-    ("identity", "driver"): ("sql", "ldap"),
     ("ldap", "query_scope"): ("one", "sub"),
     ("ldap", "tls_req_cert"): ("demand", "allow", "never"),
     ("ldap", "alias_dereferencing"): ("default", "never", "searching", "always", "finding"),

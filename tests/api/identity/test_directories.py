@@ -274,6 +274,15 @@ def test_options_that_cannot_be_meant_are_refused_when_they_are_written(company:
     assert company.login("alice", ALICE).status == 201
 
 
+def test_a_driver_that_is_not_there_is_told_whoever_needs_it(company: Company) -> None:
+    body = {"config": {"identity": {"driver": "LDAP"}}}
+    assert company.cloud.call("PATCH", f"{V3}/domains/{company.id}/config", token="admin", json=body).status == 200
+    answer = company.cloud.call("GET", f"{V3}/users?domain_id={company.id}", token="admin")
+    assert answer.status == 503 and "there are sql and ldap" in answer.body.decode()
+    assert company.login("alice", ALICE).status == 503
+    assert company.login("", ALICE, id=company.user_id("alice")).status in (401, 503)
+
+
 def test_a_domain_with_users_of_its_own_gets_no_directory(cloud: TestCloud) -> None:
     body = {"config": {"identity": {"driver": "ldap"}}}
     assert cloud.call("PUT", f"{V3}/domains/default/config", token="admin", json=body).status == 409
