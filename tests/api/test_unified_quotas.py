@@ -92,7 +92,7 @@ def test_what_nobody_has_registered_is_denied_or_free_as_the_strategy_says() -> 
     with opened("compute", resources=("class:VCPU",)) as cloud:
         compute = Compute(cloud)
         assert "class:VCPU is over limit of 0" in message(ask(compute))
-    with opened("compute", strategy="ignore", resources=("servers", "class:VCPU", "class:MEMORY_MB")) as cloud:
+    with opened("compute", strategy="ignore", resources=("servers", "class:VCPU", "class:MEMORY_MB", "class:DISK_GB")) as cloud:
         compute = Compute(cloud)
         assert ask(compute).status == 202, "what is ignored is not limited"
         assert compute.call("POST", "/os-server-groups", {"server_group": {"name": "g", "policy": "affinity"}}).status == 403
@@ -198,6 +198,21 @@ def test_a_resize_is_held_against_unified_limits() -> None:
         server = compute.running(networks="none")
         refused = compute.act(server, "resize", {"flavorRef": "2"})
         assert refused.status == 403 and "Resource class:MEMORY_MB is over limit of 2000" in message(refused)
+
+
+def test_any_resource_class_of_flavors_may_have_a_limit() -> None:
+    with opened("compute", model="strict_two_level") as cloud:
+        compute = Compute(cloud)
+        register(cloud, servers=9, class_DISK_GB=21, class_CUSTOM_GOLD=1)
+        server = compute.running(networks="none")
+        assert ask(compute).status == 202
+        assert "class:DISK_GB is over limit of 21 due to current usage 2 and delta 40" in message(ask(compute, flavorRef="2", min_count=2))
+        refused = ask(compute, flavorRef="2", who="other_project_member")
+        assert "current usage 2 and delta 20" in message(refused), "of the domain's projects together"
+        assert compute.act(server, "resize", {"flavorRef": "2"}).status == 202, "19 more"
+        specs = {"extra_specs": {"resources:CUSTOM_GOLD": "1"}}
+        assert compute.call("POST", "/flavors/1/os-extra_specs", specs, who="admin").status == 200
+        assert [ask(compute).status, ask(compute).status] == [202, 403]
 
 
 IMAGE = {"image_count_total": 2, "image_count_uploading": 2, "image_size_total": 2, "image_stage_total": 2}

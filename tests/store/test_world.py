@@ -367,6 +367,7 @@ UNSEEN = {
     "keypairs": "they stay when their user goes, as in Nova",
     "used_sign_ins": "logins by browser that have ended, for a while",
     "login_failures": "a count for a user's name",
+    "directory_ids": "what ids were made of, each on its own",
     "federation_mappings": "documents; a protocol whose mapping is gone lets nobody in, as in Keystone",
     "service_providers": "documents, each on its own",
     "quota_sources": "settings, as the process that started last was given them",

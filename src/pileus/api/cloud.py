@@ -66,3 +66,9 @@ class Cloud(msgspec.Struct, kw_only=True):
     def image_stores(self) -> dict[str, Path]:
         """The directories of image content by the store's name, `images` first."""
         return self.config.image_stores
+
+
+class InCloud(Protocol):
+    """A request, or whoever else acts in a cloud."""
+
+    cloud: Cloud

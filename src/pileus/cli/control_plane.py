@@ -115,6 +115,10 @@ class ControlPlane:
             self._tasks.append(asyncio.create_task(self._keep_fresh()))
         if self.config.database is None:
             self._tasks.append(asyncio.create_task(self._back_up()))
+        if "cloud" in self.roles:
+            from pileus.api.identity.directory_watch import DirectoryWatch
+
+            self._tasks.append(asyncio.create_task(DirectoryWatch(self.cloud).run()))
         if "cluster" in self.roles:
             if self.config.bus is None:
                 await self._lead()

@@ -38,6 +38,7 @@ CLUSTER = {
 }
 TESTS = {
     "busybox": ("busybox", "plays the guests in tests of networks"),
+    "slapd": ("slapd", "is the directory in tests of domains in LDAP"),
     **CLUSTER,
 }
 SYSTEM_PATH = ":/usr/local/sbin:/usr/sbin:/sbin"

@@ -1,7 +1,11 @@
 """Options of single domains. Values are JSON text; the caller has encrypted what is secret."""
 
+import msgspec
+
+from pileus.model.errors import Unavailable
 from pileus.store.database import Reader, Transaction
 
+DRIVERS = ("sql", "ldap")
 Rows = dict[tuple[str, str], str]
 """(group, option) -> the value's text."""
 
@@ -29,3 +33,12 @@ async def forget_options(tx: Transaction, domain_id: str, section: str | None = 
     if option is not None:
         sql, args = f"{sql} AND option = ?", [*args, option]
     await tx.execute(sql, *args)
+
+
+async def driver_of(db: Reader, domain_id: str) -> str:
+    """Where a domain's users and groups are kept: `sql`, here, or `ldap`, in a directory. Unavailable for another: any may be written."""
+    sql = "SELECT value FROM domain_options WHERE domain_id = ? AND section = 'identity' AND option = 'driver'"
+    found = msgspec.json.decode(await db.value(sql, domain_id) or "null") or "sql"
+    if found not in DRIVERS:
+        raise Unavailable(f"The option identity.driver of domain {domain_id} is {found}; there are {' and '.join(DRIVERS)}.")
+    return found

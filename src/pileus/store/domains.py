@@ -34,4 +34,5 @@ async def delete_domain(tx: Transaction, domain_id: str) -> None:
         await delete_project(tx, project_id)
     await delete_identity_providers_of(tx, domain_id)
     await forget_options(tx, domain_id)
+    await tx.execute("DELETE FROM directory_ids WHERE domain_id = ?", domain_id)
     await delete_project(tx, domain_id)

@@ -60,4 +60,5 @@ async def delete_group(tx: Transaction, group_id: str) -> None:
     await tx.execute("DELETE FROM group_members WHERE group_id = ?", group_id)
     await tx.execute("DELETE FROM expiring_memberships WHERE group_id = ?", group_id)
     await tx.execute("DELETE FROM assignments WHERE actor = 'group' AND actor_id = ?", group_id)
+    await tx.execute("DELETE FROM directory_ids WHERE id = ?", group_id)
     await GROUPS.delete(tx, group_id)

@@ -4,11 +4,15 @@ A resource's row says its default and the SQL that counts a project's use (one p
 Limits are a service's own (the table `quotas`), or unified ones where the cloud's settings say so (`unified_quotas`): asked for here alone.
 """
 
+import msgspec
+
+from pileus.core.placement_request import resources_of
 from pileus.model.base import Model
-from pileus.model.errors import QuotaExceeded
+from pileus.model.errors import Invalid, QuotaExceeded
 from pileus.model.limits import Allowance
+from pileus.model.servers import ServerFlavor
 from pileus.store.database import Reader, Transaction
-from pileus.store.unified_quotas import allowances, source
+from pileus.store.unified_quotas import Allowances, allowances, source
 
 
 class Countable(Model, frozen=True, kw_only=True):
@@ -54,26 +58,41 @@ COUNTABLES: dict[str, Countable] = {
         service="image", default=-1, count="SELECT (coalesce(sum(size), 0) + 1048575) / 1048576 FROM images WHERE owner = ?"
     ),
 }
-NAMES = {
-    service: {name: one.unified or name for name, one in COUNTABLES.items() if one.service == service}
-    for service in ("compute", "network", "image")
-}
-"""Of each service, what its resources are called here and as unified limits."""
+CLASS = "class:"
+COUNTED_CLASSES = ("VCPU", "MEMORY_MB")
+"""Resource classes that are `cores` and `ram` here."""
+UNBOUND = Allowance(limit=-1)
 TREE = "IN (SELECT id FROM projects WHERE domain_id = ? OR id = ?)"
 """The projects of a domain, and itself."""
+
+
+def called(name: str) -> str:
+    """What a resource is called as a unified limit."""
+    return name if name.startswith(CLASS) else COUNTABLES[name].unified or name
+
+
+def classes_of(flavor: ServerFlavor) -> dict[str, int]:
+    """The resource classes that a server takes, beside its cores and memory, by the names of unified limits."""
+    try:
+        found = resources_of(flavor)
+    except Invalid:  # a flavor with an extra spec that can't be meant: Placement says so
+        return {}
+    return {f"{CLASS}{name}": amount for name, amount in found.items() if name not in COUNTED_CLASSES}
 
 
 class Limits:
     """The limits of one project that are in force in a service."""
 
-    def __init__(self, own: dict[str, int], unified: dict[str, Allowance] | None) -> None:
+    def __init__(self, own: dict[str, int], unified: Allowances | None) -> None:
         """`own`: by resource; without a unified one, what is missing has its default."""
         self._own = own
         self.unified = unified
 
     def of(self, name: str) -> Allowance:
-        """What the project may have of a resource."""
-        return Allowance(limit=self._own.get(name, COUNTABLES[name].default)) if self.unified is None else self.unified[name]
+        """What the project may have of a resource, or of a resource class (`class:DISK_GB`), which are unified limits alone."""
+        if self.unified is not None:
+            return self.unified.of(called(name))
+        return UNBOUND if name.startswith(CLASS) else Allowance(limit=self._own.get(name, COUNTABLES[name].default))
 
 
 async def in_force(db: Reader, project_id: str, service: str) -> Limits:
@@ -85,14 +104,14 @@ async def in_force(db: Reader, project_id: str, service: str) -> Limits:
     )
     for name, settings, value in rows:
         if value is None and name == service:
-            return Limits({}, await allowances(db, source(settings), project_id, NAMES[service]))
+            return Limits({}, await allowances(db, source(settings), project_id))
     return Limits({row[1]: row[2] for row in rows if row[2] is not None}, None)
 
 
 async def limits(db: Reader, project_id: str, service: str) -> dict[str, int]:
     """The project's limits of a service, by resource."""
     found = await in_force(db, project_id, service)
-    return {name: found.of(name).limit for name in NAMES[service]}
+    return {name: found.of(name).limit for name, one in COUNTABLES.items() if one.service == service}
 
 
 async def limit(db: Reader, project_id: str, resource: str) -> int:
@@ -113,13 +132,24 @@ async def used(db: Reader, project_id: str, resource: str) -> int:
 
 async def _levels(db: Reader, project_id: str, resource: str, may: Allowance) -> list[tuple[int, int]]:
     """(used, limit) of the project, and of its domain, where there is a limit."""
+    count = _count_class if resource.startswith(CLASS) else _count
     levels: list[tuple[int, int]] = []
     if may.limit >= 0:
-        levels.append((await used(db, project_id, resource), may.limit))
-    sql = COUNTABLES[resource].count
-    if may.domain_limit >= 0 and sql is not None:
-        levels.append((int(await db.value(sql.replace("= ?", TREE), may.domain_id, may.domain_id)), may.domain_limit))
+        levels.append((await count(db, resource, "= ?", project_id), may.limit))
+    if may.domain_limit >= 0:
+        levels.append((await count(db, resource, TREE, may.domain_id, may.domain_id), may.domain_limit))
     return levels
+
+
+async def _count(db: Reader, resource: str, whose: str, *args: str) -> int:
+    sql = COUNTABLES[resource].count
+    return 0 if sql is None else int(await db.value(sql.replace("= ?", whose), *args))
+
+
+async def _count_class(db: Reader, resource: str, whose: str, *args: str) -> int:
+    """What servers take of a class: their flavors say it, and servers have few different ones."""
+    rows = await db.all(f"SELECT flavor, count(*) {SERVERS.replace('= ?', whose)} GROUP BY flavor", *args)
+    return sum(classes_of(msgspec.json.decode(flavor, type=ServerFlavor)).get(resource, 0) * count for flavor, count in rows)
 
 
 async def charge(tx: Transaction, project_id: str, **wanted: int) -> None:
@@ -148,9 +178,8 @@ def _exceeded(found: Limits, project_id: str, over: list[str], data: dict[str, d
     if found.unified is None:
         words = ", ".join(f"{name}: requested {wanted[name]}, used {have[name]} of {may[name]}" for name in over)
         return QuotaExceeded(f"Quota exceeded for {words}.", resources=over, **data)
-    called = {name: COUNTABLES[name].unified or name for name in over}
     words = ", ".join(
-        f"Resource {called[name]} is over limit of {may[name]} due to current usage {have[name]} and delta {wanted[name]}" for name in over
+        f"Resource {called(name)} is over limit of {may[name]} due to current usage {have[name]} and delta {wanted[name]}" for name in over
     )
     return QuotaExceeded(f"Project {project_id} is over a limit for [{words}]", resources=over, **data)
 

@@ -49,19 +49,26 @@ def source(settings: str) -> QuotaSource:
     return _decoder.decode(settings)
 
 
-async def allowances(db: Reader, source: QuotaSource, project_id: str, names: dict[str, str]) -> dict[str, Allowance]:
-    """What a project may have, by our names of the resources; `names` says what each is called as a unified limit."""
-    registered = {row[0]: row for row in await db.all(REGISTERED, project_id, source.service_id, source.region)}
-    otherwise = unregistered(source)
-    return {
-        name: _allowance(registered[called], source.tree) if called in registered else Allowance(limit=otherwise(called))
-        for name, called in names.items()
-    }
+class Allowances:
+    """What one project may have by unified limits."""
+
+    def __init__(self, source: QuotaSource, rows: list[Row]) -> None:
+        self._registered = {row[0]: row for row in rows}
+        self._otherwise = unregistered(source)
+        self._tree = source.tree
+
+    def of(self, called: str) -> Allowance:
+        """Of a resource, by its name as a unified limit."""
+        row = self._registered.get(called)
+        if row is None:
+            return Allowance(limit=self._otherwise(called))
+        _, default, own, domain_id, domains = row
+        limit = default if own is None else own
+        if not self._tree or domain_id is None:
+            return Allowance(limit=limit)
+        return Allowance(limit=limit, domain_id=domain_id, domain_limit=default if domains is None else domains)
 
 
-def _allowance(row: Row, tree: bool) -> Allowance:
-    _, default, own, domain_id, domains = row
-    limit = default if own is None else own
-    if not tree or domain_id is None:
-        return Allowance(limit=limit)
-    return Allowance(limit=limit, domain_id=domain_id, domain_limit=default if domains is None else domains)
+async def allowances(db: Reader, source: QuotaSource, project_id: str) -> Allowances:
+    """What a project may have of a service's resources."""
+    return Allowances(source, await db.all(REGISTERED, project_id, source.service_id, source.region))

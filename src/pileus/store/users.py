@@ -29,5 +29,6 @@ async def delete_user(tx: Transaction, user_id: str) -> None:
     await tx.execute("DELETE FROM access_rules WHERE user_id = ?", user_id)
     await delete_access_tokens(tx, "user_id", user_id)
     await forget_passwords(tx, user_id)
+    await tx.execute("DELETE FROM directory_ids WHERE id = ?", user_id)
     await delete_trusts_of(tx, user_id=user_id)
     await USERS.delete(tx, user_id)

@@ -124,9 +124,10 @@ async def write(tx: Transaction, request: Request, order: Order) -> list[Server]
 
 
 async def _affordable(tx: Transaction, project_id: str, order: Order) -> int:
+    each = {"instances": 1, "cores": order.flavor.vcpus, "ram": order.flavor.ram, **quotas.classes_of(order.flavor.frozen())}
     for count in range(order.most, order.least - 1, -1):
         try:
-            await quotas.charge(tx, project_id, instances=count, cores=count * order.flavor.vcpus, ram=count * order.flavor.ram)
+            await quotas.charge(tx, project_id, **{name: count * amount for name, amount in each.items()})
             return count
         except QuotaExceeded:
             if count == order.least:

@@ -60,7 +60,9 @@ async def resize(request: Request) -> None:
         server = await resource.unlocked(request, tx)
         check_state(server, RESIZE)
         _check(server, flavor)
+        old, new = quotas.classes_of(server.flavor), quotas.classes_of(flavor.frozen())
         more = {"cores": flavor.vcpus - server.vcpus, "ram": flavor.ram - server.memory_mib}
+        more |= {name: amount - old.get(name, 0) for name, amount in new.items()}
         await quotas.charge(tx, server.project_id, **more)
         await actions.start(tx, server.id, "resize", request.id, request.identity.user_id, server.project_id)
         made = NewMigration(

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from pileus import clock
+from pileus.api.cloud import InCloud
 from pileus.api.identity.tokens import FernetTokens
 from pileus.api.request import Request
 from pileus.model.errors import Conflict, Invalid, NotFound
@@ -37,7 +38,7 @@ COMPARISONS: dict[str, Callable[[str, str], bool]] = {
 }
 
 
-def tokens_of(request: Request) -> FernetTokens:
+def tokens_of(request: InCloud) -> FernetTokens:
     """The cloud's tokens, as the identity service made them."""
     return cast(FernetTokens, request.cloud.tokens)
 

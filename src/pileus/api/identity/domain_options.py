@@ -1,18 +1,23 @@
 """Configuration of single domains: kept, validated, shown without its secrets; and what is shown of the rules for passwords."""
 
+import asyncio
 from typing import Any
 
 import msgspec
 from cryptography.fernet import InvalidToken
 
+from pileus.api.cloud import InCloud
+from pileus.api.identity.certificates import trusted
 from pileus.api.identity.documents import Document, found, write
 from pileus.api.identity.keys import KeyRing, key_ring
 from pileus.api.request import Request, Response
+from pileus.core.directories import check_values
 from pileus.core.domain_options import DEFAULTS, SECRET, Options, check_name, check_options, check_update, selected, shown
 from pileus.model.base import Model
-from pileus.model.errors import Forbidden, NotFound, Unavailable
+from pileus.model.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from pileus.model.projects import DEFAULT_DOMAIN
 from pileus.store.database import Reader, Transaction
+from pileus.store.directories import has_own
 from pileus.store.domain_options import Rows, forget_options, options_of, set_options
 from pileus.store.domains import get_domain
 
@@ -23,7 +28,7 @@ class DomainOptions(Model, frozen=True, kw_only=True):
     config: dict[str, Any]
 
 
-def _ring(request: Request) -> KeyRing:
+def _ring(request: InCloud) -> KeyRing:
     return key_ring(request.cloud.config.directory / "secrets" / "credential-keys")
 
 
@@ -36,7 +41,7 @@ def _rows(request: Request, options: Options) -> Rows:
     return rows
 
 
-async def domain_options(request: Request, db: Reader, domain_id: str) -> Options:
+async def domain_options(request: InCloud, db: Reader, domain_id: str) -> Options:
     """What a domain has of its own, secrets included: never for a client."""
     options: Options = {}
     for (group, name), text in (await options_of(db, domain_id)).items():
@@ -76,6 +81,7 @@ async def put_options(request: Request) -> Response:
     """PUT /v3/domains/{domain_id}/config: these options and no others."""
     domain_id = request.params["domain_id"]
     options = check_options(request.body.config)
+    await _check_values(options)
     rows = _rows(request, options)
 
     async def work(tx: Transaction) -> bool:
@@ -83,6 +89,7 @@ async def put_options(request: Request) -> Response:
         before = await options_of(tx, domain_id)
         await forget_options(tx, domain_id)
         await set_options(tx, domain_id, rows)
+        await _check_together(request, tx, domain_id)
         return bool(before)
 
     known = await write(request, work)
@@ -92,16 +99,46 @@ async def put_options(request: Request) -> Response:
 async def update_options(request: Request) -> Document:
     """PATCH of all of it, of a group, or of an option; a part must be there already."""
     domain_id, group, option = _place(request)
-    rows = _rows(request, check_update(request.body.config, group, option))
+    options = check_update(request.body.config, group, option)
+    await _check_values(options)
+    rows = _rows(request, options)
 
     async def work(tx: Transaction) -> None:
         await _demand_domain(request, tx)
         if group is not None:
             _part(_names(await options_of(tx, domain_id)), group, option, domain_id)
         await set_options(tx, domain_id, rows)
+        await _check_together(request, tx, domain_id)
 
     await write(request, work)
     return {"config": shown(await domain_options(request, request.cloud.db, domain_id))}
+
+
+async def _check_values(options: Options) -> None:
+    """Invalid when a value can't be meant: of another kind than its option, or a file of certificates that is none."""
+    check_values(options)
+    ldap = options.get("ldap", {})
+    for name in ("tls_cacertfile", "tls_cacertdir"):
+        if path := ldap.get(name):
+            try:
+                await asyncio.to_thread(trusted, str(path))
+            except OSError as error:  # an SSLError is one
+                reason = error.strerror or str(error)
+                raise Invalid(
+                    f"The option ldap.{name} names no certificates: {path}: {reason}. Put them below /etc or into the state directory, "
+                    "readable by every user.",
+                    field=name,
+                ) from error
+
+
+async def _check_together(request: Request, tx: Transaction, domain_id: str) -> None:
+    """What the domain has now must fit together. One with users of its own gets none from a directory: they would be nobody's."""
+    options = await domain_options(request, tx, domain_id)
+    check_values(options)
+    if options.get("identity", {}).get("driver") == "ldap" and await has_own(tx, domain_id):
+        raise Conflict(
+            f"The domain {domain_id} has users or groups of its own; a directory (identity.driver ldap) is for a new domain without any."
+        )
 
 
 def _names(rows: Rows) -> Options:

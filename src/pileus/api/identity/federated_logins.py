@@ -98,7 +98,7 @@ async def log_in_as(request: Request, idp: IdentityProvider, protocol: Protocol,
         mapped = evaluate(mapping.rules, mapping.schema_version, assertion)
         methods = sorted({"mapped", protocol.name})
         if mapped.user.type == "local":
-            return Login(user=await _local(request.cloud.db, mapped), methods=["mapped"], latest=float("inf"))
+            return Login(user=await _local(request, mapped), methods=["mapped"], latest=float("inf"))
         remote_user = next(iter(assertion.get("REMOTE_USER", [])), None)
         key, name = unique_id(mapped.user, remote_user)
         if len(key) > LONGEST_ID or not name.strip() or len(name) > LONGEST_NAME:
@@ -126,12 +126,12 @@ def _demand_own(idp: IdentityProvider, protocol: Protocol, assertion: Assertion)
         raise Forbidden("The identity provider that speaks is none of those that are accepted.")
 
 
-async def _local(db: Reader, mapped: Mapped) -> User:
+async def _local(request: Request, mapped: Mapped) -> User:
     """A user who is here anyhow."""
     given = mapped.user
     domain = Named(id=given.domain.id, name=given.domain.name) if given.domain else None
     try:
-        user = await find_user(db, NamedIn(id=given.id, name=given.name, domain=domain))
+        user = await find_user(request, NamedIn(id=given.id, name=given.name, domain=domain))
     except Invalid as error:
         raise Unauthorized(f"The mapping names no local user: {error.message}") from error
     if user is None:

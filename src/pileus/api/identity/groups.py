@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
+from pileus.api.identity import directories
 from pileus.api.identity import visibility as may
 from pileus.api.identity.documents import (
     Document,
@@ -81,9 +82,11 @@ def group_document(request: Request, group: Group) -> Document:
     }
 
 
-async def _readable(request: Request, action: str) -> Group:
+async def _readable(request: Request, action: str, members: bool = False) -> Group:
     group = await GROUPS.get(request.cloud.db, request.params["group_id"])
     may.demand(may.sees_all(request) or (group is not None and may.reads_domain(request, group.domain_id)), action)
+    if group is not None and await directories.see_group(request, group.id, members):
+        group = await GROUPS.get(request.cloud.db, group.id)
     return found(group, "group", request.params["group_id"])
 
 
@@ -91,7 +94,9 @@ async def _managed(request: Request, tx: Transaction, action: str) -> Group:
     group = await GROUPS.get(tx, request.params["group_id"])
     may.demand(request.identity.is_admin or (group is not None and may.manages_domain(request, group.domain_id)), action)
     await may.demand_not_above(request, tx, Actor.GROUP, request.params["group_id"], action)
-    return found(group, "group", request.params["group_id"])
+    group = found(group, "group", request.params["group_id"])
+    await directories.demand_own(tx, group.domain_id)
+    return group
 
 
 async def _named(db: Reader, name: str, domain_id: str) -> Group | None:
@@ -101,7 +106,9 @@ async def _named(db: Reader, name: str, domain_id: str) -> Group | None:
 async def list_groups(request: Request) -> Document:
     """GET /v3/groups."""
     bound = may.own_domain(request)
-    conditions = [Condition(column=name, value=value) for name, value in wanted(request, ("name", "domain_id")).items()]
+    filters = wanted(request, ("name", "domain_id"))
+    await directories.see_groups(request, filters.get("domain_id") or bound, filters.get("name"))
+    conditions = [Condition(column=name, value=value) for name, value in filters.items()]
     if bound is not None:
         conditions.append(Condition(column="domain_id", value=bound))
     return await listed(request, "groups", GROUPS, conditions, partial(group_document, request))
@@ -110,6 +117,7 @@ async def list_groups(request: Request) -> Document:
 async def list_user_groups(request: Request) -> Document:
     """GET /v3/users/{user_id}/groups."""
     user = await readable_user(request, "identity:list_groups_for_user")
+    await directories.see_groups_of(request, user.id)
     db = request.cloud.db
     ids, ends = await groups_of(db, user.id), await ends_of_memberships(db, user.id)
     where = f"id IN ({', '.join('?' * len(ids))}) ORDER BY created_at, id" if ids else "1 = 0"
@@ -135,6 +143,7 @@ async def create_group(request: Request) -> Document:
 
     async def work(tx: Transaction) -> Group:
         found(await get_domain(tx, domain_id), "domain", domain_id)
+        await directories.demand_own(tx, domain_id)
         if await _named(tx, group.name, domain_id) is not None:
             raise duplicate("group", group.name)
         return await GROUPS.insert(tx, group)
@@ -173,7 +182,7 @@ async def remove_group(request: Request) -> None:
 
 async def list_members(request: Request) -> Document:
     """GET /v3/groups/{group_id}/users."""
-    group = await _readable(request, "identity:list_users_in_group")
+    group = await _readable(request, "identity:list_users_in_group", members=True)
     where = "id IN (SELECT user_id FROM group_members WHERE group_id = ?)"
     listing = Listing(conditions=expiry_conditions(request), sort=[("created_at", "asc")], where=where, args=[group.id])
     rows = await list_rows(request.cloud.db, USERS, listing)
@@ -197,6 +206,7 @@ def _no_member(request: Request) -> NotFound:
 async def check_member(request: Request) -> None:
     """HEAD, GET /v3/groups/{group_id}/users/{user_id}."""
     group = await _readable(request, "identity:check_user_in_group")
+    await directories.see_groups_of(request, request.params["user_id"])
     user = await _member(request, request.cloud.db, "identity:check_user_in_group")
     may.demand(may.reads_domain(request, user.domain_id), "identity:check_user_in_group")
     if not await is_member(request.cloud.db, group.id, user.id):
@@ -210,6 +220,7 @@ async def put_member(request: Request) -> None:
         group = await _managed(request, tx, "identity:add_user_to_group")
         user = await _member(request, tx, "identity:add_user_to_group")
         may.demand(may.manages_domain(request, user.domain_id), "identity:add_user_to_group")
+        await directories.demand_own(tx, user.domain_id)
         await add_member(tx, group.id, user.id)
 
     await write(request, work)

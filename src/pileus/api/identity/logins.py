@@ -3,7 +3,7 @@
 import msgspec
 
 from pileus import clock
-from pileus.api.identity import password_rules, passwords
+from pileus.api.identity import directories, password_rules, passwords
 from pileus.api.identity.documents import tokens_of
 from pileus.api.identity.login_bodies import ApplicationCredentialMethod, Named, NamedIn, PasswordUser
 from pileus.api.identity.tokens import INVALID
@@ -44,7 +44,7 @@ class Login(msgspec.Struct, kw_only=True):
 
 async def by_password(request: Request, given: PasswordUser) -> Login:
     """By name and password; that the password has expired is told to who knows it alone."""
-    user = await find_user(request.cloud.db, given)
+    user = await find_user(request, given)
     checked = user.password_hash if user else None
     with request.cloud.login_limits.attempt(user.id if user else claimed(given), request.remote_address) as attempt:
         right = await password_rules.verify(request, user, given.password)
@@ -92,9 +92,10 @@ async def by_token(request: Request, text: str) -> Login:
 
 
 async def demand_enabled(request: Request, user: User) -> None:
-    """Unauthorized unless the user and its domain are enabled."""
+    """Unauthorized unless the user and its domain are enabled; one in a directory must be so there."""
+    current = await directories.as_of_now(request, user)
     domain = await get_domain(request.cloud.db, user.domain_id)
-    if not password_rules.is_enabled(request, user) or domain is None or not domain.enabled:
+    if current is None or not password_rules.is_enabled(request, current) or domain is None or not domain.enabled:
         raise Unauthorized(INVALID)
 
 
@@ -105,7 +106,7 @@ async def by_application_credential(request: Request, given: ApplicationCredenti
     if given.id is not None:
         credential = await APPLICATION_CREDENTIALS.get(db, given.id)
     elif given.name is not None and given.user is not None:
-        owner = await find_user(db, given.user)
+        owner = await find_user(request, given.user)
         credential = await credential_named(db, given.name, owner.id) if owner else None
     else:
         raise Invalid("An application credential is named by its id, or by its name and user.", field="application_credential")
@@ -121,13 +122,18 @@ async def by_application_credential(request: Request, given: ApplicationCredenti
     return Login(user=user, methods=["application_credential"], latest=credential.expires_at or float("inf"), credential=credential)
 
 
-async def find_user(db: Reader, given: NamedIn) -> User | None:
-    """The user by id, or by name and domain."""
+async def find_user(request: Request, given: NamedIn) -> User | None:
+    """The user by id, or by name and domain; one in a directory, as that has it now."""
+    db = request.cloud.db
     if given.id is not None:
+        await directories.see_user(request, given.id)
         return await USERS.get(db, given.id)
     if given.name is None:
         raise Invalid("Expecting to find id or name in user.", field="user")
     domain = await find_domain(db, given.domain, "user")
+    directory = await directories.directory_of(request, domain.id) if domain else None
+    if directory is not None:
+        return await directories.user_called(request, directory, given.name)
     return await user_named(db, given.name, domain.id) if domain else None
 
 

@@ -5,7 +5,7 @@ import re
 from datetime import UTC, datetime
 
 from pileus import clock
-from pileus.api.identity import passwords
+from pileus.api.identity import directories, passwords
 from pileus.api.request import Request
 from pileus.model.errors import Invalid
 from pileus.model.users import User
@@ -17,7 +17,11 @@ DAY = 86400.0
 
 
 async def verify(request: Request, user: User | None, password: str) -> bool:
-    """Whether it is the user's password. After too many failures in a row nothing is, for a while: neither right nor wrong is told."""
+    """Whether it is the user's password. After too many failures in a row nothing is, for a while: neither right nor wrong is told.
+    Of a user in a directory that directory is asked, whose own rules count."""
+    of_directory = await directories.password_matches(request, user, password) if user else None
+    if of_directory is not None:
+        return of_directory
     if user is None or not _counts_failures(request, user):
         return await passwords.verify(user.password_hash if user else None, password)
     db = request.cloud.db

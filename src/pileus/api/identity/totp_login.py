@@ -20,7 +20,7 @@ _nobody = secrets.token_bytes(20)
 
 async def by_totp(request: Request, given: PasscodeUser) -> Login:
     """A passcode counts once: whoever reads it over a shoulder comes too late."""
-    user = await find_user(request.cloud.db, given)
+    user = await find_user(request, given)
     with request.cloud.login_limits.attempt(user.id if user else claimed(given), request.remote_address) as attempt:
         attempt.right = await _matches(request, user, given.passcode)
     if user is None or not attempt.right:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, UnsetType, structs
 
 from pileus import clock
-from pileus.api.identity import federated_objects, password_rules, passwords
+from pileus.api.identity import directories, federated_objects, password_rules, passwords
 from pileus.api.identity import visibility as may
 from pileus.api.identity.documents import (
     Document,
@@ -125,7 +125,9 @@ async def managed_user(request: Request, tx: Transaction, action: str) -> User:
     user = await USERS.get(tx, user_id)
     may.demand(request.identity.is_admin or (user is not None and may.manages_domain(request, user.domain_id)), action)
     await may.demand_not_above(request, tx, Actor.USER, user_id, action)
-    return found(user, "user", user_id)
+    user = found(user, "user", user_id)
+    await directories.demand_own(tx, user.domain_id)
+    return user
 
 
 async def readable_user(request: Request, action: str) -> User:
@@ -134,6 +136,8 @@ async def readable_user(request: Request, action: str) -> User:
     user = await USERS.get(request.cloud.db, user_id)
     own = user_id == request.identity.user_id
     may.demand(own or may.sees_all(request) or (user is not None and may.reads_domain(request, user.domain_id)), action)
+    if user is not None and await directories.see_user(request, user_id):
+        user = await USERS.get(request.cloud.db, user_id)
     return found(user, "user", user_id)
 
 
@@ -145,6 +149,7 @@ async def list_users(request: Request) -> Document:
     if bound is not None:
         conditions.append(Condition(column="domain_id", value=bound))
     conditions += expiry_conditions(request) + await federated_objects.asked_for(request)
+    await directories.see_users(request, filters.get("domain_id") or bound, filters.get("name"))
 
     def asked(rows: list[User]) -> list[User]:  # who is away for too long is disabled, whatever the column says
         return [row for row in rows if password_rules.is_enabled(request, row) == filters["enabled"]]
@@ -206,6 +211,7 @@ async def create_user(request: Request) -> Document:
 
     async def work(tx: Transaction) -> User:
         found(await get_domain(tx, domain_id), "domain", domain_id)
+        await directories.demand_own(tx, domain_id)
         await _check_default_project(tx, body.default_project_id)
         if await user_named(tx, user.name, domain_id) is not None:
             raise duplicate("user", user.name)
@@ -293,6 +299,7 @@ async def change_password(request: Request) -> None:
         attempt.right = right = await password_rules.verify(request, user, body.original_password)
     if user is None or not right or not password_rules.is_enabled(request, user):
         raise Unauthorized("The request you have made requires authentication.")
+    await directories.demand_own(request.cloud.db, user.domain_id)
     if user.options.get("lock_password"):
         raise Forbidden("The password of this user is locked: an administrator has to change it.")
     if body.password == body.original_password:
