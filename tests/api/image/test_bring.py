@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +23,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pileus.cli.bring.sources import Wishes
+from pileus.cli.bring.sources import Wishes, of_file
 from pileus.cli.bring.steps import Said, bring
 from pileus.cli.bring.target import Target
 from pileus.model.errors import PileusError
 from tests.api.harness import PASSWORD, TestCloud
-from tests.api.image.calls import active, files, names, show
+from tests.api.image.calls import IMAGES, active, files, names, show
+from tests.api.image.test_content import forget_peak, peak_memory
 from tests.api.image.test_unpacking import DISK, MIB, SEVERAL, disk, flat, ova
 from tests.unit.core.test_vma import CONFIG
 from tests.unit.core.vma_writer import archive
@@ -295,3 +297,37 @@ def test_a_damaged_backup_is_refused_and_leaves_nothing(packed: str, cloud: Test
 def test_a_source_that_is_none_is_told(source: str, words: str, cloud: TestCloud, tmp_path: Path) -> None:
     with pytest.raises(PileusError, match=words):
         brought(cloud, source, tmp_path)
+
+
+def test_a_sparse_image_is_uploaded_converted_and_downloaded_in_constant_memory(tmp_path: Path) -> None:
+    cloud = TestCloud(image_import_format="qcow2")
+    try:
+        source, told = tmp_path / "sparse.raw", list[int]()
+        with source.open("wb") as file:
+            for at in range(0, 384, 32):
+                file.seek(at * MIB)
+                file.write(os.urandom(MIB))
+            file.truncate(384 * MIB)
+        (disk,) = of_file(source)
+        one = target(cloud)
+        forget_peak()
+        before = peak_memory()
+        image = one.create({"name": "x", "disk_format": disk.disk_format, "container_format": disk.container_format})
+        one.stage(image["id"], disk.chunks, disk.size, told.append)
+        staged = cloud.cloud.images / ".staged" / image["id"]
+        assert staged.stat().st_blocks * 512 < 16 * MIB  # holes stay holes
+        one.bring_in(image["id"])
+        assert told[-1] == 384 * MIB and len(told) > 100
+        image = show(cloud, image)
+        assert (image["disk_format"], image["virtual_size"]) == ("qcow2", 384 * MIB) and image["size"] < 16 * MIB
+        got = tmp_path / "got"
+        with urllib.request.urlopen(request_of(cloud, image), timeout=60) as answer, got.open("wb") as file:
+            shutil.copyfileobj(answer, file, MIB)
+        assert peak_memory() - before < 48 * MIB
+        subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", "qcow2", str(source), str(got)], check=True, timeout=120)
+    finally:
+        cloud.close()
+
+
+def request_of(cloud: TestCloud, image: dict[str, Any]) -> urllib.request.Request:
+    return urllib.request.Request(f"{cloud.url}{IMAGES}/{image['id']}/file", headers={"X-Auth-Token": cloud.token("member")})
