@@ -130,6 +130,15 @@ def start_count(data: bytes, hashes: Hashes) -> list[Future[None]]:
     return [_counters.submit(one.update, data) for one in hashes]
 
 
+def count(data: bytes, inspector: Inspector, hashes: Hashes) -> None:
+    """Let the inspector and the hashes see the next bytes. Blocks."""
+    counting = start_count(data, hashes)
+    try:
+        inspector.feed(data)
+    finally:
+        wait(counting)
+
+
 def digest(inspector: Inspector, hashes: Hashes) -> Digest:
     """The outcome."""
     sha256, sha512, md5 = (one.hexdigest() for one in hashes)
