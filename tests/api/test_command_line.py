@@ -152,6 +152,30 @@ def test_verify_says_what_differs_and_ends_with_1(cloud: Cloud) -> None:
     assert found["breaches"][0]["sentence"]
 
 
+def test_an_image_is_brought_in_for_the_first_project_or_for_all(cloud: Cloud, tmp_path: Path) -> None:
+    (tmp_path / "own.img").write_bytes(bytes(3 << 20))
+    (own,) = cloud.document("image", "import", str(tmp_path / "own.img"))
+    assert (own["name"], own["disk_format"], own["status"], own["visibility"]) == ("own", "raw", "active", "shared")
+    (made,) = cloud.document("image", "import", str(tmp_path / "own.img"), "--name", "for all", "--public", "--min-disk", "2")
+    assert (made["visibility"], made["min_disk"]) == ("public", 2)
+    for image in (own, made):
+        cloud.run("openstack", "--os-cloud", "pileus-admin", "image", "delete", image["id"])
+    assert "There is no /nowhere" in cloud.run("image", "import", "/nowhere", code=1).stderr
+    assert "expected NAME=VALUE" in cloud.run("image", "import", "x", "--property", "y", code=2).stderr
+
+
+def test_certificates_of_who_signs_images_are_kept(cloud: Cloud, tmp_path: Path) -> None:
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=owner", "-keyout", "key", "-out", "owner.pem"]
+    subprocess.run(argv, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    key = cloud.run("image", "certificate", "add", str(tmp_path / "owner.pem")).stdout.strip()
+    assert [(one["id"], one["subject"]) for one in cloud.document("image", "certificate", "list")] == [(key, "CN=owner")]
+    assert "CN=owner" in cloud.run("image", "certificate", "list").stdout
+    cloud.run("image", "certificate", "remove", key)
+    assert cloud.document("image", "certificate", "list") == []
+    assert "There is no certificate" in cloud.run("image", "certificate", "remove", key, code=1).stderr
+    assert "no certificate in PEM" in cloud.run("image", "certificate", "add", str(tmp_path / "key"), code=1).stderr
+
+
 def test_the_client_is_the_official_one(cloud: Cloud) -> None:
     assert "hello" in cloud.run("openstack", "server", "list", "-f", "value", "-c", "Name").stdout.split()
 

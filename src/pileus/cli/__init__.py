@@ -17,7 +17,7 @@ COMMANDS = {
     "bus": "The message bus's configuration and certificate.",
     "db": "Look at the database, copy it, go back to a copy.",
     "migration": "Moves of servers between hosts: list, watch, forecast.",
-    "image": "Build the small guest image.",
+    "image": "Bring in images from elsewhere; the small guest image; certificates.",
     "serve": "Run the control plane in the foreground, nothing else.",
     "simulate": "Live a month of a cloud in minutes, with faults: a test of pileus itself.",
     "bench": "Measure this cloud.",

@@ -40,7 +40,7 @@ class Api:
             "POST", "/identity/v3/auth/tokens", {"Content-Type": "application/json"}, json.dumps(body).encode()
         )
         if status != 201:
-            raise ApiError(f"Logging in as {self.user} failed: {_message(data)}", status=status)
+            raise ApiError(f"Logging in as {self.user} failed: {message(data)}", status=status)
         self.token = headers["x-subject-token"]
 
     def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
@@ -53,7 +53,7 @@ class Api:
             all_headers.setdefault("Content-Type", "application/json")
         status, _, answer = self._send(method, path, all_headers, data)
         if status >= 400:
-            raise ApiError(f"{method} {path}: {status} {_message(answer)}", status=status)
+            raise ApiError(f"{method} {path}: {status} {message(answer)}", status=status)
         return json.loads(answer) if answer else None
 
     def get(self, path: str) -> Any:
@@ -91,7 +91,7 @@ class Api:
         finally:
             connection.close()
         if response.status >= 400:
-            raise ApiError(f"PUT {path}: {response.status} {_message(data)}", status=response.status)
+            raise ApiError(f"PUT {path}: {response.status} {message(data)}", status=response.status)
 
     def _connection(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.url)
@@ -110,7 +110,8 @@ class Api:
             connection.close()
 
 
-def _message(data: bytes) -> str:
+def message(data: bytes) -> str:
+    """What an error's document says."""
     try:
         document = json.loads(data)
         first = next(iter(document.values()))

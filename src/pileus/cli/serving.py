@@ -48,10 +48,11 @@ async def run(config: Config, ready: Callable[[ControlPlane], None] | None = Non
 
 def _begin_threads_of_services() -> None:
     from pileus.api.identity import passwords
-    from pileus.api.image import downloads
+    from pileus.api.image import downloads, files
 
     passwords.begin()
     downloads.begin()
+    files.begin()
 
 
 async def run_given(config: Config, given: Given, ready: Callable[[ControlPlane], None] | None = None) -> None:

@@ -1,6 +1,7 @@
 """Content that is staged in parts: a connection that breaks costs what was under way, not what has come."""
 
 import hashlib
+import http.client
 import socket
 import time
 from typing import Any
@@ -124,6 +125,26 @@ def test_deleting_the_image_removes_what_is_there(cloud: TestCloud) -> None:
     assert len(files(cloud)) == 1
     assert cloud.call("DELETE", f"{IMAGES}/{image['id']}", token="member").status == 204
     assert files(cloud) == []
+
+
+def test_an_image_deleted_while_a_part_comes_is_gone(cloud: TestCloud) -> None:
+    image = create(cloud)
+    address = urlsplit(cloud.url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=30)
+    connection.putrequest("PUT", f"{IMAGES}/{image['id']}/stage")
+    length, span = str(len(DATA)), f"bytes 0-{len(DATA) - 1}/{len(DATA)}"
+    headers = {**OCTETS, "x-auth-token": cloud.token("member"), "content-length": length, "content-range": span}
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.endheaders(DATA[: 3 * MIB])
+    until = time.monotonic() + 20
+    while not parts.part_of(cloud.cloud.images, image["id"]).exists():
+        assert time.monotonic() < until
+    assert cloud.call("DELETE", f"{IMAGES}/{image['id']}", token="member").status == 204
+    connection.send(DATA[3 * MIB :])
+    answer = connection.getresponse()
+    assert answer.status == 410 and files(cloud) == []
+    connection.close()
 
 
 def dying(cloud: TestCloud, image: dict[str, Any], ago: float = 0.0) -> None:

@@ -123,6 +123,7 @@ async def activate(cloud: Cloud, image: Image, upload: str, taken: Taken, target
         check(taken.inspector.sample(), image.disk_format or "raw", "docker")
         taken = await asyncio.to_thread(containers.inspected, taken, image)
     found, changes = taken.digest, taken.changes
+    assert found  # whoever unpacks has counted
     await asyncio.to_thread(signatures.verify, cloud.images, changes.get("properties", image.properties), taken.path, found)
     disk_format, container_format = (changes.get(name, getattr(image, name)) for name in ("disk_format", "container_format"))
     virtual_size, flaw = _judged(cloud, taken, disk_format or "raw", container_format or "bare")
@@ -208,9 +209,11 @@ async def _ingest(cloud: Cloud, image: Image, upload: str, path: Path, targets: 
     temporary = cloud.images / files.UPLOADS / f"{image.id}.{upload}"
     done = False
     try:
-        found, inspector = await asyncio.to_thread(files.read_through, path)
+        if unpack:
+            taken = Taken(temporary, None, await asyncio.to_thread(files.look_through, path), {})
+        else:
+            taken = Taken(temporary, *await asyncio.to_thread(files.read_through, path), {})
         await asyncio.to_thread(files.link_or_copy, path, temporary)
-        taken = Taken(temporary, found, inspector, {})
         active = await activate(cloud, image, upload, await unpacked(cloud, image, taken) if unpack else taken, targets)
         done = True
     except OSError as error:
@@ -300,15 +303,34 @@ def give_out(request: Request, image: Image) -> Response:
 
 
 async def read(path: Path, offset: int, length: int) -> AsyncIterator[bytes]:
-    """Bytes of a file, a block at a time; the next is read when the last was sent."""
+    """Bytes of a file, a block at a time; one is read while the one before it is sent."""
     handle = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+    reading: asyncio.Future[bytes] | None = None
     try:
-        while length > 0:
-            data = await asyncio.to_thread(os.pread, handle, min(READ, length), offset)
+        end = offset + length
+        while offset < end:
+            reading = reading or asyncio.ensure_future(asyncio.to_thread(os.pread, handle, min(READ, end - offset), offset))
+            data = await asyncio.shield(reading)
+            reading = None
             if not data:
                 return
             offset += len(data)
-            length -= len(data)
+            if offset < end:
+                reading = asyncio.ensure_future(asyncio.to_thread(os.pread, handle, min(READ, end - offset), offset))
             yield data
     finally:
+        _close(handle, reading)
+
+
+def _close(handle: int, reading: asyncio.Future[bytes] | None) -> None:
+    """Not under a thread that reads: another file might get the number."""
+
+    def close(done: asyncio.Future[bytes]) -> None:
         os.close(handle)
+        if not done.cancelled():
+            done.exception()  # nobody wants it any more
+
+    if reading is None:
+        os.close(handle)
+    else:
+        reading.add_done_callback(close)

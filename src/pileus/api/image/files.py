@@ -14,10 +14,13 @@ import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from pileus import threads
+from pileus.api.image import sparse
 from pileus.core.image_formats import Inspector
 from pileus.model.base import Model
 from pileus.model.errors import PileusError, TooLarge, Unavailable
@@ -37,6 +40,18 @@ PART = ".part"
 NAMING = ".naming"
 LOOK_EVERY = 0.01
 CONTENT = re.compile(r"[0-9a-f]{64}")
+
+SYNC_EVERY = 64 << 20
+"""Bytes after which the disk is made to begin, so that the end of an upload does not wait for all of it."""
+# Of their own, three for each of two uploads: what hashes a large image must hold up neither another's nor what else has work for threads.
+_COUNTERS = 6
+_counters = ThreadPoolExecutor(max_workers=_COUNTERS, thread_name_prefix="image")
+
+
+def begin() -> None:
+    """Start the threads, while there is memory for them."""
+    threads.begin(_counters, _COUNTERS)
+
 
 _naming: dict[Path, asyncio.Lock] = {}
 Stores = Mapping[str, Path]
@@ -59,24 +74,41 @@ class Intake:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = path
         self.inspector = Inspector()
-        self._hashes = (hashlib.sha256(), hashlib.sha512(), hashlib.md5(usedforsecurity=False))
+        self._hashes = new_hashes()
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._syncing: Future[None] | None = None
+        self._synced = 0
 
     def write(self, data: bytes) -> None:
         """Keep and count the next bytes."""
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(self._file, rest) :]
-        count(data, self.inspector, self._hashes)
+        offset = self.inspector.size
+        counting = start_count(data, self._hashes)
+        try:
+            sparse.write(self._file, data, offset)
+            self.inspector.feed(data)
+            if offset - self._synced >= SYNC_EVERY and (self._syncing is None or self._syncing.done()):
+                self._sync_ended()
+                self._syncing, self._synced = _counters.submit(os.fdatasync, self._file), offset
+        finally:
+            wait(counting)
 
     def finish(self) -> Digest:
         """Make it durable; nothing can be written any more."""
+        os.ftruncate(self._file, self.inspector.size)
+        self._sync_ended()
         os.fsync(self._file)
         self.close()
         return digest(self.inspector, self._hashes)
 
+    def _sync_ended(self) -> None:
+        """The kernel tells an error of the disk once: it must not go unheard."""
+        if self._syncing is not None:
+            self._syncing.result()
+
     def close(self) -> None:
         """Let go of the file; it stays."""
+        if self._syncing is not None:
+            wait([self._syncing])
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -90,11 +122,23 @@ class Intake:
 Hashes = tuple["hashlib._Hash", "hashlib._Hash", "hashlib._Hash"]
 
 
+def new_hashes() -> Hashes:
+    """What every content is counted by."""
+    return hashlib.sha256(), hashlib.sha512(), hashlib.md5(usedforsecurity=False)
+
+
+def start_count(data: bytes, hashes: Hashes) -> list[Future[None]]:
+    """Let each hash see the next bytes, in a thread of its own: the slowest alone bounds an upload then, not their sum. Wait for all."""
+    return [_counters.submit(one.update, data) for one in hashes]
+
+
 def count(data: bytes, inspector: Inspector, hashes: Hashes) -> None:
-    """Let the inspector and the hashes see the next bytes."""
-    for one in hashes:
-        one.update(data)
-    inspector.feed(data)
+    """Let the inspector and the hashes see the next bytes. Blocks."""
+    counting = start_count(data, hashes)
+    try:
+        inspector.feed(data)
+    finally:
+        wait(counting)
 
 
 def digest(inspector: Inspector, hashes: Hashes) -> Digest:
@@ -159,12 +203,27 @@ def storage_error(error: OSError, name: str = LOCAL) -> PileusError:
 def read_through(path: Path) -> tuple[Digest, Inspector]:
     """Hash and inspect a file that is there."""
     inspector = Inspector()
-    hashes = (hashlib.sha256(), hashlib.sha512(), hashlib.md5(usedforsecurity=False))
+    hashes = new_hashes()
     with path.open("rb", buffering=0) as file:
-        while data := file.read(BLOCK):
-            count(data, inspector, hashes)
+        data = file.read(BLOCK)
+        while data:
+            counting = start_count(data, hashes)
+            try:
+                inspector.feed(data)
+                data = file.read(BLOCK)
+            finally:
+                wait(counting)
         os.fsync(file.fileno())
     return digest(inspector, hashes), inspector
+
+
+def look_through(path: Path) -> Inspector:
+    """Inspect a file that is there, without its hashes, which take ten times as long."""
+    inspector = Inspector()
+    with path.open("rb", buffering=0) as file:
+        while data := file.read(BLOCK):
+            inspector.feed(data)
+    return inspector
 
 
 def link_or_copy(source: Path, target: Path) -> None:

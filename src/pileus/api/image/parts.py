@@ -15,7 +15,7 @@ from pathlib import Path
 from pileus.api.image import content, files, sparse
 from pileus.api.image.images import load_own
 from pileus.api.request import Request, Response
-from pileus.model.errors import Conflict, Invalid, NotFound, TooLarge
+from pileus.model.errors import Conflict, Gone, Invalid, NotFound, TooLarge
 from pileus.model.images import Image, ImageStatus
 from pileus.store import images as store
 from pileus.store.database import Transaction
@@ -111,11 +111,14 @@ async def _append(request: Request, image: Image, upload: str, length: int) -> i
 async def _complete(request: Request, image: Image) -> None:
     """Under its final name, unless the image was deleted meanwhile."""
     part = part_of(request.cloud.images, image.id)
-    await asyncio.to_thread(part.replace, part.with_name(image.id))
+    try:
+        await asyncio.to_thread(part.replace, part.with_name(image.id))
+    except FileNotFoundError as error:
+        raise Gone(f"Image {image.id} was deleted during its upload.") from error
     await asyncio.to_thread(files.sync_directory, part.parent)
     if await store.IMAGES.get(request.cloud.db, image.id) is None:
         part.with_name(image.id).unlink(missing_ok=True)
-        raise NotFound(f"Image {image.id} was deleted during the upload.", id=image.id)
+        raise Gone(f"Image {image.id} was deleted during its upload.")
 
 
 def part_of(directory: Path, image_id: str) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pileus.api.image import archives, decompressing, sparse
-from pileus.api.image.files import Digest, read_through
+from pileus.api.image.files import Digest, look_through, read_through
 from pileus.core import ovf
 from pileus.core.disk_readers import READERS, Disk
 from pileus.core.disk_readers.qcow2_writer import write_qcow2, write_raw
@@ -32,16 +32,21 @@ Target = Literal["raw", "qcow2"] | None
 
 @dataclass(frozen=True)
 class Taken:
-    """A finished file with what was counted of it, and what it changes of its image."""
+    """A finished file with what was counted of it (None: not yet, for it may only be on its way), and what it changes of its image."""
 
     path: Path
-    digest: Digest
+    digest: Digest | None
     inspector: Inspector
     changes: dict[str, Any]
 
 
 def prepared(taken: Taken, image: Image, target: Target, limit: int) -> Taken:
-    """The image's content as servers want it; the same when it is so already. Invalid says what it is instead of what was said."""
+    """The image's content as servers want it, counted; the same when it is so already. Invalid says what it is instead of what was said."""
+    made = _prepared(taken, image, target, limit)
+    return made if made.digest else replace(made, digest=read_through(made.path)[0])
+
+
+def _prepared(taken: Taken, image: Image, target: Target, limit: int) -> Taken:
     container, kind = image.container_format or "bare", image.disk_format or "raw"
     if container == "bare" and kind != "raw" and kind in READERS and compression(taken.inspector.sample()):
         container = "compressed"  # clients can't all say so, and no such disk begins like that
@@ -70,8 +75,7 @@ def remove(path: Path) -> None:
 
 
 def _opened(taken: Taken, **changes: Any) -> Taken:
-    digest, inspector = read_through(taken.path)
-    return Taken(taken.path, digest, inspector, {**taken.changes, **changes})
+    return Taken(taken.path, None, look_through(taken.path), {**taken.changes, **changes})
 
 
 @contextmanager
@@ -136,7 +140,7 @@ def _copied(taken: Taken, member: tarfile.TarInfo) -> Taken:
 
 
 def _converted(taken: Taken, kind: str, wanted: str, limit: int) -> Taken:
-    size = taken.digest.size
+    size = taken.inspector.size
     handle = os.open(taken.path, os.O_RDONLY | os.O_CLOEXEC)
 
     def read(offset: int, length: int) -> bytes:
