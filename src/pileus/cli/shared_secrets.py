@@ -17,6 +17,8 @@ from pileus.store.sealing import seal_of
 
 BUS = "bus.json"
 SINGLE = ("seal.key", "passwords.json", BUS)
+RINGS = ("fernet", "credential-keys")
+"""Keys of tokens, and of what users keep in the identity service: of each ring the newest counts, older ones still open."""
 
 
 def authority_of(directory: Path) -> BusAuthority:
@@ -37,34 +39,35 @@ async def agree(db: Database, directory: Path) -> None:
     seal_of(directory)
     authority_of(directory)
     folder = directory / "secrets"
-    tokens = folder / "fernet"
     own = {name: (folder / name).read_text() for name in SINGLE}
-    for file in tokens.glob("*"):
-        if file.name.isdecimal():
-            own[f"fernet/{file.name}"] = file.read_text()
-    if "fernet/0" not in own:
-        own |= _first_token_keys(tokens)
+    for ring in RINGS:
+        own |= _keys_of(folder / ring) or _first_keys(folder / ring)
 
     async def work(tx: Transaction) -> dict[str, str]:
         held = await shared_keys.agree(tx, {})
-        rotates = "fernet/0" in held  # elsewhere: what is ours may be what was dropped there
-        return await shared_keys.agree(tx, {name: value for name, value in own.items() if name in SINGLE or not rotates})
+        rotate = {ring for ring in RINGS if f"{ring}/0" in held}  # elsewhere: what is ours may be what was dropped there
+        return await shared_keys.agree(tx, {name: value for name, value in own.items() if name.partition("/")[0] not in rotate})
 
     held = await db.write(work)
-    tokens.mkdir(mode=0o700, exist_ok=True)
+    for ring in RINGS:
+        (folder / ring).mkdir(mode=0o700, exist_ok=True)
     for name, value in held.items():
         file = folder / name
-        ours = name in SINGLE or (name.startswith("fernet/") and name[7:].isdecimal())
+        ring, _, number = name.partition("/")
+        ours = name in SINGLE or (ring in RINGS and number.isdecimal())
         if ours and (not file.exists() or file.read_text() != value):
             write_private(file, value)
-    for file in tokens.glob("*"):
-        if file.name.isdecimal() and f"fernet/{file.name}" not in held:
-            os.unlink(file)
+    for name in {name for ring in RINGS for name in _keys_of(folder / ring)} - held.keys():
+        os.unlink(folder / name)
     seal_of.cache_clear()
 
 
-def _first_token_keys(tokens: Path) -> dict[str, str]:
+def _keys_of(ring: Path) -> dict[str, str]:
+    return {f"{ring.name}/{file.name}": file.read_text() for file in ring.glob("*") if file.name.isdecimal()}
+
+
+def _first_keys(ring: Path) -> dict[str, str]:
     from pileus.api.identity.keys import KeyRing
 
-    KeyRing(tokens)
-    return {f"fernet/{file.name}": file.read_text() for file in tokens.glob("*") if file.name.isdecimal()}
+    KeyRing(ring)
+    return _keys_of(ring)

@@ -63,6 +63,8 @@ def test_what_one_seals_or_encrypts_the_other_one_opens(url: str, tmp_path: Path
     KeyRing(second / "secrets" / "fernet")
     agreed(url, first, second)
     assert seal_of(second).open(seal_of(first).close("a password")) == "a password"
+    kept = KeyRing(first / "secrets" / "credential-keys").encrypt(b"a seed")
+    assert KeyRing(second / "secrets" / "credential-keys").decrypt(kept) == b"a seed"
     token = KeyRing(first / "secrets" / "fernet").encrypt(b"who")
     assert KeyRing(second / "secrets" / "fernet").decrypt(token) == b"who"
 
