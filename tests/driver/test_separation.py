@@ -23,6 +23,7 @@ from pileus.cli.separation.node_part import CAPABILITIES
 from pileus.cli.separation.ownership import as_its_user, hand_over, take_back, user_of
 from pileus.cli.settings import load
 from pileus.config import Config
+from pileus.model.image_stores import ImageSettings, ImageStore
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a process that gives it up")]
 
@@ -34,7 +35,8 @@ from pileus.cli.separation.kernel import libc, mount
 from pileus.cli.separation.sandbox import Enclosure, enclose
 
 order = json.loads(sys.argv[1])
-confined = enclose(Enclosure(state=order["state"], user=order["user"], mount_on=order["state"] + "/sandbox", private={"key": b"secret"}))
+confined = enclose(Enclosure(state=order["state"], user=order["user"], mount_on=order["state"] + "/sandbox", private={"key": b"secret"},
+                             stores=order["stores"]))
 said = {"missing": confined.missing, "error": confined.error}
 
 def attempt(name, work):
@@ -78,6 +80,11 @@ def works():
     database.execute("CREATE TABLE t (x)")
     database.commit()
     Path("/tmp/x").write_text("x")
+    for store in map(Path, order["stores"]):
+        (store / ".uploads").mkdir()
+        (store / ".uploads" / "a").write_text("x")
+        (store / ".uploads" / "a").rename(store / "a")
+        assert (store / "there").read_text() == "an image"
     assert Path("/run/pileus/key").read_bytes() == b"secret"
     import decimal, wave
     return "yes"
@@ -106,7 +113,11 @@ def port() -> Iterator[int]:
 
 
 def attempts(state: Path, port: int, other: int) -> dict[str, Any]:
-    config = Config(state=str(state))
+    stores = {"inside": state / "more" / "images", "mounted": state.parent / "disk"}
+    for folder in stores.values():
+        folder.mkdir(parents=True)
+        (folder / "there").write_text("an image")
+    config = Config(state=str(state), image=ImageSettings(stores={name: ImageStore(path=str(path)) for name, path in stores.items()}))
     (state / "node" / "guests").mkdir(parents=True)
     (state / "node" / "guests" / "disk").write_text("a guest's")
     (state / "clouds.yaml").write_text("passwords")
@@ -115,7 +126,7 @@ def attempts(state: Path, port: int, other: int) -> dict[str, Any]:
     hand_over(config)
     (state.parent / "beside").write_text("another's")
     order = {
-        "state": str(state), "user": user_of(config), "other": other, "port": port,
+        "state": str(state), "user": user_of(config), "other": other, "port": port, "stores": [str(one) for one in stores.values()],
         "read": {
             "roots": "/root", "homes": "/home", "node": str(state / "node"), "guest": str(state / "node" / "guests" / "disk"),
             "passwords": str(state / "clouds.yaml"), "beside": str(state.parent / "beside"), "above": str(state.parent), "srv": "/srv",
@@ -150,7 +161,9 @@ def test_an_enclosed_process_has_what_it_needs_and_nothing_else(state: Path, por
     assert found.pop("what it needs") == "yes"
     found.pop("status"), found.pop("missing")
     listed = found.pop("list above"), found.pop("list srv", "")
-    assert listed[0] == "['state']", "of the directories above, only the way to the cloud is there"
+    assert listed[0] in ("['disk', 'state']", "['state', 'disk']"), (
+        "of the directories above, only the way to the cloud and to its stores is there"
+    )
     assert found.pop("list tests").startswith("refused")
     may = {name: answer for name, answer in found.items() if not answer.startswith("refused")}
     may.pop("list roots", None), may.pop("processes", None)  # directories on the way to the program; its own process where it sees any

@@ -119,3 +119,14 @@ def test_an_expired_certificate_is_not_believed(cloud: TestCloud) -> None:
     certified(cloud, RSA, days=-1)
     answer = upload(cloud, create(cloud, **properties(by_rsa())), DATA)
     assert answer.status == 400 and "is not valid now" in answer.body.decode()
+
+
+@pytest.mark.parametrize(("signed", "status"), [(DATA, "active"), (DATA + b"!", "queued")])
+def test_what_is_taken_over_from_another_image_is_verified_too(signed: bytes, status: str, cloud: TestCloud) -> None:
+    certified(cloud, RSA)
+    source = create(cloud, "source")
+    assert upload(cloud, source, DATA).status == 204
+    image = create(cloud, **properties(by_rsa(signed)))
+    method = {"name": "glance-download", "glance_image_id": source["id"], "glance_region": "RegionOne"}
+    assert cloud.call("POST", f"{IMAGES}/{image['id']}/import", token="member", json={"method": method}).status == 202
+    assert show(cloud, image)["status"] == status

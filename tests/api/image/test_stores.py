@@ -11,9 +11,11 @@ import pytest
 from pileus.api.image import files, placing, writers
 from pileus.model.image_stores import ImageSettings, ImageStore
 from pileus.model.images import ImageTask
-from pileus.store import image_tasks
+from pileus.reconcile.server_inputs import guest_on
+from pileus.store import image_tasks, servers
 from pileus.store import images as store
 from pileus.store.database import Transaction
+from tests.api.compute.conftest import Compute
 from tests.api.harness import Answer, TestCloud
 from tests.api.image.calls import IMAGES, OCTETS, active, create, show, upload
 from tests.api.image.test_imports import ended
@@ -278,3 +280,19 @@ def test_a_name_without_a_row_is_taken_back_when_an_import_fails_at_its_end(clou
     monkeypatch.setattr(files, "install", second)
     assert bring(cloud, image, all_stores=True).status == 202
     assert ended(cloud, image)["status"] == "failure" and contents(cloud) == []
+
+
+def test_a_server_is_made_of_the_store_that_has_its_image(cloud: TestCloud, folders: dict[str, Path]) -> None:
+    image = create(cloud)
+    assert upload(cloud, image, DATA, headers={**OCTETS, "x-image-meta-store": "archive"}).status == 204
+    body = {"server": {"name": "one", "imageRef": image["id"], "flavorRef": "1", "networks": "none"}}
+    made = Compute(cloud).call("POST", "/servers", body)
+    assert made.status == 202, made
+    server = cloud.run(servers.get(cloud.db, made.json["server"]["id"]))
+    guest, _ = cloud.run(guest_on(cloud.db, cloud.cloud.config, server, "one"))
+    assert guest.disks[0].image and guest.disks[0].image.path == str(folders["archive"] / SHA)
+    assert bring(cloud, image, "copy-image", "admin", stores=["local"]).status == 202
+    assert ended(cloud, image)["status"] == "success"
+    assert cloud.call("DELETE", f"{STORES}/archive/{image['id']}", token="admin").status == 204
+    guest, _ = cloud.run(guest_on(cloud.db, cloud.cloud.config, server, "one"))
+    assert guest.disks[0].image and guest.disks[0].image.path == str(cloud.cloud.images / SHA)

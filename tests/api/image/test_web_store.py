@@ -217,3 +217,17 @@ def test_a_cloud_does_not_start_without_the_disk_of_a_store(tmp_path: Path) -> N
         settings.check_stores_are_there(config)
     (tmp_path / "away").mkdir()
     settings.check_stores_are_there(config)
+
+
+def test_the_content_of_a_signed_image_does_not_stay_in_the_web(cloud: TestCloud, web: str) -> None:
+    image = create(cloud, img_signature="c2lnbmVk")
+    for answer in (add(cloud, image, f"{web}/image"), place(cloud, image, f"{web}/image")):
+        assert answer.status == 400 and b"signed image" in answer.body
+    assert show(cloud, image)["status"] == "queued"
+    unsigned = create(cloud)
+    assert place(cloud, unsigned, f"{web}/image").status == 200
+    assert patch(cloud, unsigned, {"op": "add", "path": "/img_signature", "value": "c2lnbmVk"}).status == 200
+    body = {"method": {"name": "copy-image"}, "stores": ["local"]}
+    assert cloud.call("POST", f"{IMAGES}/{unsigned['id']}/import", token="admin", json=body).status == 202
+    task = ended(cloud, unsigned)
+    assert task["status"] == "failure" and "signature can't be verified" in task["message"] and files(cloud) == []

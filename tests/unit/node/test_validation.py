@@ -49,7 +49,9 @@ from pileus.node.validation import Bounds, check, guarded
 
 ONE, TWO, SHA = "6f1c2a34-8f0b-4a53-9d3e-0123456789ab", "0b1c2a34-8f0b-4a53-9d3e-0123456789ac", "ab" * 32
 MAC = "fa:16:3e:00:00:01"
-BOUNDS = Bounds(images=Path("/c/images"), snapshots=Path("/c/images/.snapshots"), physical={"public": "", "provider": "eth1"})
+BOUNDS = Bounds(
+    images=Path("/c/images"), stores=(Path("/d/fast"),), snapshots=Path("/c/images/.snapshots"), physical={"public": "", "provider": "eth1"}
+)
 IMAGE = DiskImage(sha256=SHA, path=f"/c/images/{SHA}", format="qcow2", virtual_size=1 << 30, size=1 << 20)
 ROOT = GuestDisk(name="root", size=1 << 30, image=IMAGE)
 NIC = GuestNic(port_id=ONE, network_id=ONE, domain_id=TWO, mac=MAC)
@@ -94,6 +96,7 @@ def domain(**changes: Any) -> ApplyDomain:
     "request_",
     [
         ApplyGuest(guest=GUEST, domains=[DOMAIN]),
+        image(path=f"/d/fast/{SHA}"),
         ApplyDomain(domain=DOMAIN),
         domain(uplinks=[Uplink(name="provider", interface="eth1"), Uplink(name="x636792")]),
         RemoveGuest(guest_id=ONE),
@@ -117,6 +120,7 @@ def test_what_managers_ask_for_is_taken(request_: NodeRequest) -> None:
 HOSTILE: dict[str, NodeRequest] = {
     "an image outside": image(path="/etc/shadow"),
     "an image beside": image(path=f"/c/images/{'cd' * 32}"),
+    "an image beside a store": image(path=f"/d/{SHA}"),
     "an image by way of its parent": image(path=f"/c/images/../images/{SHA}"),
     "an image by a longer way": image(path=f"/c/images//{SHA}"),
     "another guest's disk": image(path=f"/c/node/guests/{TWO}/disks/root"),

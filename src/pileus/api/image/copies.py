@@ -6,7 +6,7 @@ Each leaves a task, as every import does.
 
 import re
 
-from pileus.api.image import content, files, placing, store_copies, stores
+from pileus.api.image import content, files, placing, signatures, store_copies, stores
 from pileus.api.image.placing import Targets
 from pileus.api.policy import require
 from pileus.api.request import Request
@@ -109,6 +109,9 @@ async def _take_over(request: Request, image: Image, source: Image, targets: Tar
     try:
         if path is None:
             raise NotFound(f"The content of image {source.id} is missing, or damaged; nothing can be made of it.")
+        if signatures.claimed(image.properties):
+            found, _ = await content.apart(files.read_through, path)
+            await content.apart(signatures.verify, cloud.images, image.properties, path, found)
         await content.apart(placed.spread, lacking)
         async with files.naming(cloud.images):  # so that the content is not freed between look and write
             await content.apart(placed.install, content.digest_of(source))

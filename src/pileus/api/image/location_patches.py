@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pileus.api.image import stores, web_contents
+from pileus.api.image import signatures, stores, web_contents
 from pileus.api.image.content import check_formats
 from pileus.api.policy import require
 from pileus.api.request import Request
@@ -33,6 +33,7 @@ async def changes(request: Request, image: Image, operations: list[Operation]) -
 
 async def _active(request: Request, image: Image, added: list[str]) -> dict[str, Any]:
     check_formats(image)
+    signatures.refuse_elsewhere(image.properties)
     size = image.size
     for uri in added:
         length = await web_contents.length(request.cloud, uri)

@@ -5,7 +5,7 @@ Where our own files lie is told to services alone.
 
 from typing import Any
 
-from pileus.api.image import imports, stores
+from pileus.api.image import imports, signatures, stores
 from pileus.api.image.images import load, load_own
 from pileus.api.image.placing import Targets
 from pileus.api.request import Request, Response
@@ -39,6 +39,8 @@ async def add(request: Request) -> Response:
         raise Conflict(f"Image {image.id} has status {image.status}; only one that waits for content takes a location.")
     stays = request.cloud.config.image.web_store
     targets = Targets((WEB,)) if stays else Targets()
+    if stays:
+        signatures.refuse_elsewhere(image.properties)
     await imports.fetch(request, image, imports.Wanted(body.url, expected, unpack=False, targets=targets, stays=stays))
     return Response(202)
 

@@ -39,6 +39,17 @@ KINDS = ("RSA-PSS", "DSA", *CURVES)
 LONGEST = 1 << 16
 
 
+def claimed(properties: dict[str, str]) -> bool:
+    """Whether an image says that it is signed."""
+    return any(properties.get(name) for name in (SIGNATURE, METHOD, KIND, CERTIFICATE))
+
+
+def refuse_elsewhere(properties: dict[str, str]) -> None:
+    """Invalid for a signed image whose content is to stay in the web: nobody would have verified what is read there."""
+    if claimed(properties):
+        raise Invalid("A signed image is verified when its content comes in: upload or import it; its content can't stay in the web.")
+
+
 def verify(directory: Path, properties: dict[str, str], path: Path, found: Digest) -> None:
     """Compare a finished file with the signature in its image's properties, where there is one. Blocks. Invalid when it does not fit."""
     given = [name for name in (SIGNATURE, METHOD, KIND, CERTIFICATE) if properties.get(name)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pileus.api.cloud import Cloud
-from pileus.api.image import content, files, placing, stores, web_contents, writers
+from pileus.api.image import content, files, placing, signatures, stores, web_contents, writers
 from pileus.api.image.placing import Targets
 from pileus.core.image_formats import check
 from pileus.model.errors import Gone, NotFound, PileusError, Unavailable
@@ -145,6 +145,7 @@ async def _source(cloud: Cloud, task: ImageTask) -> AsyncIterator[Source]:
     fetched = cloud.images / files.UPLOADS / f"{image.id}.{task.id}.web"
     try:
         found, inspector = await web_contents.bring(cloud, image, fetched)
+        await content.apart(signatures.verify, cloud.images, image.properties, fetched, found)
         learned: dict[str, Any] = {
             "size": found.size,
             "virtual_size": check(inspector.sample(), image.disk_format or "raw", image.container_format or "bare"),
