@@ -14,6 +14,7 @@ COMMANDS = {
     "verify": "Compare records, hypervisor, network devices and disks.",
     "doctor": "Try what this machine can do, and say what is missing.",
     "host": "List, admit, drain, enable, fence and remove hosts.",
+    "provider": "How users from elsewhere log in: their providers of OpenID Connect.",
     "bus": "The message bus's configuration and certificate.",
     "db": "Look at the database, copy it, go back to a copy.",
     "migration": "Moves of servers between hosts: list, watch, forecast.",

@@ -276,6 +276,16 @@ def test_a_mapping_may_mean_a_local_user(federation: Federation) -> None:
     assert federation.login(name="member").status == 401
 
 
+def test_nobody_is_made_in_a_domain_whose_users_are_a_directorys(federation: Federation) -> None:
+    place = f"/identity/v3/domains/{federation.domain_id}/config"
+    options = {"identity": {"driver": "ldap"}, "ldap": {"url": "ldap://127.0.0.1:1"}}
+    assert federation.cloud.call("PUT", place, token="admin", json={"config": options}).status == 201
+    refused = federation.login()
+    assert refused.status == 401 and "directory" in refused.body.decode(), refused
+    federation.rules([{"local": [{"user": {"name": "{0}", "domain": {"id": "default"}}}], "remote": [WHO]}])
+    assert federation.login().json["token"]["user"]["domain"]["id"] == "default"
+
+
 def test_the_provider_must_be_one_of_those_that_are_accepted(federation: Federation) -> None:
     federation.patch("identity_providers/corp/protocols/openid", protocol={"mapping_id": "m", "remote_id_attribute": "HTTP_OIDC_ISS"})
     assert federation.login().status == 201

@@ -130,6 +130,7 @@ def test_no_secret_comes_out_where_it_should_not(process: Process) -> None:
     assert admin and demo
     user = json.loads(process.call("GET", f"{V3}/auth/tokens", demo, x_subject_token=demo)[2])["token"]["user"]["id"]
     _identity(process, marks, admin, user)
+    _federation(process, marks, admin)
     server = _server(process, marks, demo)
     _mistakes(process, marks, demo, server)
     assert len(process.errors) > 25, "the errors of this test did not come about"
@@ -177,6 +178,28 @@ def _identity(process: Process, marks: Markers, admin: str, demo: str) -> None:
         marks[f"broken token {len(wrong)}"] = wrong
         assert process.call("GET", f"{V3}/auth/projects", wrong)[0] == 401
         assert process.call("GET", f"{V3}/auth/tokens", admin, x_subject_token=wrong)[0] == 404
+
+
+def _federation(process: Process, marks: Markers, admin: str) -> None:
+    """Nobody is at the provider's address."""
+    home = f"{V3}/OS-FEDERATION"
+    place = f"{home}/identity_providers/corp/protocols/openid"
+    rules = [{"local": [{"user": {"name": "{0}"}}], "remote": [{"type": "OIDC-name"}]}]
+    settings = {"issuer": "http://127.0.0.1:1", "client_id": "c", "client_secret": marks.plant("client's secret")}
+    for path, body in {
+        f"{home}/identity_providers/corp": {"identity_provider": {"enabled": True}}, f"{home}/mappings/m": {"mapping": {"rules": rules}},
+        place: {"protocol": {"mapping_id": "m"}}, f"{place}/openid": {"openid": settings},
+    }.items():  # fmt: skip
+        assert process.call("PUT", path, admin, body)[0] == 201
+    shown = process.call("GET", f"{place}/openid", admin)[2]
+    assert marks.found_in(shown) == [] and process.call("PUT", f"{place}/openid", admin, {"openid": settings})[0] == 200
+    wrong = {**settings, "client_secret": [marks["client's secret"]]}
+    assert process.call("PUT", f"{place}/openid", admin, {"openid": wrong})[0] == 400
+    header = base64.urlsafe_b64encode(b'{"alg":"RS256"}').decode().rstrip("=")
+    for token in (marks.plant("provider's token"), f"{header}.{marks.plant('signed token')}.x"):
+        assert process.call("POST", f"{place}/auth", Authorization=f"Bearer {token}")[0] == 503
+    callback = f"{V3}/auth/OS-FEDERATION/identity_providers/corp/protocols/openid/callback"
+    assert process.call("GET", f"{callback}?state={marks.plant('state')}&code={marks.plant('code')}")[0] == 401
 
 
 def _server(process: Process, marks: Markers, demo: str) -> str:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,13 +20,14 @@ from pileus.api.network import validators
 from pileus.api.placement import queries
 from pileus.bus import encoding, nkeys
 from pileus.cli.settings import load
-from pileus.core import access_rules, images, json_bounds
+from pileus.core import access_rules, images, json_bounds, openid, websso
 from pileus.core.disk_headers import empty_qcow2, read_backing_name, read_qcow2_header
 from pileus.core.image_formats import Inspector, check
 from pileus.core.image_formats.check import LARGEST
 from pileus.core.image_formats.sample import HEAD, TAIL
 from pileus.core.image_sources import public, source
 from pileus.core.iso9660 import SECTOR, iso9660
+from pileus.core.mapping_engine import evaluate
 from pileus.core.metadata import decoded
 from pileus.core.patterns import Pattern
 from pileus.core.qemu_argv import Launch, is_q35, qemu_argv
@@ -181,6 +183,40 @@ def tokens(data: bytes) -> None:
         TOKENS.inspect(TOKENS.ring.encrypt(data).decode())  # as if a key were known: no other error than ours all the same
 
 
+def openid_words(data: bytes) -> None:
+    """What users of identity providers show, and what those say: texts come of it, or nobody; and never another dashboard."""
+    text = data.decode(errors="replace")
+    header = openid.header_of(text)
+    with REFUSED:
+        if header is not None:
+            openid.check_header(header, [])
+            assert header.alg in openid.ALGORITHMS
+    with REFUSED:
+        assert openid.metadata_of(data, ISSUER).issuer == ISSUER
+    with REFUSED:
+        assert websso.trusted(text, ["https://dashboard.example/sso"]).lower() == "https://dashboard.example/sso"
+    assert ";" not in (websso.cookie_of(text, "a") or "")
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        said = openid.assertion_of(msgspec.json.decode(data, type=dict[str, Any]))
+        with REFUSED:
+            evaluate(RULES_OF_A_MAPPING, "3.0", said)
+        with REFUSED:
+            openid.check_claims(said, ISSUER, ["c"], 0.0)
+            raise AssertionError("lists are no claims")
+
+
+ISSUER = "https://idp.example"
+RULES_OF_A_MAPPING = [
+    {
+        "local": [
+            {"user": {"name": "{0}", "id": "{0}-{1}"}, "groups": "{1}", "group_ids": "['{0}']", "domain": {"name": "{0}"}},
+            {"projects_json": "{1}", "group": {"name": "{1}", "domain": {"id": "d"}}},
+        ],
+        "remote": [{"type": "OIDC-sub"}, {"type": "HTTP_OIDC_G", "blacklist": ["^a"], "regex": True}],
+    }
+]
+
+
 def addresses(data: bytes) -> None:
     """Addresses of the web, and of networks."""
     text = data.decode("utf-8", "replace")
@@ -299,6 +335,17 @@ TARGETS: dict[str, tuple[Target, list[bytes]]] = {
         ],
     ),
     "tokens": (tokens, [b"gAAAAABn", b"\x8a\xa4form\x01\xa4user", base64.urlsafe_b64encode(b"\x80" + bytes(80))]),
+    "openid_words": (
+        openid_words,
+        [
+            b'{"sub":"u","g":["a","JSON:{}"],"iss":"https://idp.example"}',
+            b"eyJhbGciOiJSUzI1NiJ9.e30.x",
+            b"a=b; c=d",
+            b'{"issuer":"https://idp.example","jwks_uri":"https://x/"}',
+            b"HTTPS://Dashboard.example/sso",
+            b'{"sub":"{0}","g":"[{\\"name\\":1}]"}',
+        ],
+    ),
     "addresses": (
         addresses,
         [

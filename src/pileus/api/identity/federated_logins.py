@@ -19,6 +19,7 @@ from pileus.model.federation import FederatedUser, IdentityProvider, Protocol
 from pileus.model.identity import FederatedLogin
 from pileus.model.users import User
 from pileus.store.database import Reader, Transaction
+from pileus.store.domain_options import driver_of
 from pileus.store.federated_users import federated_as, free_name, link, set_memberships, user_of
 from pileus.store.federation import IDENTITY_PROVIDERS, MAPPINGS, OPENID_SETTINGS, PROTOCOLS, protocol_key
 from pileus.store.groups import GROUPS
@@ -171,6 +172,10 @@ class _Shadow:
         return user, group_ids
 
     async def _new(self, tx: Transaction, key: str, name: str, domain_id: str) -> User:
+        if await driver_of(tx, domain_id) == "ldap":
+            raise Unauthorized(
+                f"The users of the domain {domain_id} are a directory's: the mapping must name another, or users of type local."
+            )
         email = self._mapped.user.email
         user = User(
             **fresh(),
