@@ -200,9 +200,7 @@ def check_stores_are_there(config: Config) -> None:
     """Before a start: Unavailable when a store of images has no directory, for its disk is not mounted perhaps."""
     for name, path in config.image_stores.items():
         if name != LOCAL and not path.is_dir():
-            raise Unavailable(
-                f"The image store {name} has no directory {path}. Mount its disk, make it, or take it out of image.stores."
-            )
+            raise Unavailable(f"The image store {name} has no directory {path}. Mount its disk, make it, or take it out of image.stores.")
 
 
 def check(config: Config) -> None:
