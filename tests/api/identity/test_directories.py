@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -281,6 +282,12 @@ def test_a_driver_that_is_not_there_is_told_whoever_needs_it(company: Company) -
     assert answer.status == 503 and "there are sql and ldap" in answer.body.decode()
     assert company.login("alice", ALICE).status == 503
     assert company.login("", ALICE, id=company.user_id("alice")).status in (401, 503)
+
+
+def test_without_the_library_it_is_said_what_to_install(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ldap3", None)
+    answer = company.cloud.call("GET", f"{V3}/users?domain_id={company.id}", token="admin")
+    assert answer.status == 503 and "pip install 'pileus[ldap]'" in answer.body.decode()
 
 
 def test_a_domain_with_users_of_its_own_gets_no_directory(cloud: TestCloud) -> None:

@@ -36,6 +36,8 @@ class Directory:
     """A domain's directory, with the threads that speak with it."""
 
     def __init__(self, domain_id: str, options: DirectoryOptions) -> None:
+        import ldap3  # noqa: F401  # missing where nobody wanted it: told now, not by the first question
+
         from pileus.api.identity.directory_client import DirectoryClient
 
         self.domain_id = domain_id
@@ -78,14 +80,23 @@ async def directory_of(request: InCloud, domain_id: str) -> Directory | None:
     assert options is not None
     key = (request.cloud.config.state, domain_id)
     known = _open.get(key)
-    if known is None or known.options != options:
-        try:
-            _open[key] = Directory(domain_id, options)
-        except ModuleNotFoundError as error:
-            raise Unavailable("A domain in LDAP needs the package ldap3: pip install 'pileus[ldap]'.") from error
-        if known is not None:
-            known.close()
-    return _open[key]
+    return known if known is not None and known.options == options else await _opened(key, options)
+
+
+async def _opened(key: tuple[str, str], options: DirectoryOptions) -> Directory:
+    """A directory with its threads, which are begun in another: where there is no memory for them, that one waits alone."""
+    try:
+        made = await asyncio.to_thread(Directory, key[1], options)
+    except ModuleNotFoundError as error:
+        raise Unavailable("A domain in LDAP needs the package ldap3: pip install 'pileus[ldap]'.") from error
+    before = _open.get(key)
+    if before is not None and before.options == options:  # another was quicker
+        made.close()
+        return before
+    if before is not None:
+        before.close()
+    _open[key] = made
+    return made
 
 
 async def demand_own(db: Reader, domain_id: str) -> None:
