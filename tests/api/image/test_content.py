@@ -405,13 +405,13 @@ def test_an_operator_may_have_everything_taken_but_no_server_is_made_of_it(lenie
 
 def test_an_import_that_takes_long_goes_on_after_its_answer(cloud: TestCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     image, waits = create(cloud), threading.Event()
-    read = image_files.read_through
+    read = image_files.look_through
 
     def slow(path: Path) -> Any:
         assert waits.wait(20)
         return read(path)
 
-    monkeypatch.setattr(image_files, "read_through", slow)
+    monkeypatch.setattr(image_files, "look_through", slow)
     monkeypatch.setattr(imports, "SOON", 0.05)
     path = f"{IMAGES}/{image['id']}"
     cloud.call("PUT", f"{path}/stage", token="member", content=b"content", headers=OCTETS)

@@ -53,9 +53,18 @@ class Target:
         self._call("DELETE", f"/v2/images/{image_id}")
 
     def bring_in(self, image_id: str) -> None:
-        """Import what was staged; the answer comes when that is done."""
+        """Import what was staged; the answer may come before its end."""
         body = json.dumps({"method": {"name": "glance-direct"}}).encode()
         self._call("POST", f"/v2/images/{image_id}/import", body, "application/json", seconds=WORK)
+
+    def failure(self, image_id: str) -> str:
+        """Why the image's last import failed; empty where it did not, or nobody says."""
+        try:
+            tasks = self._call("GET", f"/v2/images/{image_id}/tasks")["tasks"]
+        except ApiError:
+            return ""
+        last = max(tasks, key=lambda one: one["created_at"], default={})
+        return last.get("message", "") if last.get("status") == "failure" else ""
 
     def stage(self, image_id: str, chunks: Callable[[int], Iterator[bytes]], size: int | None, progress: Callable[[int], object]) -> bool:
         """Send the content; says whether the connection broke on the way. A stream of unknown size is sent once."""
