@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,9 +24,10 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 class Cloud:
-    """Started when made; `close` leaves nothing of it. `first_token`: seconds from the start of its process until a login succeeded."""
+    """Started when made, `before` having been called with its state directory; `close` leaves nothing of it. `first_token`: seconds from
+    the start of its process until a login succeeded."""
 
-    def __init__(self, hosts: int, store: str = "SQLite") -> None:
+    def __init__(self, hosts: int, store: str = "SQLite", before: Callable[[Path], object] = lambda state: None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="pileus-bench-"))
         self.folder.chmod(0o711)  # PostgreSQL's user goes through
         self.state = self.folder / "state"
@@ -39,6 +41,7 @@ class Cloud:
             if self.postgresql:
                 self.postgresql.start()
                 options = ["--database", database_url(self.folder)]
+            before(self.state)
             self._start(hosts, options)
         except BaseException:
             self.close()

@@ -10,7 +10,6 @@ Exit 1: a promise does not hold, or something grows faster than in proportion. P
 import argparse
 import asyncio
 import compileall
-import hashlib
 import json
 import os
 import subprocess
@@ -26,6 +25,7 @@ import pileus
 from bench import report
 from bench.calibration import machine
 from bench.cloud import STORES, Cloud, new_image, prepare, server_body, wait_built
+from bench.images import copy_seconds, hash_speeds
 from bench.load import Ask, Figure, measure, times
 from bench.report import Row
 from pileus.cli.client import Api
@@ -230,7 +230,9 @@ class Bench:
             path = f"/image/v2/images/{image}/file"
             up, _ = measure(cloud, [Ask("PUT", path, data=content[number:])], admin=True)
         down, _ = measure(cloud, [Ask("GET", path)] * 3, admin=True)
-        copied = [copy_seconds(cloud.folder, content) for _ in range(3)]
+        source = cloud.folder / "cp-from"
+        source.write_bytes(content)
+        copied = [copy_seconds(source) for _ in range(3)]
         self.note("Images", f"cp {size} MiB on the same disk", size / min(one[0] for one in copied), "MiB/s")
         self.note("Images", f"cp {size} MiB, until it is on the disk", size / min(one[1] for one in copied), "MiB/s")
         for name, figure in (("upload", up), ("download", down)):
@@ -252,32 +254,6 @@ class Bench:
                 self.note("Placement", f"10 allocation candidates of {size:,} providers", figure)
                 if size >= 1000:
                     self.note("Memory", f"PSS with {size:,} hosts", cloud.memory(), "MiB")
-
-
-def copy_seconds(folder: Path, content: bytes) -> tuple[float, float]:
-    """How long `cp` takes for the same bytes on the same disk: until it ends, and until they are there after a power failure."""
-    source, target = folder / "cp-from", folder / "cp-to"
-    if not source.exists():
-        source.write_bytes(content)
-        os.sync()
-    target.unlink(missing_ok=True)
-    began = time.perf_counter()
-    subprocess.run(["cp", "--reflink=never", source, target], check=True)
-    copied = time.perf_counter() - began
-    with target.open("rb") as file:
-        os.fsync(file.fileno())
-    return copied, time.perf_counter() - began
-
-
-def hash_speeds() -> dict[str, float]:
-    """MiB a second of what every upload is hashed by: the slowest bounds it."""
-    data = bytes(range(256)) * (32 << 12)
-    found: dict[str, float] = {}
-    for name in ("md5", "sha256", "sha512"):
-        began = time.perf_counter()
-        hashlib.new(name, data, usedforsecurity=False)
-        found[name] = len(data) / (1 << 20) / (time.perf_counter() - began)
-    return found
 
 
 def ids(answers: list[bytes], key: str) -> list[str]:

@@ -11,11 +11,12 @@ from pileus.model.errors import NotFound
 
 
 @click.command("bench", context_settings={"ignore_unknown_options": True})
-@click.argument("name", type=click.Choice(["control-plane", "boot", "scale", "migration", "identity"]))
+@click.argument("name", type=click.Choice(["control-plane", "boot", "scale", "migration", "identity", "images"]))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(name: str, arguments: tuple[str, ...]) -> None:
     """control-plane: CPU and time of the API on simulated hosts (--quick: a minute). scale: placement over many hosts.
-    boot: a server's way to QEMU (needs root). migration: a live migration, beside QEMU's own (needs root). identity: 100,000 users."""
+    boot: a server's way to QEMU (needs root). migration: a live migration, beside QEMU's own (needs root). identity: 100,000 users.
+    images: content up and down beside cp, a large sparse disk."""
     home = Path(os.environ.get("PILEUS_HOME") or Path(__file__).resolve().parents[3])
     program = home / "bench" / f"{name.replace('-', '_')}.py"
     if not program.exists():

@@ -1,6 +1,7 @@
 """`pileus image import SOURCE`: images come in from everywhere, and what fails leaves nothing behind."""
 
 import functools
+import gzip
 import hashlib
 import http.server
 import json
@@ -23,6 +24,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from pileus.api.image import imports
 from pileus.cli.bring.sources import Wishes, of_file
 from pileus.cli.bring.steps import Said, bring
 from pileus.cli.bring.target import Target
@@ -122,8 +124,6 @@ def test_what_a_file_is_its_bytes_say(kind: str, cloud: TestCloud, tmp_path: Pat
 
 
 def test_an_appliance_becomes_an_image_for_each_disk(cloud: TestCloud, tmp_path: Path) -> None:
-    import gzip
-
     source = tmp_path / "appliance.ova"
     source.write_bytes(ova(SEVERAL, **{"data.raw": b"data" * 512, "boot.gz": gzip.compress(DISK)}))
     first, second = brought(cloud, source, tmp_path, Said(name="mine"))
@@ -331,3 +331,12 @@ def test_a_sparse_image_is_uploaded_converted_and_downloaded_in_constant_memory(
 
 def request_of(cloud: TestCloud, image: dict[str, Any]) -> urllib.request.Request:
     return urllib.request.Request(f"{cloud.url}{IMAGES}/{image['id']}/file", headers={"X-Auth-Token": cloud.token("member")})
+
+
+def test_an_import_that_fails_after_its_answer_says_why(cloud: TestCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "SOON", 0.0)
+    source = tmp_path / "broken.qcow2.gz"
+    source.write_bytes(gzip.compress(disk(tmp_path, "qcow2"))[:-20])
+    with pytest.raises(PileusError, match=r"The import failed: .*data is damaged"):
+        brought(cloud, source, tmp_path)
+    assert names(cloud) == [] and files(cloud) == []

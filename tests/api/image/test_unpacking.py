@@ -313,9 +313,9 @@ def claiming(size: int, kind: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (ova(OVF.format(href="machine.vmdk"), **{"machine.vmdk": b"x" * 600})[:3300], "ends beyond it"),
+        (ova(OVF.format(href="machine.vmdk"), **{"machine.vmdk": b"x" * 600})[:3300], "beyond its end"),
         (claiming(600, tarfile.REGTYPE)[:500] + bytes(200), "no sound tar archive"),
-        (claiming(1 << 40, tarfile.REGTYPE) + bytes(4096), "ends beyond it"),
+        (claiming(1 << 40, tarfile.REGTYPE) + bytes(4096), "beyond its end"),
         (ova(" " * (1 << 21), **{"machine.vmdk": b"x"}), "too long"),
         (claiming(1 << 40, tarfile.XHDTYPE) + bytes(4096), "claims to have"),
         (claiming(1024, tarfile.XHDTYPE) * 3000, "no sound tar archive"),

@@ -220,7 +220,7 @@ def test_a_signature_of_an_ec2_key_is_no_login(path: str, identity: Identity) ->
         assert key["secret"].encode() not in answer.body
 
 
-@pytest.mark.parametrize("path", ["OS-FEDERATION/saml2/metadata", "OS-OAUTH1/authorize/x", "auth/OS-FEDERATION/websso/x",
+@pytest.mark.parametrize("path", ["OS-FEDERATION/saml2/metadata", "OS-OAUTH1/authorize/x", "auth/OS-FEDERATION/websso/x?origin=https://a",
                                   "auth/OS-FEDERATION/saml2"])  # fmt: skip
 def test_what_is_not_there_tells_nothing_and_logs_nobody_in(path: str, identity: Identity) -> None:
     for method in ("GET", "POST", "PUT"):

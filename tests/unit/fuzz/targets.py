@@ -2,11 +2,18 @@
 
 import atexit
 import base64
+import bz2
 import contextlib
+import gzip
+import hashlib
+import io
 import json
+import lzma
 import re
 import shutil
+import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,11 +23,13 @@ import msgspec
 
 from pileus.api.compute import certificates, fields, ssh_keys
 from pileus.api.identity.tokens import FernetTokens
+from pileus.api.image import containers, unpacking
+from pileus.api.image.files import look_through
 from pileus.api.network import validators
 from pileus.api.placement import queries
 from pileus.bus import encoding, nkeys
 from pileus.cli.settings import load
-from pileus.core import access_rules, images, json_bounds, openid, websso
+from pileus.core import access_rules, images, json_bounds, openid, vma, websso
 from pileus.core.disk_headers import empty_qcow2, read_backing_name, read_qcow2_header
 from pileus.core.image_formats import Inspector, check
 from pileus.core.image_formats.check import LARGEST
@@ -37,6 +46,7 @@ from pileus.model.images import Image, ImageStatus, Visibility
 from pileus.node.network.metadata import lookup, response
 from tests.unit.core.test_image_formats import BAD, GOOD
 from tests.unit.core.test_iso9660 import read
+from tests.unit.core.vma_writer import archive as vma_archive
 
 FORMATS = ("raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx", "iso", "luks", "ploop", "ami", "aki")
 CONTAINERS = ("bare", "ovf", "ova", "docker", "compressed", "ami")
@@ -45,6 +55,47 @@ FOUND = tempfile.mkdtemp(prefix="pileus-fuzz-")
 atexit.register(shutil.rmtree, FOUND, ignore_errors=True)
 REFUSED = contextlib.suppress(PileusError)
 """Ours: what a user is told."""
+
+
+def _tar(**members: bytes) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def _zip(data: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("disk", data)
+    return out.getvalue()
+
+
+CONFIG = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"diff_ids": ["sha256:" + hashlib.sha256(b"layer").hexdigest()]}})
+NAMES = b'[{"Config": "c.json", "RepoTags": ["a:1"], "Layers": ["l/layer.tar"]}]'
+SAVED = _tar(**{"manifest.json": NAMES, "c.json": CONFIG.encode(), "l/layer.tar": b"layer"})
+MANIFEST = json.dumps({"config": {"digest": "sha256:" + hashlib.sha256(CONFIG.encode()).hexdigest(), "size": len(CONFIG)}})
+LAYOUT = _tar(
+    **{
+        "oci-layout": b'{"imageLayoutVersion": "1.0.0"}',
+        **{f"blobs/sha256/{hashlib.sha256(one.encode()).hexdigest()}": one.encode() for one in (CONFIG, MANIFEST)},
+        "index.json": json.dumps(
+            {"manifests": [{"digest": "sha256:" + hashlib.sha256(MANIFEST.encode()).hexdigest(), "size": len(MANIFEST)}]}
+        ).encode(),
+    }
+)
+OVF = b"""<Envelope xmlns:ovf="o"><References><File ovf:id="f" ovf:href="d.raw"/></References>
+<DiskSection><Disk ovf:diskId="d" ovf:fileRef="f"/>
+</DiskSection><Item><InstanceID>1</InstanceID><ResourceType>17</ResourceType><HostResource>ovf:/disk/d</HostResource></Item></Envelope>"""
+IMAGE_ARCHIVES = [
+    *(SAVED + b"\0\1", LAYOUT + b"\0\1", _tar(**{"m.ovf": OVF, "d.raw": b"disk" * 300}) + b"\0\0"),
+    *(pack(b"disk" * 3000) + b"\0\2" for pack in (gzip.compress, bz2.compress, lzma.compress, _zip)),
+    empty_qcow2(1 << 20) + b"\1\3",
+]
+"""Each with two bytes at its end that say what it is said to be."""
 
 
 class Numbers:
@@ -277,6 +328,36 @@ TOKENS = FernetTokens(Path(FOUND) / "keys", _Never())  # type: ignore[arg-type]
 IMAGES = [data[:200_000] + bytes((1, 0, FORMATS.index(said))) for data, said, _ in [*GOOD.values(), *BAD.values()] if said in FORMATS]
 MESSAGE = encoding.encode(msgspec.msgpack.decode(msgspec.msgpack.encode({"type": "ProbeHost"})))
 Target = Callable[[bytes], None]
+
+
+def archives_of_images(data: bytes) -> None:
+    """What an import unpacks and looks into: of a few KiB no more comes than is asked for, and nothing lies outside the directory."""
+    taken = Numbers(data)
+    container, kind = ("ova", "docker", "compressed", "bare")[taken.number(4)], ("raw", "qcow2")[taken.number(2)]
+    path = Path(FOUND) / "archive"
+    path.write_bytes(taken.data)
+    image = Image(id="i", created_at=0.0, updated_at=0.0, owner="p", disk_format=kind, container_format=container)
+    try:
+        with REFUSED:
+            made = unpacking.prepared(unpacking.Taken(path, None, look_through(path), {}), image, None, 1 << 26)
+            if container == "docker":
+                made = containers.inspected(made, image)
+            assert made.digest and made.digest.size <= 1 << 26 and made.path.parent == path.parent
+            assert all(len(value) <= 1 << 16 for value in made.changes.get("properties", {}).values())
+    finally:
+        unpacking.remove(path)
+
+
+def proxmox_backups(data: bytes) -> None:
+    """Backups that someone brings in: no piece lies outside its device."""
+    file = io.BytesIO(data)
+    with REFUSED:
+        header = vma.header(file.read)
+        vma.drives(vma.settings(header.configs), header)
+        for number, offset, part in vma.pieces(file.read, header):
+            assert offset + len(part) <= header.devices[number].size
+
+
 TARGETS: dict[str, tuple[Target, list[bytes]]] = {
     "image_inspection": (image_inspection, IMAGES),
     "disk_headers": (
@@ -317,6 +398,8 @@ TARGETS: dict[str, tuple[Target, list[bytes]]] = {
             b"\0\x81\xa4type\xa9\x80robeHost",
         ],
     ),
+    "archives_of_images": (archives_of_images, IMAGE_ARCHIVES),
+    "proxmox_backups": (proxmox_backups, [vma_archive({"qemu-server.conf": b"name: x\nboot: order=scsi0"}, {"drive-scsi0": b"x" * 70000})]),
     "image_patch": (
         image_patch,
         [

@@ -12,7 +12,7 @@ import pytest
 from tests.unit.fuzz.targets import TARGETS
 
 SEED, COUNT = int(os.environ.get("PILEUS_FUZZ_SEED", "1")), int(os.environ.get("PILEUS_FUZZ_COUNT", "1200"))
-COSTLY = {"image_inspection": 5, "settings": 3, "config_drive": 2, "patterns": 2}
+COSTLY = {"image_inspection": 5, "archives_of_images": 4, "proxmox_backups": 4, "settings": 3, "config_drive": 2, "patterns": 2}
 """Target -> by what the count is divided."""
 SECONDS = 3.0
 """Of the processor's time that one input may take."""

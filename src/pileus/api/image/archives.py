@@ -1,11 +1,9 @@
 """Reads tar archives that anybody may have made: what a file in it is, never where it would go; little memory, whatever they claim."""
 
-import os
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from pileus.api.image.decompressing import Bounded
 from pileus.api.image.files import BLOCK
@@ -14,26 +12,12 @@ from pileus.model.errors import Invalid
 PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE)
 
 
-class _Within(Bounded):
-    """Nobody goes beyond the file's ends: where a header leads there, the archive is damaged."""
-
-    def __init__(self, file: Any, size: int) -> None:
-        super().__init__(file)
-
-        def seek(offset: int, whence: int = os.SEEK_SET) -> int:
-            if whence == os.SEEK_SET and not 0 <= offset <= size:
-                raise tarfile.ReadError("a file in it ends beyond it")
-            return file.seek(offset, whence)
-
-        self.seek = seek
-
-
 @contextmanager
 def members(path: Path, what: str, most: int) -> Iterator[list[tarfile.TarInfo]]:
     """What lies in an archive, at most so much of it. Invalid where it is damaged, there or in the body of the `with`."""
     try:
         with path.open("rb", buffering=0) as file:
-            with tarfile.open(fileobj=_Within(file, path.stat().st_size), mode="r:") as archive:  # type: ignore[arg-type]
+            with tarfile.open(fileobj=Bounded(file), mode="r:") as archive:  # type: ignore[arg-type]
                 found = [one for _, one in zip(range(most + 1), archive, strict=False)]
             if not found or len(found) > most:
                 raise Invalid(f"{what} holds {'more than ' if found else ''}{most if found else 0} files.")

@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -121,10 +122,10 @@ async def activate(cloud: Cloud, image: Image, upload: str, taken: Taken, target
     """
     if (taken.changes.get("container_format") or image.container_format) == "docker":
         check(taken.inspector.sample(), image.disk_format or "raw", "docker")
-        taken = await asyncio.to_thread(containers.inspected, taken, image)
+        taken = await apart(containers.inspected, taken, image, pool=files.unpackers)
     found, changes = taken.digest, taken.changes
     assert found  # whoever unpacks has counted
-    await asyncio.to_thread(signatures.verify, cloud.images, changes.get("properties", image.properties), taken.path, found)
+    await apart(signatures.verify, cloud.images, changes.get("properties", image.properties), taken.path, found)
     disk_format, container_format = (changes.get(name, getattr(image, name)) for name in ("disk_format", "container_format"))
     virtual_size, flaw = _judged(cloud, taken, disk_format or "raw", container_format or "bare")
     placed = placing.Placing(cloud.image_stores, taken.path, f"{image.id}.{upload}")
@@ -228,12 +229,13 @@ async def _ingest(cloud: Cloud, image: Image, upload: str, path: Path, targets: 
 
 async def unpacked(cloud: Cloud, image: Image, taken: Taken) -> Taken:
     """What was imported, ready for servers. What is made on the way, `unpacking.remove` takes away."""
-    return await apart(unpacking.prepared, taken, image, cloud.config.image_import_format, cloud.config.image_size_limit)
+    wanted = (taken, image, cloud.config.image_import_format, cloud.config.image_size_limit)
+    return await apart(unpacking.prepared, *wanted, pool=files.unpackers)
 
 
-async def apart(work: Callable[..., T], *arguments: Any) -> T:
+async def apart(work: Callable[..., T], *arguments: Any, pool: ThreadPoolExecutor | None = None) -> T:
     """In a thread, to its end whatever becomes of who asked: nothing is taken away under a thread."""
-    wanted = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    wanted = asyncio.get_running_loop().run_in_executor(pool, work, *arguments)
     try:
         return await asyncio.shield(wanted)
     finally:

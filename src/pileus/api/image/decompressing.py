@@ -3,6 +3,8 @@
 import bz2
 import importlib
 import lzma
+import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -17,15 +19,25 @@ ZSTD_PIECE = 1024
 XZ_MEMORY = 256 << 20
 LONGEST_READ = 4 << 20
 """What is read at once of an archive's directory; it says itself how long that is."""
+DAMAGED = (zlib.error, lzma.LZMAError, zipfile.BadZipFile, struct.error, EOFError, ValueError, IndexError, RuntimeError, OSError)
+"""What Python's modules, and those of lz4, say of damaged data."""
 MODULES = {"zstd": "zstandard", "lz4": "lz4.frame"}
 
 
 class Bounded:
-    """A file of which nobody reads more than a few MiB at once, or before its start."""
+    """A file of which nobody reads more than a few MiB at once, or goes beyond its ends: where a header leads there, it is damaged."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.seek, self.tell, self.seekable, self.close = file.seek, file.tell, file.seekable, file.close
+        self._size = file.seek(0, os.SEEK_END)
+        self.tell, self.seekable, self.close = file.tell, file.seekable, file.close
+        file.seek(0)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """ValueError outside of the file."""
+        if whence == os.SEEK_SET and not 0 <= offset <= self._size:
+            raise ValueError("a part of it would lie beyond its end")
+        return self._file.seek(offset, whence)
 
     def read(self, length: int = -1) -> bytes:
         """So many bytes, or what is left."""
@@ -144,7 +156,7 @@ def _told(name: str) -> Iterator[None]:
     """What the machines say of damaged data, as Invalid."""
     try:
         yield
-    except (zlib.error, lzma.LZMAError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError, OSError) as error:
+    except DAMAGED as error:
         if isinstance(error, OSError) and error.errno:
             raise
         raise Invalid(f"The image's {name} data is damaged: {error}.") from error

@@ -46,11 +46,15 @@ SYNC_EVERY = 64 << 20
 # Of their own, three for each of two uploads: what hashes a large image must hold up neither another's nor what else has work for threads.
 _COUNTERS = 6
 _counters = ThreadPoolExecutor(max_workers=_COUNTERS, thread_name_prefix="image")
+# What a tenant has packed may take an hour to unpack: that holds up others' imports, and nothing else that needs a thread.
+_UNPACKERS = 4
+unpackers = ThreadPoolExecutor(max_workers=_UNPACKERS, thread_name_prefix="unpacking")
 
 
 def begin() -> None:
     """Start the threads, while there is memory for them."""
     threads.begin(_counters, _COUNTERS)
+    threads.begin(unpackers, _UNPACKERS)
 
 
 _naming: dict[Path, asyncio.Lock] = {}

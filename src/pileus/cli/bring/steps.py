@@ -13,7 +13,7 @@ from typing import Any
 from pileus.cli.bring.sources import Disk, Wishes, disks
 from pileus.cli.bring.target import Target
 from pileus.cli.progress import Step, step
-from pileus.model.errors import Invalid, PileusError, Unavailable
+from pileus.model.errors import Invalid, PileusError
 
 GIB, MIB = 1 << 30, 1 << 20
 EVERY = 0.5
@@ -74,7 +74,7 @@ def _bring_one(disk: Disk, number: int, target: Target, said: Said, made: list[s
     with step("Import") as current:
         current.note("unpacked, converted and hashed by the cloud")
         target.bring_in(image["id"])
-        image = _settled(target, image["id"])
+        image = settled(target, image["id"])
         current.note(f"{image['disk_format']}, {_amount(image['size'])}")
     if broken or disk.sha512:
         _compare(disk, image, attributes)
@@ -83,14 +83,14 @@ def _bring_one(disk: Disk, number: int, target: Target, said: Said, made: list[s
     return {key: image.get(key) for key in SHOWN} | {"source": disk.name}
 
 
-def _settled(target: Target, image_id: str) -> dict[str, Any]:
-    """The image when it is active: other clouds answer before they have imported it."""
+def settled(target: Target, image_id: str) -> dict[str, Any]:
+    """The image when it is active: the answer to an import may come before its end. Invalid with the reason when it failed."""
     while True:
         image = target.show(image_id)
         if image["status"] == "active":
             return image
         if image["status"] not in ("importing", "saving", "uploading"):
-            raise Unavailable(f"The import of image {image_id} failed; its status is {image['status']}.")
+            raise Invalid(f"The import failed: {target.failure(image_id) or 'the image has status ' + image['status']}")
         time.sleep(EVERY)
 
 
