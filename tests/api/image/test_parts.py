@@ -31,6 +31,12 @@ def put(cloud: TestCloud, image: dict[str, Any], first: int, data: bytes, total:
 def there(cloud: TestCloud, image: dict[str, Any]) -> tuple[int, str]:
     answer = cloud.call("HEAD", f"{IMAGES}/{image['id']}/stage", token="member")
     assert answer.status == 200 and answer.body == b"", answer
+    shown = cloud.call("GET", f"{IMAGES}/{image['id']}/stage", token="member").json
+    assert shown == {
+        "offset": int(answer.headers["upload-offset"]),
+        "complete": answer.headers["upload-complete"] == "?1",
+        "writing": False,
+    }
     return int(answer.headers["upload-offset"]), answer.headers["upload-complete"]
 
 

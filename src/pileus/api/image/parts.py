@@ -51,7 +51,7 @@ async def show(request: Request) -> Response:
     offset, complete = _staged(request.cloud.images, image)
     if image.status != ImageStatus.UPLOADING:
         raise NotFound(f"Nothing is staged for image {image.id}: it has status {image.status}.", id=image.id)
-    return Response(200, {"offset": offset, "complete": complete}, _headers(offset, complete))
+    return Response(200, {"offset": offset, "complete": complete, "writing": image.upload is not None}, _headers(offset, complete))
 
 
 async def receive(request: Request, image: Image) -> Response:

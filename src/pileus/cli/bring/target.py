@@ -91,7 +91,7 @@ class Target:
             time.sleep(min(30.0, self._pause * (failures + attempt)))
             try:
                 found = self._call("GET", f"/v2/images/{image_id}/stage")
-                if self.show(image_id)["status"] == "uploading":
+                if not found.get("writing") and self.show(image_id)["status"] == "uploading":
                     return found["offset"], found["complete"]
             except Unavailable:
                 continue
@@ -99,7 +99,7 @@ class Target:
                 if error.data["status"] == 404 and self.show(image_id)["status"] == "queued":
                     return 0, False  # nothing had come
                 raise
-        raise Unavailable(f"The image service at {self.url} does not answer any more.")
+        raise Unavailable(f"The image service at {self.url} does not answer any more, or does not let go of the broken connection.")
 
     def _send(
         self, image_id: str, chunks: Callable[[int], Iterator[bytes]], offset: int, size: int | None, progress: Callable[[int], object]
