@@ -3,10 +3,14 @@
 import functools
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pileus.bus.local import Handle
 from pileus.config import Config
+from pileus.model.errors import NodeFailed
+from pileus.model.messages import Failed, NodeReply, NodeRequest
 from pileus.node.agent import Agent
 
 if TYPE_CHECKING:
@@ -21,6 +25,40 @@ def make_agents(config: Config) -> list[Agent]:
     if config.simulate:
         return [_simulated(config, number) for number in range(1, config.simulate + 1)]
     return [_real(config)]
+
+
+def handle_of(agent: Agent, config: Config) -> Handle:
+    """What answers requests to this machine's agent: images that lie encrypted here are opened for it before."""
+    if config.simulate:
+        return agent.handle
+    from pileus.node.images import ImageOpener
+
+    node = config.directory / "node"
+    images = ImageOpener(node / "fetched", node / "base", functools.partial(_plain, config.directory))
+    images.sweep()
+
+    async def answer(asked: NodeRequest) -> NodeReply:
+        try:
+            request = await images.localize(asked)
+        except NodeFailed as failure:
+            return Failed(reason=failure.message, detail=str(failure.data.get("detail", "")), kind="NodeFailed")
+        reply = await agent.handle(request)
+        await images.release(request)
+        return reply
+
+    return answer
+
+
+def _plain(directory: Path, path: Path) -> Iterator[bytes]:
+    """The plain bytes of an encrypted content of this cloud. Blocks. Whoever may change names there can't have us follow a link."""
+    from pileus.store import contents
+    from pileus.store.sealing import seal_that_is_there
+
+    with contents.opened(path, functools.partial(seal_that_is_there, directory), os.O_NOFOLLOW) as content:
+        offset = 0
+        while data := content.read(1 << 20, offset):
+            yield data
+            offset += len(data)
 
 
 def _simulated(config: Config, number: int) -> Agent:

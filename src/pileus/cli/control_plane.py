@@ -283,10 +283,12 @@ class ControlPlane:
     # -- this machine's agent --------------------------------------------------------------------------------------------------------
 
     async def _start_agents(self, make_agents: Callable[..., list[Any]]) -> None:
+        from pileus.cli.agents import handle_of
+
         try:
             self.agents = await asyncio.to_thread(make_agents, self.config)
             for agent in self.agents:
-                self.bus.attach(agent.host, agent.handle)
+                self.bus.attach(agent.host, handle_of(agent, self.config))
             for agent in self.agents:
                 await agent.start(self.bus.report)
             if self.faults is not None:

@@ -80,6 +80,7 @@ def restore_command(ctx: click.Context, file: Path | None, yes: bool) -> None:
         click.echo(f"The database as it was: {aside}")
     if contents:
         click.echo(f"Content of images that were made since then: {contents}; upload what you need again, then remove it")
+        click.echo(f"What is encrypted of it has to be made plain first: {me(config.state)} image decrypt FILE TARGET")
     click.echo(f"Start the cloud again, then compare: {me(config.state)} up, {me(config.state)} verify")
 
 

@@ -1,4 +1,5 @@
-"""`pileus image`: the small guest image from Debian packages; images brought in from elsewhere; certificates of who signs images."""
+"""`pileus image`: the small guest image from Debian packages; images brought in from elsewhere, or taken out of an encrypted store;
+certificates of who signs images."""
 
 import json
 import os
@@ -10,7 +11,7 @@ import click
 
 from pileus.cli.main import state_of
 from pileus.cli.progress import step
-from pileus.model.errors import Invalid, NotFound
+from pileus.model.errors import Conflict, Invalid, NotFound, Unavailable
 
 
 @click.group("image")
@@ -34,6 +35,31 @@ def build_image(refresh: bool, as_json: bool) -> None:
         click.echo(msgspec.json.encode(built, enc_hook=str))
     else:
         click.echo(f"{built.disk}  {built.disk.stat().st_size / 1e6:.1f} MB  sha256 {built.sha256}")
+
+
+@command.command("decrypt")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.pass_context
+def decrypt_image(ctx: click.Context, file: Path, target: Path) -> None:
+    """Write the plain content of FILE, from an encrypted image store of this cloud, to TARGET. FILE has the name that it had there."""
+    from functools import partial
+
+    from pileus.cli.settings import load
+    from pileus.store import contents
+    from pileus.store.sealing import seal_that_is_there
+
+    if target.exists():
+        raise Conflict(f"{target} is there already.")
+    try:
+        with contents.opened(file, partial(seal_that_is_there, load(state_of(ctx)).directory)) as content:
+            found = contents.copy(content, target)
+    except OSError as error:
+        raise Unavailable(f"{error.filename or target}: {error.strerror}") from error
+    if found != file.name:
+        target.unlink()
+        raise Invalid(f"{file} does not hold what its name says: it is damaged, or has another name than it had in the store.")
+    click.echo(f"{target}  {target.stat().st_size / 1e6:.1f} MB  sha256 {found}")
 
 
 @command.command("import")

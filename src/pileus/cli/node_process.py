@@ -133,6 +133,7 @@ async def run(config: Config) -> None:
     member = membership(config.directory)
     agent = await asyncio.to_thread(member_agent, config, member, PERIOD)
     fetcher = ImageFetcher(config.directory / "node" / "fetched", member.api, config.directory / "node" / "base")
+    await asyncio.to_thread(fetcher.sweep)
     sender = SnapshotSender(config.directory / "node" / "snapshots", member.api)
     await asyncio.to_thread(sender.sweep)
     bus = NatsBus(member.credentials, member.host)

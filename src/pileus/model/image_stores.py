@@ -9,11 +9,13 @@ WEB = "web"
 
 
 class ImageStore(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A store: a directory, on a disk of its own for instance. Of two that have an image, the heavier is read."""
+    """A store: a directory, on a disk of its own for instance. Of two that have an image, the heavier is read. `encrypted`: what is written
+    there from now on is encrypted; what is there stays as it is."""
 
     path: str = ""
     weight: int = 0
     description: str = ""
+    encrypted: bool = False
 
 
 class ImageSettings(Model, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,5 +1,6 @@
 """Secrets that the store must give back in clear (a server's first password): sealed with a key that lies beside the store."""
 
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -8,12 +9,16 @@ from cryptography.fernet import Fernet, InvalidToken
 from pileus import durable
 from pileus.model.errors import Unavailable
 
+KEY = Path("secrets", "seal.key")
+LONGEST = 128
+"""Bytes of a key's file."""
+
 
 class Seal:
-    """Seals and unseals text with the key in DIR/secrets/seal.key, made on first use, mode 0600."""
+    """Seals and unseals text with the key in DIR/secrets/seal.key, made on first use, mode 0600; or, unless `make`, there already."""
 
-    def __init__(self, directory: Path) -> None:
-        self._fernet = Fernet(_key(directory / "secrets" / "seal.key"))
+    def __init__(self, directory: Path, make: bool = True) -> None:
+        self._fernet = Fernet(_key(directory / KEY)) if make else _opened(directory / KEY)
 
     def close(self, text: str) -> str:
         """The text, sealed."""
@@ -31,6 +36,23 @@ class Seal:
 def seal_of(directory: Path) -> Seal:
     """The seal of a state directory."""
     return Seal(directory)
+
+
+def seal_that_is_there(directory: Path) -> Seal:
+    """The same for a process that must not make the key. Unavailable when there is none, or it is no key."""
+    return Seal(directory, make=False)
+
+
+def _opened(path: Path) -> Fernet:
+    """Of a directory that belongs to a process without privileges, perhaps: no link is followed, and no pipe is waited for."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return Fernet(os.read(handle, LONGEST))
+        finally:
+            os.close(handle)
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"The key {path} can't be read. Bring it back from a copy of this directory.") from error
 
 
 def _key(path: Path) -> bytes:

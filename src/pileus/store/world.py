@@ -22,7 +22,7 @@ from pileus.model.guests import ObservedGuest, ObservedPower
 from pileus.model.migrations import ENDED
 from pileus.model.routing import RoutingDomain
 from pileus.model.servers import Server
-from pileus.store import routing
+from pileus.store import contents, routing
 from pileus.store.actions import ACTIONS, EVENTS
 from pileus.store.aggregates import AGGREGATES
 from pileus.store.allocations import CONSUMERS
@@ -240,7 +240,7 @@ async def _images(db: Database, stores: Mapping[str, Path], pause: Pause) -> dic
 def _contents(stores: Mapping[str, Path]) -> dict[tuple[str, str], int]:
     folders = [(name, folder) for name, folder in stores.items() if folder.is_dir()]
     return {
-        (name, one.name): one.stat().st_size
+        (name, one.name): contents.size_of(one)
         for name, folder in folders
         for one in folder.iterdir()
         if one.is_file() and len(one.name) == 64

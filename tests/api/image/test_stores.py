@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pileus.api.cloud import Cloud
 from pileus.api.image import files, placing, writers
 from pileus.model.image_stores import ImageSettings, ImageStore
 from pileus.model.images import ImageTask
@@ -118,10 +119,10 @@ def breaking(name: str, patched: pytest.MonkeyPatch) -> None:
             raise OSError(28, "No space left on device")
         link(source, target)
 
-    def broken_copy(source: Path, target: Path) -> str:
-        if target.name.endswith(f".{name}"):
+    def broken_copy(cloud: Cloud, store: str, source: Path, target: Path, sha256: str) -> str:
+        if store == name:
             raise OSError(5, "Input/output error")
-        return copy(source, target)
+        return copy(cloud, store, source, target, sha256)
 
     patched.setattr(files, "link_or_copy", broken_link)
     patched.setattr(placing, "copied", broken_copy)

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from functools import partial
 from typing import Any
 
 import pileus
@@ -12,7 +13,7 @@ from pileus.api.request import Request, Response
 from pileus.bus.authority import BusAuthority
 from pileus.model.base import Model
 from pileus.model.errors import Conflict, Forbidden, Invalid, NotFound
-from pileus.store import admissions, join_tokens
+from pileus.store import admissions, contents, join_tokens
 from pileus.store.database import Transaction
 from pileus.store.hosts import HOSTS, is_up
 
@@ -103,8 +104,10 @@ async def content(request: Request) -> Response:
     path = stores.anywhere(request.cloud, sha)
     if path is None:
         raise NotFound(f"There is no content {sha} here.")
-    headers = {"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size)}
-    return Response(200, read(path, 0, path.stat().st_size), headers)
+    contents.check(path, partial(stores.seal, request.cloud))
+    size = contents.size_of(path)
+    headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+    return Response(200, read(request.cloud, path, 0, size), headers)
 
 
 def check_name(field: str, name: str) -> None:

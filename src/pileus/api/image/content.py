@@ -1,12 +1,12 @@
 """An image's content: taken in as a stream, given out as a stream, whole or in part."""
 
 import asyncio
-import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +30,9 @@ from pileus.model.errors import (
     UnsupportedMediaType,
 )
 from pileus.model.images import Image, ImageStatus
+from pileus.store import contents
 from pileus.store import images as store
+from pileus.store.contents import Content
 from pileus.store.database import Transaction
 
 T = TypeVar("T")
@@ -128,7 +130,7 @@ async def activate(cloud: Cloud, image: Image, upload: str, taken: Taken, target
     await apart(signatures.verify, cloud.images, changes.get("properties", image.properties), taken.path, found)
     disk_format, container_format = (changes.get(name, getattr(image, name)) for name in ("disk_format", "container_format"))
     virtual_size, flaw = _judged(cloud, taken, disk_format or "raw", container_format or "bare")
-    placed = placing.Placing(cloud.image_stores, taken.path, f"{image.id}.{upload}")
+    placed = placing.Placing(cloud, taken.path, found, f"{image.id}.{upload}")
 
     async def finish(tx: Transaction) -> Image | None:
         return await store.end_upload(
@@ -141,7 +143,7 @@ async def activate(cloud: Cloud, image: Image, upload: str, taken: Taken, target
     try:
         await apart(placed.spread, targets)
         async with files.naming(cloud.images):
-            await asyncio.to_thread(placed.install, found)
+            await asyncio.to_thread(placed.install)
             active = await within_quota(cloud.db.write(finish))
     finally:
         await asyncio.to_thread(placed.discard)
@@ -292,47 +294,48 @@ def give_out(request: Request, image: Image) -> Response:
     path = stores.find(request.cloud, image)
     if path is None:
         other = stores.anywhere(request.cloud, image.content)
-        state = "is missing from the store" if other is None else f"is damaged: {other.stat().st_size} of {image.size} bytes are there"
+        state = "is missing from the store" if other is None else f"is damaged: {stores.size_of(other)} of {image.size} bytes are there"
         raise Unavailable(f"The content of image {image.id} {state}. Upload it again.")
+    contents.check(path, partial(stores.seal, request.cloud))
     headers: dict[str, Any] = {"Content-Type": OCTETS, "Accept-Ranges": "bytes", "ETag": f'"{image.content}"'}
     part = span(request.headers.get("range"), image.size)
     if part is None:
         headers |= {"Content-Length": str(image.size), "Content-MD5": image.checksum or ""}
-        return Response(200, read(path, 0, image.size), headers)
+        return Response(200, read(request.cloud, path, 0, image.size), headers)
     first, length = part
     headers |= {"Content-Length": str(length), "Content-Range": f"bytes {first}-{first + length - 1}/{image.size}"}
-    return Response(206, read(path, first, length), headers)
+    return Response(206, read(request.cloud, path, first, length), headers)
 
 
-async def read(path: Path, offset: int, length: int) -> AsyncIterator[bytes]:
-    """Bytes of a file, a block at a time; one is read while the one before it is sent."""
-    handle = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+async def read(cloud: Cloud, path: Path, offset: int, length: int) -> AsyncIterator[bytes]:
+    """Plain bytes of a content's file, a block at a time; one is read while the one before it is sent. What is damaged breaks it off."""
+    content = await asyncio.to_thread(contents.opened, path, partial(stores.seal, cloud))
     reading: asyncio.Future[bytes] | None = None
     try:
         end = offset + length
         while offset < end:
-            reading = reading or asyncio.ensure_future(asyncio.to_thread(os.pread, handle, min(READ, end - offset), offset))
+            reading = reading or asyncio.ensure_future(asyncio.to_thread(content.read, min(READ, end - offset), offset))
             data = await asyncio.shield(reading)
             reading = None
             if not data:
                 return
             offset += len(data)
             if offset < end:
-                reading = asyncio.ensure_future(asyncio.to_thread(os.pread, handle, min(READ, end - offset), offset))
+                reading = asyncio.ensure_future(asyncio.to_thread(content.read, min(READ, end - offset), offset))
             yield data
     finally:
-        _close(handle, reading)
+        _close(content, reading)
 
 
-def _close(handle: int, reading: asyncio.Future[bytes] | None) -> None:
+def _close(content: Content, reading: asyncio.Future[bytes] | None) -> None:
     """Not under a thread that reads: another file might get the number."""
 
     def close(done: asyncio.Future[bytes]) -> None:
-        os.close(handle)
+        content.close()
         if not done.cancelled():
             done.exception()  # nobody wants it any more
 
     if reading is None:
-        os.close(handle)
+        content.close()
     else:
         reading.add_done_callback(close)

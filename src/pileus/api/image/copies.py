@@ -91,7 +91,7 @@ async def _take_over(request: Request, image: Image, source: Image, targets: Tar
     there = [name for name in targets.stores if name in source.stores]
     lacking = Targets(tuple(name for name in targets.stores if name not in there), targets.all_must_succeed and not there)
     path = stores.find(cloud, source)
-    placed = placing.Placing(cloud.image_stores, path or cloud.images, f"{image.id}.{upload}")
+    placed = placing.Placing(cloud, path or cloud.images, content.digest_of(source), f"{image.id}.{upload}")
 
     async def finish(tx: Transaction) -> Image | None:
         now = await images.IMAGES.get(tx, source.id)
@@ -114,7 +114,7 @@ async def _take_over(request: Request, image: Image, source: Image, targets: Tar
             await content.apart(signatures.verify, cloud.images, image.properties, path, found)
         await content.apart(placed.spread, lacking)
         async with files.naming(cloud.images):  # so that the content is not freed between look and write
-            await content.apart(placed.install, content.digest_of(source))
+            await content.apart(placed.install)
             done = await cloud.db.write(finish) is not None
     finally:
         placed.discard()

@@ -26,7 +26,7 @@ from pileus.model.base import Model
 from pileus.model.errors import PileusError, TooLarge, Unavailable
 from pileus.model.image_stores import LOCAL
 from pileus.model.images import ImageStatus
-from pileus.store import image_tasks
+from pileus.store import contents, image_tasks
 from pileus.store import images as store
 from pileus.store.database import Database, Transaction
 
@@ -265,9 +265,10 @@ def _locked(handle: int) -> bool:
 
 
 def install(directory: Path, path: Path, found: Digest) -> None:
-    """Give a finished file its final name; one that has it already stays, so that its other names remain the same file."""
+    """Give a finished file its final name; one that has it already stays, so that its other names remain the same file. But an encrypted
+    one takes the place of a plain one."""
     target = directory / found.sha256
-    if target.exists() and target.stat().st_size == found.size:
+    if target.exists() and contents.size_of(target) == found.size and contents.is_encrypted(target) >= contents.is_encrypted(path):
         path.unlink()
         return
     path.chmod(0o444)

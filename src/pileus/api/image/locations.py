@@ -14,6 +14,7 @@ from pileus.model.base import Model
 from pileus.model.errors import Conflict
 from pileus.model.image_stores import WEB
 from pileus.model.images import ImageStatus
+from pileus.store import contents
 
 
 class ValidationData(Model, frozen=True, kw_only=True):
@@ -54,5 +55,6 @@ async def index(request: Request) -> Response:
             found += [{"url": one.url, "metadata": {**one.metadata, "store": WEB}} for one in image.locations]
         elif image.content and name in request.cloud.image_stores:
             path = request.cloud.image_stores[name] / image.content
-            found.append({"url": path.absolute().as_uri(), "metadata": {"store": name}})
+            plain = not contents.is_encrypted(path)  # else nobody could make anything of the file
+            found.append({"url": path.absolute().as_uri() if plain else f"pileus://{name}/{image.content}", "metadata": {"store": name}})
     return Response(200, found)

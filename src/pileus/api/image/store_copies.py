@@ -76,7 +76,7 @@ async def _fill(cloud: Cloud, task: ImageTask, source: Source, name: str) -> str
     """Have one store hold the content; says what went wrong."""
     target = cloud.image_stores[name] / files.UPLOADS / f"{task.image_id}.{task.id}.{name}"
     try:
-        if await content.apart(placing.copied, source.path, target) != source.digest.sha256:
+        if await content.apart(placing.copied, cloud, name, source.path, target, source.digest.sha256) != source.digest.sha256:
             raise Unavailable(f"The content of image {task.image_id} is damaged: it is not copied. Upload it again.")
         async with files.naming(cloud.images):
             await content.apart(files.install, cloud.image_stores[name], target, source.digest)

@@ -14,6 +14,8 @@ from pileus.config import Config
 from pileus.model.errors import Conflict, Invalid
 from pileus.model.image_stores import LOCAL, WEB, ImageLocation
 from pileus.model.images import Image
+from pileus.store import contents
+from pileus.store.sealing import Seal, seal_of
 
 HEADER = "x-image-meta-store"
 
@@ -72,16 +74,28 @@ def find(cloud: Cloud, image: Image) -> Path | None:
     """The file of an image's content, in the first of its stores that has it whole."""
     for name in heaviest_first(cloud.config, image.stores):
         directory = cloud.image_stores.get(name)
-        if directory is not None and image.content is not None and _size(directory / image.content) == image.size:
+        if directory is not None and image.content is not None and size_of(directory / image.content) == image.size:
             return directory / image.content
     return None
 
 
-def _size(path: Path) -> int | None:
+def size_of(path: Path) -> int | None:
+    """Bytes of a content, however its file has them; None when it is not there."""
     try:
-        return path.stat().st_size
+        return contents.size_of(path)
     except OSError:  # its disk may be away
         return None
+
+
+def is_encrypted(config: Config, name: str) -> bool:
+    """Whether what is written to that store is to be encrypted."""
+    said = config.image.stores.get(name)
+    return said is not None and said.encrypted
+
+
+def seal(cloud: Cloud) -> Seal:
+    """What seals the keys of encrypted contents."""
+    return seal_of(cloud.config.directory)
 
 
 def anywhere(cloud: Cloud, content: str) -> Path | None:
@@ -100,7 +114,7 @@ def entries(config: Config, detail: bool) -> list[dict[str, Any]]:
             entry["default"] = "true"
         weight = said.weight if said else 0
         if detail:
-            about = {"data_dir": str(directory), "thin_provisioning": True}
+            about = {"data_dir": str(directory), "thin_provisioning": not is_encrypted(config, name)}
             entry |= {"type": "file", "weight": weight, "properties": about}
         elif weight:
             entry["weight"] = weight

@@ -55,7 +55,7 @@ class NodePart:
         await self.bus.close()
 
     async def _start(self) -> None:
-        from pileus.cli.agents import make_agents
+        from pileus.cli.agents import handle_of, make_agents
         from pileus.node.validation import Bounds, guarded
 
         config = self.config
@@ -64,7 +64,7 @@ class NodePart:
         try:
             self._agents += await asyncio.to_thread(make_agents, config)
             for agent in self._agents:
-                self.bus.attach(agent.host, guarded(agent.handle, bounds))
+                self.bus.attach(agent.host, guarded(handle_of(agent, config), bounds))
             for agent in self._agents:
                 await agent.start(self.bus.report)
         except Exception:
