@@ -34,7 +34,7 @@ def handle_of(agent: Agent, config: Config) -> Handle:
     from pileus.node.images import ImageOpener
 
     node = config.directory / "node"
-    images = ImageOpener(node / "fetched", node / "base", functools.partial(_plain, config.directory))
+    images = ImageOpener(node / "fetched", node / "base", functools.partial(plain_bytes, config.directory))
     images.sweep()
 
     async def answer(asked: NodeRequest) -> NodeReply:
@@ -49,7 +49,7 @@ def handle_of(agent: Agent, config: Config) -> Handle:
     return answer
 
 
-def _plain(directory: Path, path: Path) -> Iterator[bytes]:
+def plain_bytes(directory: Path, path: Path) -> Iterator[bytes]:
     """The plain bytes of an encrypted content of this cloud. Blocks. Whoever may change names there can't have us follow a link."""
     from pileus.store import contents
     from pileus.store.sealing import seal_that_is_there

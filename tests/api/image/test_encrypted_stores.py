@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,20 +13,24 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from pileus.api.image import files
-from pileus.cli.agents import _plain
+from pileus.api.image import files, writers
+from pileus.bus.authority import new_authority
+from pileus.cli.agents import plain_bytes
+from pileus.cli.control_plane import with_sources
 from pileus.core.encrypted_content import CHUNK, HEADER, MAGIC, TAG
 from pileus.model.errors import NodeFailed
 from pileus.model.guests import DiskImage, Guest, GuestDisk, Power
 from pileus.model.image_stores import ImageSettings, ImageStore
+from pileus.model.images import ImageStatus
 from pileus.model.messages import ApplyGuest
-from pileus.node.images import ImageOpener
+from pileus.node.images import ImageFetcher, ImageOpener
 from pileus.node.storage.local import LocalStorage
 from pileus.store import contents
 from tests.api.harness import Answer, TestCloud
 from tests.api.image.calls import IMAGES, OCTETS, active, create, import_staged, show, upload
 from tests.api.image.test_imports import ended
 from tests.api.image.test_stores import bring
+from tests.api.image.test_writers import begun
 
 MARKER = b"nobody may find this on a disk"
 DATA = MARKER + os.urandom(3 * CHUNK) + MARKER + bytes(2000) + MARKER
@@ -169,17 +175,42 @@ def test_without_its_key_an_image_says_so(cloud: TestCloud) -> None:
     assert answer.status == 503 and b"another key" in answer.body
 
 
-def test_a_kill_in_the_middle_leaves_nothing(cloud: TestCloud) -> None:
-    image = create(cloud)
-    uploads = cloud.cloud.images / files.UPLOADS
-    uploads.mkdir(parents=True, exist_ok=True)
-    (uploads / f"{image['id']}.one.local.placed").write_bytes(MAGIC + b"half of it")
-    (uploads / f"{image['id']}.one").write_bytes(DATA)
-    (cloud.cloud.images / SHA).write_bytes(MAGIC + b"named, and no row names it")
-    cloud.run(files.recover(cloud.db, cloud.cloud.image_stores))
-    assert [path for path in cloud.cloud.images.rglob("*") if path.is_file() and path.name != files.NAMING] == []
-    kept = active(cloud, "kept", DATA)
-    cloud.run(files.recover(cloud.db, cloud.cloud.image_stores))
+WRITER = """
+import sys
+from pathlib import Path
+from pileus.api.image import files, writers
+from pileus.store import contents
+from pileus.store.sealing import seal_of
+state, image = Path(sys.argv[1]), sys.argv[2]
+class Source(contents.Content):
+    def read(self, length, offset):
+        if offset:
+            print("writing", flush=True)
+            sys.stdin.read()
+        return bytes(length)
+with writers.writing(state / "images", image, "elsewhere"):
+    target = state / "images" / files.UPLOADS / f"{image}.elsewhere.local.placed"
+    contents.encrypt(Source(-1, 1 << 22), target, "0" * 64, seal_of(state))
+"""
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_kill_in_the_middle_leaves_nothing(restarted: bool, cloud: TestCloud) -> None:
+    kept, image = active(cloud, "kept", DATA), create(cloud)
+    argv = [sys.executable, "-c", WRITER, str(cloud.cloud.config.directory), image["id"]]
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == b"writing\n"
+        [half] = (cloud.cloud.images / files.UPLOADS).glob("*.placed")
+        assert contents.is_encrypted(half)
+        begun(cloud, image["id"], ImageStatus.SAVING, ago=writers.PATIENCE + 1)
+    finally:
+        process.kill()
+        process.communicate()
+    if restarted:
+        cloud.run(files.recover(cloud.db, cloud.cloud.image_stores))
+    assert show(cloud, image)["status"] == "queued"
+    assert [path.name for path in cloud.cloud.images.rglob("*") if path.is_file() and path.name not in (files.NAMING, SHA)] == []
     assert file_of(cloud, kept).body == DATA
 
 
@@ -203,7 +234,7 @@ def applied(cloud: TestCloud, sha: str = SHA, size: int = len(DATA)) -> ApplyGue
 
 def opener(cloud: TestCloud, tmp_path: Path) -> ImageOpener:
     directory = cloud.cloud.config.directory
-    return ImageOpener(tmp_path / "node" / "fetched", tmp_path / "node" / "base", lambda path: _plain(directory, path))
+    return ImageOpener(tmp_path / "node" / "fetched", tmp_path / "node" / "base", lambda path: plain_bytes(directory, path))
 
 
 def test_this_machines_disks_are_made_of_plain_content(cloud: TestCloud, tmp_path: Path) -> None:
@@ -218,6 +249,18 @@ def test_this_machines_disks_are_made_of_plain_content(cloud: TestCloud, tmp_pat
     asyncio.run(images.release(request))
     assert list(images.directory.iterdir()) == []
     assert asyncio.run(images.localize(applied(cloud))) == applied(cloud), "the host has it already"
+
+
+def test_a_host_that_has_joined_fetches_what_it_sees_encrypted(cloud: TestCloud, tmp_path: Path) -> None:
+    active(cloud, data=DATA)
+    cloud.cloud.authority = new_authority()
+    cloud.cloud.config = msgspec.structs.replace(cloud.cloud.config, bus="nats://127.0.0.1:1")
+    request = with_sources(applied(cloud), cloud.cloud.authority)
+    assert isinstance(request, ApplyGuest)
+    images = ImageFetcher(tmp_path / "fetched", cloud.url, tmp_path / "base")
+    image = asyncio.run(images.localize(request)).guest.disks[0].image
+    assert image is not None and Path(image.path) == tmp_path / "fetched" / SHA
+    assert Path(image.path).read_bytes() == DATA
 
 
 def test_what_cant_be_opened_is_not_made_a_disk_of(cloud: TestCloud, tmp_path: Path) -> None:
