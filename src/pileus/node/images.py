@@ -59,13 +59,24 @@ class ImageBringer:
                     (self.directory / disk.image.sha256).unlink(missing_ok=True)
 
     async def _local(self, image: DiskImage) -> DiskImage:
-        if (self.base / image.sha256).exists() or not self._has_to_be_brought(image):
+        if not self._has_to_be_brought(image):
             return image
         target = self.directory / image.sha256
         async with self._turns.setdefault(image.sha256, asyncio.Lock()):
-            if not target.exists():
+            if not target.exists() and not self._kept(image, target):
+                if (self.base / image.sha256).exists():  # on another file system
+                    return image
                 await asyncio.to_thread(self._bring, image, target)
         return msgspec.structs.replace(image, path=str(target))
+
+    def _kept(self, image: DiskImage, target: Path) -> bool:
+        """What the storage driver has already gets a second name: it may lose the first with its last guest, before this one has it."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            os.link(self.base / image.sha256, target)
+        except OSError:
+            return False
+        return True
 
     def _has_to_be_brought(self, image: DiskImage) -> bool:
         raise NotImplementedError
@@ -76,7 +87,6 @@ class ImageBringer:
 
     def _bring(self, image: DiskImage, target: Path) -> None:
         """Blocks."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = target.with_suffix(".partial")
         digest = hashlib.sha256()
         try:

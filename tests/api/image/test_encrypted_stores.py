@@ -248,7 +248,20 @@ def test_this_machines_disks_are_made_of_plain_content(cloud: TestCloud, tmp_pat
     assert storage.place(image).read_bytes() == DATA
     asyncio.run(images.release(request))
     assert list(images.directory.iterdir()) == []
-    assert asyncio.run(images.localize(applied(cloud))) == applied(cloud), "the host has it already"
+
+
+def test_what_the_host_has_already_is_not_opened_again_nor_lost_before_it_is_used(cloud: TestCloud, tmp_path: Path) -> None:
+    active(cloud, data=DATA)
+    images, storage = opener(cloud, tmp_path), LocalStorage(tmp_path / "node")
+    storage.prepare()
+    image = asyncio.run(images.localize(applied(cloud))).guest.disks[0].image
+    assert image is not None
+    storage.place(image)
+    asyncio.run(images.release(applied(cloud)))
+    (cloud.cloud.config.directory / "secrets" / "seal.key").rename(tmp_path / "key")
+    again = asyncio.run(images.localize(applied(cloud))).guest.disks[0].image
+    assert storage.collect(set) == [SHA], "its last guest has gone meanwhile"
+    assert again is not None and storage.place(again).read_bytes() == DATA
 
 
 def test_a_host_that_has_joined_fetches_what_it_sees_encrypted(cloud: TestCloud, tmp_path: Path) -> None:
