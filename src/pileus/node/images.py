@@ -7,9 +7,6 @@ What a host does not see it fetches from the cloud, and so it does with what is 
 import asyncio
 import hashlib
 import os
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -121,6 +118,10 @@ class ImageFetcher(ImageBringer):
         return bool(image.source) and _encrypted(image) is not False
 
     def _blocks(self, image: DiskImage) -> Iterator[bytes]:
+        import ssl  # the cloud's own machine needs none of them
+        import urllib.error
+        import urllib.request
+
         context = ssl.create_default_context() if self.api.startswith("https:") else None
         address = self.api + image.source  # http or https: `api` was checked when this host joined
         try:

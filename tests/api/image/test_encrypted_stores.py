@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import os
 import socket
 import subprocess
@@ -12,13 +13,17 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
-from pileus.api.image import files, writers
+from pileus.api.image import files, stores, writers
 from pileus.bus.authority import new_authority
 from pileus.cli.agents import plain_bytes
 from pileus.cli.control_plane import with_sources
+from pileus.cli.main import cli
+from pileus.cli.settings import load
 from pileus.core.encrypted_content import CHUNK, HEADER, MAGIC, TAG
-from pileus.model.errors import NodeFailed
+from pileus.core.verify.images import images_have_content
+from pileus.model.errors import Conflict, Invalid, NodeFailed, Unavailable
 from pileus.model.guests import DiskImage, Guest, GuestDisk, Power
 from pileus.model.image_stores import ImageSettings, ImageStore
 from pileus.model.images import ImageStatus
@@ -26,6 +31,7 @@ from pileus.model.messages import ApplyGuest
 from pileus.node.images import ImageFetcher, ImageOpener
 from pileus.node.storage.local import LocalStorage
 from pileus.store import contents
+from pileus.store.world import gather
 from tests.api.harness import Answer, TestCloud
 from tests.api.image.calls import IMAGES, OCTETS, active, create, import_staged, show, upload
 from tests.api.image.test_imports import ended
@@ -178,7 +184,7 @@ def test_without_its_key_an_image_says_so(cloud: TestCloud) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from pileus.api.image import files, writers
+from pileus.api.image import files, stores, writers
 from pileus.store import contents
 from pileus.store.sealing import seal_of
 state, image = Path(sys.argv[1]), sys.argv[2]
@@ -218,6 +224,41 @@ def test_where_a_file_lies_is_not_told_when_it_could_not_be_used(cloud: TestClou
     image = active(cloud, data=DATA)
     told = cloud.call("GET", f"{IMAGES}/{image['id']}/locations", token="admin")
     assert [one["url"] for one in told.json] == [f"pileus://local/{SHA}"]
+
+
+def test_verify_sees_the_plain_sizes_and_what_is_cut_off(cloud: TestCloud) -> None:
+    active(cloud, data=DATA)
+    world = cloud.run(gather(cloud.db, cloud.cloud.image_stores))
+    assert list(images_have_content(world)) == []
+    path = cloud.cloud.images / SHA
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:-100])
+    [finding] = images_have_content(cloud.run(gather(cloud.db, cloud.cloud.image_stores)))
+    assert f"{len(DATA) - 100} bytes, the record says {len(DATA)}" in finding.evidence
+
+
+def test_a_file_is_opened_by_command_without_the_cloud(cloud: TestCloud, tmp_path: Path) -> None:
+    active(cloud, data=DATA)
+    kept, target = tmp_path / "kept" / SHA, tmp_path / "plain.raw"
+    kept.parent.mkdir()
+    kept.write_bytes((cloud.cloud.images / SHA).read_bytes())
+    decrypt = ["--state", str(cloud.cloud.config.directory), "image", "decrypt"]
+    done = CliRunner().invoke(cli, [*decrypt, str(kept), str(target)])
+    assert done.exit_code == 0 and SHA in done.output and target.read_bytes() == DATA
+    assert isinstance(CliRunner().invoke(cli, [*decrypt, str(kept), str(target)]).exception, Conflict)
+    target.unlink()
+    kept.write_bytes(kept.read_bytes()[:-1])
+    assert isinstance(CliRunner().invoke(cli, [*decrypt, str(kept), str(target)]).exception, Unavailable)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(("said", "way"), [({"encrypted": "yes"}, "encrypted"), ({"encrypted": True, "path": "/x"}, "leave its path out")])
+def test_the_setting_is_looked_at_before_a_start(said: dict[str, object], way: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"image": {"stores": {"local": said}}}))
+    with pytest.raises(Invalid, match=way):
+        load(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"image": {"stores": {"local": {"encrypted": True}}}}))
+    assert stores.is_encrypted(load(tmp_path), "local") and not stores.is_encrypted(load(tmp_path), "other")
 
 
 # -- hosts -----------------------------------------------------------------------------------------------------------------------------
