@@ -179,6 +179,8 @@ def test_without_its_key_an_image_says_so(cloud: TestCloud) -> None:
     path.write_bytes(data[:70] + bytes([data[70] ^ 1]) + data[71:])
     answer = file_of(cloud, image)
     assert answer.status == 503 and b"another key" in answer.body
+    active(cloud, "uploaded again", DATA)
+    assert file_of(cloud, image).body == DATA
 
 
 WRITER = """

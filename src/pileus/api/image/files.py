@@ -266,9 +266,9 @@ def _locked(handle: int) -> bool:
 
 def install(directory: Path, path: Path, found: Digest) -> None:
     """Give a finished file its final name; one that has it already stays, so that its other names remain the same file. But an encrypted
-    one takes the place of a plain one."""
+    one takes the place of what is there: of a plain one, or one that may be damaged without its length telling it."""
     target = directory / found.sha256
-    if target.exists() and contents.size_of(target) == found.size and contents.is_encrypted(target) >= contents.is_encrypted(path):
+    if target.exists() and contents.size_of(target) == found.size and not contents.is_encrypted(path):
         path.unlink()
         return
     path.chmod(0o444)
