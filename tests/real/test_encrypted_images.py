@@ -16,8 +16,8 @@ from tests.real.real_cloud import RealCloud, until
 MARKER = "planted-in-the-guest-and-nowhere-else-"
 
 
-@pytest.fixture
-def cloud() -> Iterator[RealCloud]:
+@pytest.fixture(params=[(), ("--hosts", "2")], ids=["one machine", "hosts"])
+def cloud(request: pytest.FixtureRequest) -> Iterator[RealCloud]:
     """A cloud of its own, with the setting, and its demo server `hello`."""
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces and guests' user ids")
@@ -29,7 +29,7 @@ def cloud() -> Iterator[RealCloud]:
     real.state.mkdir()
     (real.state / "config.json").write_text(json.dumps({"image": {"stores": {"local": {"encrypted": True}}}}))
     try:
-        real.up()
+        real.up(*request.param)
         yield real
     finally:
         real.pileus("down", "--destroy", "--yes")
@@ -39,7 +39,6 @@ def cloud() -> Iterator[RealCloud]:
 def test_a_server_boots_from_an_encrypted_image_and_its_snapshot_is_encrypted(cloud: RealCloud) -> None:
     demo = cloud.connect("pileus")
     images = cloud.state / "images"
-    assert (cloud.state / "pid.api").exists(), "the process that parses requests is another one than root's"
     image = demo.image.find_image("pileus-guest")
     hello = demo.compute.find_server("hello")
     address = until(lambda: next((one["addr"] for net in demo.compute.get_server(hello.id).addresses.values() for one in net
@@ -47,10 +46,11 @@ def test_a_server_boots_from_an_encrypted_image_and_its_snapshot_is_encrypted(cl
     assert cloud.ssh(address, "hostname", timeout=120) == "hello"
 
     [stored] = [one for one in images.iterdir() if len(one.name) == 64]
-    plain = (cloud.state / "node" / "base" / stored.name).read_bytes()
+    [base] = [one for one in cloud.state.rglob(stored.name) if one.parent.name == "base"]
+    plain = base.read_bytes()
     assert stored.read_bytes().startswith(MAGIC) and plain[:4] == b"QFI\xfb"
     assert hashlib.sha256(plain).hexdigest() == stored.name, "the host has the plain content"
-    assert list((cloud.state / "node" / "fetched").iterdir()) == []
+    assert [one for one in cloud.state.rglob("*") if one.parent.name == "fetched"] == []
     assert b"".join(demo.image.download_image(image.id, stream=True).iter_content(1 << 20)) == plain
 
     cloud.ssh(address, f"echo {MARKER}'42' > marker && sync")

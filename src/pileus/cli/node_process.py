@@ -132,7 +132,8 @@ async def run(config: Config) -> None:
 
     member = membership(config.directory)
     agent = await asyncio.to_thread(member_agent, config, member, PERIOD)
-    fetcher = ImageFetcher(config.directory / "node" / "fetched", member.api, config.directory / "node" / "base")
+    disks = Path(member.shared_disks) if member.shared_disks else config.directory / "node"
+    fetcher = ImageFetcher(config.directory / "node" / "fetched", member.api, disks / "base")
     await asyncio.to_thread(fetcher.sweep)
     sender = SnapshotSender(config.directory / "node" / "snapshots", member.api)
     await asyncio.to_thread(sender.sweep)
