@@ -52,7 +52,13 @@ def command(cloud: TestCloud, *words: str, **environment: str) -> "subprocess.Po
     """The command, as a user with OS_... variables says it."""
     given = {**cloud.environment("demo"), "PYTHONPATH": f"{SOURCE}:{os.environ.get('PYTHONPATH', '')}", **environment}
     argv = [sys.executable, "-m", "pileus.cli.main", "image", "import", *words]
-    return subprocess.Popen(argv, env=given, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    return subprocess.Popen(
+        argv, env=given, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, preexec_fn=_heed_interrupts
+    )
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever runs the tests in the background has it ignored
 
 
 @contextmanager
