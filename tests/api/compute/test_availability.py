@@ -295,7 +295,8 @@ def test_the_source_of_a_live_migration_is_lost(tmp_path: Path) -> None:
         there = cloud.elsewhere(server, source)
         cloud.until(lambda: cloud.guests(server) == {there: "running"}, "one copy is left")
         ended = cloud.cloud.run(_migration(cloud, move.id))
-        assert ended.status == "error" and "was lost" in ended.error
+        assert ended.status == "error"
+        assert "was lost" in ended.error or f"Host {source} is down" in ended.error, "whichever sees it first ends the move"
         assert cloud.shares(move.id) == {} and set(cloud.shares(server)) == {there}
         assert cloud.port_hosts(server) == {(there, None)}
         cloud.regain(source)
