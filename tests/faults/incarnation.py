@@ -21,7 +21,9 @@ import msgspec
 
 from pileus import threads
 from pileus.api.chain import App
+from pileus.api.identity import passwords
 from pileus.api.identity.tokens import audit_id
+from pileus.api.image import downloads, files
 from pileus.api.request import encode
 from pileus.cli import agents
 from pileus.cli.control_plane import ControlPlane, load_services
@@ -151,6 +153,8 @@ class Life:
     async def start(self) -> None:
         """Up to where the API answers and all hosts have reported."""
         threads.begin_own()
+        for service in (passwords, downloads, files):  # as a control plane does: at its memory limit it can't begin any
+            service.begin()
         await self.control.prepare()
         engine = self.engine
         engine.workers = 1  # so that the steps have one order
