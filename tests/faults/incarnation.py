@@ -14,6 +14,7 @@ import signal
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,14 @@ class Points:
             file.write(json.dumps(line) + "\n")
 
 
+def _begin_threads_of_services() -> None:
+    """As a control plane does: at its memory limit it can't begin any. A process that was forked has none of those that its parent had."""
+    for module, name in ((passwords, "_pool"), (downloads, "_pool"), (files, "_counters"), (files, "unpackers")):
+        setattr(module, name, ThreadPoolExecutor(max_workers=getattr(module, name)._max_workers))
+    for service in (passwords, downloads, files):
+        service.begin()
+
+
 class Life:
     """A control plane, its simulated hosts and a client, in this process."""
 
@@ -153,8 +162,7 @@ class Life:
     async def start(self) -> None:
         """Up to where the API answers and all hosts have reported."""
         threads.begin_own()
-        for service in (passwords, downloads, files):  # as a control plane does: at its memory limit it can't begin any
-            service.begin()
+        _begin_threads_of_services()
         await self.control.prepare()
         engine = self.engine
         engine.workers = 1  # so that the steps have one order

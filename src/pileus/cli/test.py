@@ -76,7 +76,7 @@ def pytest(home: Path, layers: list[str], rest: list[str]) -> int:
         chosen = rest if measured else [one for one in rest if not one.startswith("--cov")]
         arguments = [*by_two, *chosen, *(f"tests/{name}" for name in names)]
         code = _run(home, arguments) if rest and rest != COVERED else _steadily(home, arguments)
-        worst = max(worst, 0 if code == 5 else code)
+        worst = max(worst, 0 if code == 5 else abs(code))  # below 0: a signal has ended it
     return worst
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pileus.cli import test as command
 from pileus.cli.test import UNSTEADY, _chance, _steadily
 from pileus.model.errors import Invalid
 
@@ -52,3 +53,10 @@ def test_many_that_fail_are_not_tried_again(tmp_path: Path) -> None:
     body = f"@pytest.mark.parametrize('n', range({UNSTEADY + 1}))\ndef test_bad(n):\n    RUNS.open('a').write('x')\n    assert False"
     assert _steadily(tmp_path, written(tmp_path, body)) == 1
     assert len((tmp_path / "runs").read_text()) == UNSTEADY + 1
+
+
+def test_a_run_that_a_signal_has_ended_fails(tmp_path: Path) -> None:
+    folder = tmp_path / "tests" / "driver"
+    folder.mkdir(parents=True)
+    (folder / "test_x.py").write_text("import os, signal\n\ndef test_x():\n    os.kill(os.getpid(), signal.SIGTERM)\n")
+    assert command.pytest(tmp_path, ["driver"], []) > 0
